@@ -1,0 +1,20 @@
+# One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
+.PHONY: help setup demo test lint bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: ## the virtual environment and the programs that the lab needs
+	@tests/setup
+
+demo: setup ## the main job, before your eyes: stock router and vpnpt, side by side (ARGS="--help" for options)
+	@.venv/bin/python -m tests.lab.demo $(ARGS)
+
+test: setup lint ## everything that must pass
+	@.venv/bin/python -m pytest -c tests/pytest.ini $(ARGS)
+
+lint: setup ## ruff, mypy, shellcheck
+	@tests/lint
+
+clean: ## removes what the other targets made
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
