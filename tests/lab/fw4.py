@@ -1,0 +1,125 @@
+"""The ruleset of a stock OpenWrt router as fw4 writes it: two zones, lan and wan, with the default policies.
+
+Taken from what `fw4 print` shows for the default /etc/config/firewall; only what cannot matter here is left out (syn flood
+limits, DHCP rules). The drop-in at the top of `forward` is where fw4 includes /usr/share/nftables.d/chain-pre/forward/*.nft.
+"""
+from __future__ import annotations
+
+BODY = """
+	chain input {
+		type filter hook input priority filter; policy drop;
+		iif "lo" accept comment "!fw4: Accept traffic from loopback"
+		ct state vmap { established : accept, related : accept } comment "!fw4: Handle inbound flows"
+		iifname { LAN } accept comment "!fw4: Handle lan IPv4/IPv6 input traffic"
+		iifname { WAN } jump input_wan comment "!fw4: Handle wan IPv4/IPv6 input traffic"
+		jump handle_reject
+	}
+
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+OFFLOAD		include "DROPIN"
+		ct state vmap { established : accept, related : accept } comment "!fw4: Handle forwarded flows"
+		iifname { LAN } jump forward_lan comment "!fw4: Handle lan IPv4/IPv6 forward traffic"
+		iifname { WAN } jump forward_wan comment "!fw4: Handle wan IPv4/IPv6 forward traffic"
+		jump handle_reject
+	}
+
+	chain output {
+		type filter hook output priority filter; policy accept;
+		oif "lo" accept comment "!fw4: Accept traffic towards loopback"
+		ct state vmap { established : accept, related : accept } comment "!fw4: Handle outbound flows"
+	}
+
+	chain prerouting {
+		type filter hook prerouting priority filter; policy accept;
+	}
+
+	chain handle_reject {
+		meta l4proto tcp reject with tcp reset comment "!fw4: Reject TCP traffic"
+		reject with icmpx type port-unreachable comment "!fw4: Reject any other traffic"
+	}
+
+	chain input_wan {
+		icmp type echo-request counter accept comment "!fw4: Allow-Ping"
+		icmpv6 type { ERRORS, NEIGHBOURS } counter accept comment "!fw4: Allow-ICMPv6-Input"
+		jump handle_reject
+	}
+
+	chain forward_lan {
+		oifname { WAN } accept comment "!fw4: Accept lan to wan forwarding"
+		oifname { LAN } accept comment "!fw4: accept lan IPv4/IPv6 traffic"
+		jump handle_reject
+	}
+
+	chain forward_wan {
+		icmpv6 type { ERRORS } limit rate 1000/second counter accept comment "!fw4: Allow-ICMPv6-Forward"
+IPSEC		jump handle_reject
+	}
+
+	chain dstnat {
+		type nat hook prerouting priority dstnat; policy accept;
+	}
+
+	chain srcnat {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname { WAN } jump srcnat_wan comment "!fw4: Handle wan IPv4/IPv6 srcnat traffic"
+	}
+
+	chain srcnat_wan {
+		meta nfproto ipv4 masquerade comment "!fw4: Masquerade IPv4 wan traffic"
+	}
+"""
+
+IPSEC_RULES = """		oifname { LAN } meta l4proto esp counter accept comment "!fw4: Allow-IPSec-ESP"
+		oifname { LAN } udp dport 500 counter accept comment "!fw4: Allow-ISAKMP"
+"""
+
+ICMP6 = "echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
+NEIGHBOURS = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert"
+OFFLOAD_RULE = """		meta l4proto { tcp, udp } flow offload @ft;
+"""
+
+
+def body(lan: str, wan: str, dropin: str, ipsec_rules: bool = False, offload: bool = False) -> str:
+    """The contents of `table inet fw4` for two devices.
+
+    dropin: the pattern to include at the top of `forward`. ipsec_rules: OpenWrt's Allow-IPSec-ESP and Allow-ISAKMP.
+    offload: software flow offload, which the kernel must know.
+    """
+    text = BODY.replace("OFFLOAD", OFFLOAD_RULE if offload else "").replace("IPSEC", IPSEC_RULES if ipsec_rules else "")
+    text = text.replace("DROPIN", dropin).replace("ERRORS", ICMP6).replace("NEIGHBOURS", NEIGHBOURS)
+    text = text.replace("LAN", f'"{lan}"').replace("WAN", f'"{wan}"')
+    if offload:
+        table = f'\tflowtable ft {{\n\t\thook ingress priority 0;\n\t\tdevices = {{ "{lan}", "{wan}" }};\n\t}}\n'
+        text = table + text
+    return text
+
+
+def transaction(contents: str, restart: bool) -> str:
+    """What `fw4 reload` (flush, then add) or `fw4 restart` (delete, then add) hands to nft, as one transaction."""
+    if restart:
+        return f"table inet fw4\ndelete table inet fw4\ntable inet fw4 {{\n{contents}}}\n"
+    return f"table inet fw4\nflush table inet fw4\ntable inet fw4 {{\n{contents}}}\n"
+
+
+# `fw4 zone NAME` answers the devices of a zone; status 1 for an unknown one. `reload` keeps the table, `restart` replaces it.
+SCRIPT = """#!/bin/sh
+[ "$1" = -q ] && shift
+case "$1" in
+  zone)
+    case "$2" in
+      lan) echo "LAN" ;;
+      wan) echo "WAN" ;;
+      *) exit 1 ;;
+    esac ;;
+  reload) exec nft -f "DIR/reload.nft" ;;
+  restart) exec nft -f "DIR/restart.nft" ;;
+  flush) exec nft flush ruleset ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def script(lan: str, wan: str, directory: str) -> str:
+    """A stand-in for /sbin/fw4."""
+    return SCRIPT.replace("LAN", lan).replace("WAN", wan).replace("DIR", directory)
