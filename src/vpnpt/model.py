@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Value types: what a configuration means once it has been read, and what is wrong with it.
+
+Imports nothing of ours. Records are immutable by convention: use `replace()`; nothing may assign to a field.
+"""
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, ClassVar, Literal, Self
+
+    Behaviour = Literal["help", "block", "ignore"]
+    Severity = Literal["error", "warning"]
+
+# The fixed order in which protocols are compiled, shown and documented.
+PROTOCOLS = ("pptp", "l2tp", "ipsec", "openvpn", "wireguard")
+
+
+class Record:
+    """A keyword-only value object: fields are `__slots__`, defaults come from `DEFAULTS`, equality is by value.
+
+    Raises TypeError for an unknown or a missing field.
+    """
+
+    __slots__: tuple[str, ...] = ()
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, **fields: Any) -> None:
+        for name in self.__slots__:
+            if name in fields:
+                setattr(self, name, fields.pop(name))
+            elif name in self.DEFAULTS:
+                setattr(self, name, self.DEFAULTS[name])
+            else:
+                raise TypeError(f"{type(self).__name__}: missing field {name}")
+        if fields:
+            raise TypeError(f"{type(self).__name__}: unknown field {', '.join(sorted(fields))}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, in their declared order; values are not copied."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed. Raises TypeError for an unknown field."""
+        return type(self)(**{**self.as_dict(), **changes})
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, *(getattr(self, name) for name in self.__slots__)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
+
+class Source(Record):
+    """Who may use a protocol: an address, a subnet or an Ethernet address on the LAN side.
+
+    kind: 'ipv4', 'ipv6' or 'mac'. text: normalised (host bits zero, lower case), ready for nftables.
+    """
+
+    __slots__ = ("kind", "text")
+    kind: Literal["ipv4", "ipv6", "mac"]
+    text: str
+
+
+class Global(Record):
+    """The section `config vpnpt 'global'`. Timeouts are in seconds; the option table in config.py gives the ranges.
+
+    zone_base, zone_count: conntrack zones given to LAN clients, zone_base .. zone_base + zone_count - 1, within 1..65535.
+    max_clients, max_keys: how many elements the kernel's client maps and key maps may hold.
+    client_timeout, key_timeout: how long a silent client, or a silent key (SPI, cookie, tunnel ID), is remembered.
+    pending_timeout: how long an announced key may wait for its first packet.
+    fast_timeout: how long an in-kernel fast path entry lives before the slow path renews the rest.
+    """
+
+    __slots__ = ("enabled", "lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "zone_count",
+                 "max_clients", "max_keys", "client_timeout", "key_timeout", "pending_timeout", "fast_timeout", "log_level")
+    DEFAULTS = {"enabled": True, "lan_zone": ("lan",), "wan_zone": ("wan",), "lan_device": (), "wan_device": (),
+                "when_disabled": "block", "zone_base": 20480, "zone_count": 40960, "max_clients": 4096, "max_keys": 65536,
+                "client_timeout": 86400, "key_timeout": 28800, "pending_timeout": 10, "fast_timeout": 300, "log_level": "info"}
+    enabled: bool
+    lan_zone: tuple[str, ...]
+    wan_zone: tuple[str, ...]
+    lan_device: tuple[str, ...]
+    wan_device: tuple[str, ...]
+    when_disabled: Literal["block", "ignore"]
+    zone_base: int
+    zone_count: int
+    max_clients: int
+    max_keys: int
+    client_timeout: int
+    key_timeout: int
+    pending_timeout: int
+    fast_timeout: int
+    log_level: Literal["error", "warning", "info", "debug"]
+
+
+class Protocol(Record):
+    """A section `config protocol NAME`.
+
+    ports: pptp TCP, l2tp UDP, ipsec the UDP ports of NAT-T (option natt_port; IKE itself is always 500), openvpn TCP and UDP,
+    wireguard UDP. when_disabled: '' means that the global one counts. allow_src: empty means everybody on the LAN.
+    multi_client, preserve_ike_port, ipv6_inbound: used with ipsec only (RFC 6092 section 3.2.4: a CPE lets AH, ESP and IKE in).
+    """
+
+    __slots__ = ("name", "enabled", "when_disabled", "ports", "allow_src", "multi_client", "preserve_ike_port", "ipv6_inbound")
+    DEFAULTS = {"when_disabled": "", "allow_src": (), "multi_client": True, "preserve_ike_port": True, "ipv6_inbound": "open"}
+    name: str
+    enabled: bool
+    when_disabled: Literal["", "block", "ignore"]
+    ports: tuple[int, ...]
+    allow_src: tuple[Source, ...]
+    multi_client: bool
+    preserve_ike_port: bool
+    ipv6_inbound: Literal["open", "closed"]
+
+
+class Config(Record):
+    """A whole, valid configuration. protocols holds every name of PROTOCOLS, in that order."""
+
+    __slots__ = ("general", "protocols")
+    general: Global
+    protocols: dict[str, Protocol]
+
+    def __hash__(self) -> int:
+        return hash((self.general, tuple(self.protocols.values())))
+
+    def behaviour(self, name: str) -> Behaviour:
+        """What happens to this protocol's packets. Raises KeyError for a name that is not in PROTOCOLS.
+
+        'help' for openvpn and wireguard means: recognised, never touched (they cross NAT by themselves).
+        """
+        protocol = self.protocols[name]
+        if protocol.enabled:
+            return "help"
+        return protocol.when_disabled or self.general.when_disabled
+
+
+class Devices(Record):
+    """The network devices of each side, resolved: kernel names, no duplicates, in configuration order."""
+
+    __slots__ = ("lan", "wan")
+    lan: tuple[str, ...]
+    wan: tuple[str, ...]
+
+
+class Diagnostic(Record):
+    """One thing that is wrong with a configuration. An error stops its use, after a warning it goes on.
+
+    line: 1-based, 0 when unknown. section: the section's name, or its type and index in angle brackets-free UCI form
+    ('@protocol[0]'). value: None when it is not about a value. message: what is wrong. remedy: what is valid, what to do,
+    what is used instead.
+    """
+
+    __slots__ = ("severity", "file", "line", "section", "option", "value", "message", "remedy")
+    DEFAULTS = {"file": "", "line": 0, "section": "", "option": "", "value": None, "remedy": ""}
+    severity: Severity
+    file: str
+    line: int
+    section: str
+    option: str
+    value: str | None
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.line:
+            place = f"{place}:{self.line}" if place else f"line {self.line}"
+        subject = []
+        if self.section:
+            subject.append(f"section {quoted(self.section)}")
+        if self.option:
+            subject.append(f"option {quoted(self.option)}")
+        if self.value is not None:
+            subject.append(f"value {quoted(self.value)}")
+        parts = [self.severity, place, " ".join(subject), self.message]
+        text = ": ".join(part for part in parts if part)
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """User text for a one-line message: in single quotes, control characters and undecodable bytes escaped, cut at `limit`."""
+    shown = text if len(text) <= limit else text[:limit - 3] + "..."
+    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown) + "'"
