@@ -80,12 +80,21 @@ class Stream:
         self.received = bytearray()
         self.connected = not connecting
         self.closed = ""
+        # Nagle would add 40 ms to every exchange of small messages.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.on_data: Callable[[], None] | None = None
+        self._on_connected: Callable[[], None] | None = None
         sock.setblocking(False)
         if connecting:
             host.pump.register(sock, self._connected, selectors.EVENT_WRITE)
         else:
             host.pump.register(sock, self._read)
+
+    def when_connected(self, callback: Callable[[], None]) -> None:
+        """Calls back as soon as the connection stands."""
+        self._on_connected = callback
+        if self.connected:
+            callback()
 
     @property
     def peer(self) -> tuple[str, int]:
@@ -100,6 +109,8 @@ class Stream:
             return
         self.connected = True
         self.host.pump.modify(self.sock, self._read, selectors.EVENT_READ)
+        if self._on_connected:
+            self._on_connected()
 
     def send(self, data: bytes) -> bool:
         """Sends all of it, or says that the connection is gone."""

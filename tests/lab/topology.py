@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from tests.lab import sandbox
 from tests.lab.host import Host
+from tests.lab.peers.ledger import Ledger
 from tests.lab.pump import Pump
 from tests.lab.router import Router
 
@@ -45,6 +46,7 @@ class Lab:
     def __init__(self, clients: int = 3, servers: int = 2, router: str = "stock", config: str = "", lan_device: str = "br-lan",
                  wan_device: str = "wan", ipv6: bool | None = None, ipsec_rules: bool = False, offload: bool = False) -> None:
         self.mode = router
+        self.ledger = Ledger()
         self.config = config
         self.ipv6 = clients <= 32 if ipv6 is None else ipv6
         self.pump = Pump()
@@ -145,6 +147,7 @@ class Lab:
             lines.append(f"route add default via {gateway6}")
         _ip(host.name, lines)
         host.capture(ipv6=self.ipv6)
+        self.ledger.watch(host)
         # A host that has the port open does not answer "port unreachable", and it counts what comes.
         host.udp(BARRIER_PORT)
 

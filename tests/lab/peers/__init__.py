@@ -1,0 +1,1 @@
+"""VPN clients and servers: real messages on real sockets, driven by the lab's pump, scripted by the scenarios."""
