@@ -16,13 +16,13 @@ without end, binary data, too many bad lines) the diagnostic is an error. Nothin
 """
 from __future__ import annotations
 
-from vpnpt.model import Diagnostic, Record, quoted
+from .model import Diagnostic, Record, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vpnpt.model import Severity
+    from .model import Severity
 
 SPACE = " \t\n\v\f\r"  # isspace() in the C locale
 NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
