@@ -59,7 +59,7 @@ def _common(enabled: bool, text: str) -> tuple[Option, ...]:
         Option(name="enabled", kind="bool", default=enabled, help=text),
         Option(name="when_disabled", kind="choice", default="", choices=("block", "ignore"),
                help="What happens to this protocol when it is not enabled; without it the global when_disabled counts."),
-        _list("allow_src", "source", (), "LAN addresses, subnets or MACs that alone may use this protocol; without it everybody."),
+        _list("allow_src", "source", (), "LAN addresses, subnets or MACs that alone may use this protocol; without it, all."),
     )
 
 
@@ -71,10 +71,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _list("lan_device", "device", (), "Network devices of the LAN side; they replace lan_zone."),
         _list("wan_device", "device", (), "Network devices of the WAN side; they replace wan_zone."),
         Option(name="when_disabled", kind="choice", default="block", choices=("block", "ignore"),
-               help="What happens to a protocol that is not enabled: block drops it between LAN and WAN, ignore leaves it alone."),
+               help="What becomes of a protocol that is not enabled: block drops it between LAN and WAN, ignore lets it be."),
         _number("zone_base", 20480, 1, MAX_ZONE, "", "The first conntrack zone that may be given to a LAN client."),
         _number("zone_count", 40960, 1, MAX_ZONE, "", "How many conntrack zones are set aside for LAN clients."),
-        _number("max_clients", 4096, 1, MAX_ZONE, "clients", "How many LAN clients are remembered at once, at most zone_count."),
+        _number("max_clients", 4096, 1, MAX_ZONE, "clients", "How many LAN clients are known at once, at most zone_count."),
         _number("max_keys", 65536, 64, 1048576, "keys",
                 "How many keys (SPIs, cookies, tunnel IDs) each map of the kernel may hold."),
         _number("client_timeout", 86400, 2, 2592000, "seconds",
