@@ -21,17 +21,29 @@ if TYPE_CHECKING:
 
 # What fits into the send buffer even where the kernel refuses a larger one than net.core.wmem_max (a user namespace).
 TRANSACTION_MAX = 1 << 17
+DUMP_TRIES = 8
 
 
 def dump_elements(sock: Netlink, family: int, table: str, name: str) -> list[nftables.Element]:
-    """All elements of a set or map. Raises NetlinkError (ENOENT: no such table or set)."""
-    found: list[nftables.Element] = []
+    """All elements of a set or map. Raises NetlinkError (ENOENT: no such table or set).
+
+    While the kernel resizes its hash table, right after many elements were added, a dump shows some twice and misses as many
+    (measured). So one with a duplicate is repeated, and if it never comes to rest, all that was seen is returned.
+    """
+    found: dict[bytes, nftables.Element] = {}
+    seen: list[nftables.Element] = []
 
     def each(message: nl.Message) -> None:
-        found.extend(nftables.decode_elements(message) or ())
+        seen.extend(nftables.decode_elements(message) or ())
 
-    sock.dump(nftables.dump_elements(family, table, name), each, found.clear)
-    return found
+    for _ in range(DUMP_TRIES):
+        seen.clear()
+        sock.dump(nftables.dump_elements(family, table, name), each, seen.clear)
+        latest = {element.key: element for element in seen}
+        if len(latest) == len(seen):
+            return seen
+        found.update(latest)
+    return list(found.values())
 
 
 def add_elements(sock: Netlink, family: int, table: str, name: str, elements: Iterable[nftables.Element],

@@ -51,8 +51,8 @@ class Overrun(Record):
 class Netlink:
     """A NETLINK_NETFILTER socket. groups: multicast groups to join; receive_buffer: bytes, for a socket that joins some.
 
-    One socket may both ask and listen (what arrives between is kept for `receive`), but the kernel never tells a socket about
-    the changes it made itself. Raises NetlinkError from everything that asks the kernel for something.
+    One socket may both ask and listen (what arrives between is kept for `receive`). It then hears of its own nf_tables changes
+    too: compare `Change.port`. Raises NetlinkError from everything that asks the kernel for something.
     """
 
     def __init__(self, groups: Iterable[int] = (), receive_buffer: int = 0) -> None:
@@ -258,7 +258,9 @@ class Netlink:
 
         def done(message: nl.Message) -> bool:
             ack = nl.acknowledgement(message)
-            if ack is not None and ack.errno:
+            if ack is None:
+                self._set_aside(message)  # a notification of our own change has our sequence number
+            elif ack.errno:
                 index = message.seq - first - 1
                 errors.append(NetlinkError(ack.errno, ack.text, index if 0 <= index < len(packed) - 2 else None))
             return False

@@ -8,7 +8,7 @@ One parser for the files under /etc/config and for the output of `uci export`:
 * a word may mix '...' (nothing is special), "..." and bare text (in both, `\\` keeps the next character, or joins the next
   line when it is the last one on its line); quoted text may run over several lines;
 * sections of the same name are one section: the later type wins, options are added; a later `option` replaces an earlier
-  `option` or `list` of that name, a `list` adds to either; an empty `option` value removes the option.
+  `option` or `list` of that name, a `list` adds to either; an `option` with an empty value counts for nothing.
 
 libuci refuses a whole file for one bad line. Here a bad line is named and skipped (with the whole section, if it was the
 section's first line), because a router should rather run with the rest; only where that can't be done sanely (a quote
@@ -304,15 +304,14 @@ class _Parser:
         known = section.options.get(name)
         if is_list:
             values = (known.values if known else ()) + (value,)
-        elif not value:
-            section.options.pop(name, None)
-            return
-        else:
-            if known:
-                what = "option" if not known.is_list else "list"
-                self.note("warning", line, f"already set in line {known.line}, as {what}",
-                          f"write it once; using {quoted(value)}", option=name)
+        elif known:
+            used = value or " ".join(known.values)
+            self.note("warning", line, f"already set in line {known.line}", f"write it once; using {quoted(used)}", option=name)
             values = (value,)
+        else:
+            values = (value,)
+        if not is_list and not value:
+            return
         section.options[name] = OptionText(name=name, values=values, is_list=is_list, line=line)
 
     def end(self) -> None:

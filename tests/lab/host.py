@@ -261,6 +261,10 @@ class Host:
         self.pump.register(sock, accept)
         self._open.append(sock)
 
+    def sockets(self) -> list[socket.socket]:
+        """The sockets that were opened as such: listeners and captures."""
+        return [item for item in self._open if isinstance(item, socket.socket)]
+
     # looking
 
     def capture(self, ipv6: bool = True) -> None:

@@ -39,6 +39,10 @@ class Tally:
         """Sent, and never usable by the owner."""
         return self.sent - self.delivered
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.sent + other.sent, self.delivered + other.delivered, self.copies + other.copies,
+                     self.repeated + other.repeated, self.wrong + other.wrong)
+
     def __str__(self) -> str:
         parts = [f"{self.delivered}/{self.sent} delivered"]
         for name in ("lost", "copies", "wrong", "repeated"):

@@ -1,0 +1,209 @@
+"""vpnptd: wiring only. Sockets and signals into one loop, from there into the service."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import signal
+import sys
+import time
+
+from .control import SOCKET, ControlServer
+from .log import Log
+from .netlink import Netlink, NflogSocket, Overrun
+from .ruleset import TABLE
+from .service import Service
+from .wire.nftables import decode_change
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .wire.nflog import LogPacket
+
+RUN_DIR = "/var/run/vpnpt"
+LOG_GROUP = 9107
+NFTABLES_GROUP = 7
+USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--foreground]
+
+  --config-dir DIR  where the UCI file `vpnpt` is (default /etc/config)
+  --run-dir DIR     for the control socket and what fw4 includes (default /var/run/vpnpt)
+  --foreground      log to standard error instead of the system log
+"""
+
+
+class Daemon:
+    """The loop: what is due when, and what is read by whom."""
+
+    def __init__(self, config_dir: str | None, run_dir: str, *, syslog: bool) -> None:
+        self.run_dir = run_dir
+        self.log = Log(syslog=syslog)
+        self.selector = selectors.DefaultSelector()
+        self.service = Service(config_dir, run_dir, self.log)
+        self.due: dict[str, float] = {}
+        self.running = True
+        self._signals()
+        self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
+        self.selector.register(self.changes, selectors.EVENT_READ, self._on_changes)
+        self.notices: NflogSocket | None = None
+        self._open_log()
+        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
+        self.reload()
+        while self.running:
+            wait = max(0.0, min(self.due.values()) - time.monotonic()) if self.due else None
+            for key, _ in self.selector.select(wait):
+                key.data()
+            self._do_due()
+        self.service.stop()
+        self.control.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.run_dir, "ready"))
+
+    def reload(self) -> bool:
+        """Puts the configuration in force; where the network is not ready yet, tries again by itself."""
+        done = self.service.apply()
+        if done:
+            self.due.pop("apply", None)
+            with open(os.path.join(self.run_dir, "ready"), "w", encoding="ascii"):
+                pass
+            if self.service.helper_missing:
+                self._at("helper", 10)
+            self._at("remember", 0.5)
+        elif self.service.ruleset is None:
+            self._at("apply", 10)
+        return done
+
+    def _at(self, what: str, seconds: float) -> None:
+        """Due in so many seconds, or earlier if it was to be earlier."""
+        when = time.monotonic() + seconds
+        self.due[what] = min(when, self.due.get(what, when))
+
+    def _do_due(self) -> None:
+        now = time.monotonic()
+        for what in [what for what, when in self.due.items() if when <= now]:
+            del self.due[what]
+            if what == "restore":
+                if not self.service.restore():
+                    self._at("restore", 2)
+            elif what in ("remember", "remember_again"):
+                self.service.remember()
+            elif what == "apply":
+                self.reload()
+            elif what == "helper":
+                self.service.check_helper()
+                if self.service.helper_missing:
+                    self._at("helper", 10)
+
+    def _signals(self) -> None:
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.selector.register(reader, selectors.EVENT_READ, lambda: self._on_signals(os.read(reader, 64)))
+
+    def _on_signals(self, numbers: bytes) -> None:
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self.running = False
+        elif signal.SIGHUP in numbers:
+            self.reload()
+
+    def _open_log(self) -> None:
+        try:
+            self.notices = NflogSocket(LOG_GROUP, snaplen=96)
+        except OSError as error:
+            self.log.warning("NFLOG", f"no notices from the kernel: {error.strerror} (is kmod-nfnetlink-log installed, "
+                                      f"or does another program use group {LOG_GROUP}?)")
+            return
+        self.selector.register(self.notices, selectors.EVENT_READ, self._on_notices)
+
+    def _on_changes(self) -> None:
+        for message in self.changes.receive():
+            if isinstance(message, Overrun):
+                self._at("restore", 0)
+                continue
+            change = decode_change(message)
+            if change is not None and change.verb == "del" and change.what == "table" and change.table == TABLE:
+                self._at("restore", 0)
+
+    def _on_notices(self) -> None:
+        assert self.notices is not None
+        for notice in self.notices.receive():
+            if isinstance(notice, Overrun):
+                self._at("remember", 0.2)
+            elif notice.prefix.startswith("REFUSED "):
+                self._on_refusal(notice)
+            else:
+                # At once, for what was learned, and once more for what follows from it without a notice of its own.
+                self._at("remember", 0.1)
+                self.due["remember_again"] = time.monotonic() + 3
+
+    def _on_refusal(self, notice: LogPacket) -> None:
+        _, name, reason = (notice.prefix.split() + ["", ""])[:3]
+        why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src"}.get(reason, reason)
+        self.log.info("REFUSED", f"{name}: {_addresses(notice.payload)}: {why} (vpnpt.{name})")
+
+    def _on_request(self, request: dict[str, Any]) -> dict[str, Any]:
+        method = request.get("method")
+        if method == "status":
+            return self.service.snapshot()
+        if method == "reload":
+            done = self.reload()
+            return {"applied": done, "problem": self.service.problem, "diagnostics": [str(item) for item in self.service.diagnostics]}
+        return {"error": f"unknown method {method!r}; known: status, reload"}
+
+
+def _addresses(packet: bytes) -> str:
+    """`192.168.1.2 to 203.0.113.1` of an IPv4 or IPv6 packet."""
+    import socket
+
+    if len(packet) >= 20 and packet[0] >> 4 == 4:
+        return f"{socket.inet_ntop(socket.AF_INET, packet[12:16])} to {socket.inet_ntop(socket.AF_INET, packet[16:20])}"
+    if len(packet) >= 40 and packet[0] >> 4 == 6:
+        return f"{socket.inet_ntop(socket.AF_INET6, packet[8:24])} to {socket.inet_ntop(socket.AF_INET6, packet[24:40])}"
+    return "a packet"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 after SIGTERM, 1 if another instance runs or the kernel refuses us, 2 for wrong usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options: dict[str, str] = {}
+    foreground = False
+    while arguments:
+        word, equals, value = arguments.pop(0).partition("=")
+        if word == "--foreground":
+            foreground = True
+        elif word in ("--config-dir", "--run-dir") and (equals or arguments):
+            options[word] = value if equals else arguments.pop(0)
+        elif word in ("-h", "--help"):
+            print(USAGE, end="")
+            return 0
+        else:
+            print(USAGE, end="", file=sys.stderr)
+            return 2
+    run_dir = options.get("--run-dir", RUN_DIR)
+    os.makedirs(run_dir, exist_ok=True)
+    with open(os.path.join(run_dir, "vpnptd.pid"), "a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"vpnptd: another instance runs with --run-dir {run_dir}", file=sys.stderr)
+            return 1
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        try:
+            daemon = Daemon(options.get("--config-dir"), run_dir, syslog=not foreground)
+        except PermissionError:
+            print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
+            return 1
+        daemon.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Config → nftables text: pure, deterministic, each rule with its comment.
+
+    prerouting, raw (-300)    dispatch by protocol; for ESP, IKE and their ICMP errors: the client's zone, learning   (family ip)
+    prerouting, dstnat - 5    first packets only: refusals, the PPTP helper, delivery of what a server starts         (ip, ip6)
+    postrouting, srcnat - 5   first packets only: who talks with whom; WAN → LAN refusals                             (ip, ip6)
+    output, raw               the router's own IKE and ESP: remembered, never touched                                 (ip)
+
+What neither helps nor refuses anything is not there at all: with every protocol ignored the ruleset is empty.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .access import add_access
+from .ipsec import add_ipsec
+from .sharing import add_sharing
+from .text import TABLE, Table, names
+from .zones import add_zones, zone_range
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..model import Config, Devices
+    from ..wire.nftables import Element
+
+__all__ = ["FAMILIES", "TABLE", "Ruleset", "compile_ruleset", "forward_rules", "shares_servers"]
+
+FAMILIES = ("ip", "ip6")
+
+
+def shares_servers(config: Config) -> bool:
+    """Does this configuration put IPsec clients into zones?"""
+    return config.general.enabled and config.behaviour("ipsec") == "help" and config.protocols["ipsec"].multi_client
+
+
+class Ruleset:
+    """What a configuration compiles to: the tables by family; a family for which nothing is to be done is missing."""
+
+    def __init__(self, tables: dict[str, Table]) -> None:
+        self.tables = tables
+
+    def render(self, elements: Mapping[tuple[str, str], Iterable[Element]] | None = None) -> str:
+        """All tables as nft text; `elements`, by family and collection, are put back into those collections that still exist."""
+        by_family: dict[str, dict[str, Iterable[Element]]] = {}
+        for (family, name), found in (elements or {}).items():
+            by_family.setdefault(family, {})[name] = found
+        return "\n".join(table.render(by_family.get(family)) for family, table in self.tables.items())
+
+
+def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, byteorder: str = sys.byteorder) -> Ruleset:
+    """The ruleset of a configuration.
+
+    `helper`: the kernel has the PPTP helper (a ruleset that names it does not load without). `byteorder`: the router's.
+    """
+    tables: dict[str, Table] = {}
+    if not config.general.enabled:
+        return Ruleset(tables)
+    for family in FAMILIES:
+        table = Table(family)
+        if family == "ip" and shares_servers(config):
+            dispatch = table.chain("prerouting", "filter hook prerouting priority raw; policy accept;")
+            add_zones(table, config, byteorder)
+            add_sharing(table, config, devices)
+            add_ipsec(table, config, devices, dispatch)
+        add_access(table, config, devices, helper=helper)
+        if table.chains:
+            tables[family] = table
+    return Ruleset(tables)
+
+
+def forward_rules(config: Config, devices: Devices) -> str:
+    """Rules for the top of fw4's forward chain: what our DNAT lets in, and IPv6 that RFC 6092 wants let in.
+
+    A verdict of our own tables can't do it: a packet passes only if every base chain accepts it.
+    """
+    if not config.general.enabled or config.behaviour("ipsec") != "help":
+        return ""
+    lan, wan, ipsec = names(devices.lan), names(devices.wan), config.protocols["ipsec"]
+    rules = []
+    if shares_servers(config):
+        rules.append(f'iifname {wan} ct zone {zone_range(config)} ct status dnat accept comment "vpnpt: a server speaks first"')
+    if ipsec.ipv6_inbound == "open":
+        ports = ", ".join(str(port) for port in (500, *ipsec.ports))
+        for match in ("meta l4proto { esp, ah }", f"udp dport {{ {ports} }}"):
+            rules.append(f'meta nfproto ipv6 iifname {wan} oifname {lan} {match} accept comment "vpnpt: IPv6 IPsec (RFC 6092 3.2.4)"')
+    return "".join(f"{rule}\n" for rule in rules)

@@ -1,0 +1,117 @@
+"""Who may use which protocol: help for PPTP, refusal of what is blocked, delivery of what a server starts.
+
+All of it stands in NAT chains, which see only the first packet of a flow: it costs established traffic nothing. That is enough,
+because the daemon deletes the conntrack entries of what is refused from now on, so that their next packet is a first one again.
+From the LAN a refusal is an answer (TCP reset, ICMP), so that the user's program says at once that it was refused; from the WAN it
+is silence.
+"""
+
+from __future__ import annotations
+
+from .text import Table, names, numbers
+from .zones import zone_range
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Config, Devices, Protocol
+    from .text import Chain
+
+LOG_RATE = "limit rate 1/second burst 5 packets"
+
+
+def first_packets(protocol: Protocol) -> list[str]:
+    """What the first packet of a flow of this protocol looks like, in either direction, as nft matches."""
+    ports = numbers(protocol.ports) if protocol.ports else ""
+    if protocol.name == "pptp":
+        # GRE version 1 is PPTP (RFC 2637 4.1), version 0 is anybody's tunnel (RFC 2784): the three version bits tell.
+        # The bits come first: nft 1.0.6 aborts when it lists "meta l4proto gre @th,...".
+        return [f"tcp dport {ports}", "@th,13,3 1 meta l4proto gre"]
+    if protocol.name == "l2tp":
+        return [f"udp dport {ports}", f"udp sport {ports}", "meta l4proto 115"]
+    if protocol.name == "ipsec":
+        return [f"udp dport {numbers((500, *protocol.ports))}", "tcp dport 4500", "meta l4proto { esp, ah }"]
+    if protocol.name == "openvpn":
+        return [f"meta l4proto {{ tcp, udp }} th dport {ports}"]
+    return [f"udp dport {ports}"]
+
+
+def add_access(table: Table, config: Config, devices: Devices, *, helper: bool) -> None:
+    """The NAT chains of `table` (family ip or ip6). `helper`: nf_conntrack_pptp is there."""
+    lan, wan = names(devices.lan), names(devices.wan)
+    start = table.chain("flow_start", "nat hook prerouting priority dstnat - 5; policy accept;")
+    end = table.chain("flow_end", "nat hook postrouting priority srcnat - 6; policy accept;")
+    out, inbound = table.chain("from_lan"), table.chain("to_lan")
+    if table.family == "ip":
+        _add_delivery(table, config, start, wan)
+    for protocol in config.protocols.values():
+        behaviour = config.behaviour(protocol.name)
+        if behaviour == "block":
+            _block(table, protocol, out, inbound)
+        elif behaviour == "help":
+            if protocol.allow_src:
+                _restrict(table, protocol, out)
+            if protocol.name == "pptp" and table.family == "ip":
+                _help_pptp(table, protocol, out, start, wan, helper)
+            if protocol.name == "ipsec" and table.family == "ip6" and protocol.ipv6_inbound == "closed":
+                _close_inbound(table, protocol, inbound)
+    if out.rules:
+        start.rule(f"iifname {lan} fib daddr . mark oifname {wan} jump from_lan", "from the LAN to the WAN")
+    if inbound.rules:
+        end.rule(f"iifname {wan} oifname {lan} jump to_lan", "from the WAN to the LAN")
+    table.chains = [chain for chain in table.chains if chain.rules]
+
+
+def _add_delivery(table: Table, config: Config, start: Chain, wan: str) -> None:
+    if config.behaviour("ipsec") == "help" and config.protocols["ipsec"].multi_client:
+        start.rule(f"iifname {wan} ct zone {zone_range(config)} fib daddr type local dnat to ct zone map @zone_client",
+                   "the server speaks first: to the zone's client")
+
+
+def _refusal(table: Table, protocol: Protocol, reason: str) -> str:
+    """A chain that counts, logs and refuses; returns its name."""
+    name = f"refuse_{protocol.name}_{reason.lower()}"
+    table.counter(f"{protocol.name}_{reason.lower()}", f"flows of {protocol.name} refused: {reason.lower()}")
+    chain = table.chain(name)
+    chain.rule(f'counter name "{protocol.name}_{reason.lower()}"', "counted")
+    chain.rule(f'{LOG_RATE} log prefix "REFUSED {protocol.name} {reason}" group 9107 snaplen 96', "logged by the daemon")
+    chain.rule("meta l4proto tcp reject with tcp reset", "the client learns at once")
+    chain.rule(f"reject with {'icmp' if table.family == 'ip' else 'icmpv6'} type admin-prohibited", "the client learns at once")
+    return name
+
+
+def _block(table: Table, protocol: Protocol, out: Chain, inbound: Chain) -> None:
+    refuse = _refusal(table, protocol, "BLOCKED")
+    silent = table.chain(f"drop_{protocol.name}")
+    silent.rule(f'counter name "{protocol.name}_blocked"', "counted")
+    silent.rule(f'{LOG_RATE} log prefix "REFUSED {protocol.name} BLOCKED" group 9107 snaplen 96', "logged by the daemon")
+    silent.rule("drop", "silence towards the outside")
+    for match in first_packets(protocol):
+        out.rule(f"{match} goto {refuse}", f"{protocol.name} is blocked")
+        inbound.rule(f"{match} goto {silent.name}", f"{protocol.name} is blocked")
+
+
+def _restrict(table: Table, protocol: Protocol, out: Chain) -> None:
+    """Only the sources of `allow_src` may start flows of this protocol."""
+    refuse = _refusal(table, protocol, "SOURCE")
+    check = table.chain(f"allow_{protocol.name}")
+    for kind, match in (("ipv4", "ip saddr"), ("ipv6", "ip6 saddr"), ("mac", "ether saddr")):
+        sources = [source.text for source in protocol.allow_src if source.kind == kind]
+        if sources and (kind == "mac" or (kind == "ipv4") == (table.family == "ip")):
+            check.rule(f"{match} {{ {', '.join(sources)} }} return", "may use it")
+    check.rule(f"goto {refuse}", "may not")
+    for match in first_packets(protocol):
+        out.rule(f"{match} jump {check.name}", f"{protocol.name} is for some only")
+
+
+def _help_pptp(table: Table, protocol: Protocol, out: Chain, start: Chain, wan: str, helper: bool) -> None:
+    if helper:
+        table.helper("pptp", "pptp", "tcp")
+        out.rule(f'tcp dport {numbers(protocol.ports)} ct helper set "pptp"', "call IDs, rewritten by the kernel")
+    table.counter("pptp_stray", "GRE version 1 from outside that belongs to no call")
+    start.rule(f'iifname {wan} @th,13,3 1 meta l4proto gre counter name "pptp_stray"', "expected calls do not come here; fw4 drops it")
+
+
+def _close_inbound(table: Table, protocol: Protocol, inbound: Chain) -> None:
+    table.counter("ipsec_unsolicited", "IPsec that nobody inside asked for")
+    for match in first_packets(protocol):
+        inbound.rule(f'{match} counter name "ipsec_unsolicited" drop', "ipv6_inbound is closed")

@@ -1,0 +1,229 @@
+"""IPsec through NAT: ESP by SPI, IKE by initiator cookie, ICMP errors by what they quote.
+
+Fast path: one lookup each way (`esp_fast`, `spi_fast`, `ike_fast`, `cookie_fast`), no write. Its entries live some minutes only; when
+one has died, the next packet takes the slow path, which renews the long-lived state and puts it back. So a tunnel that lives is never
+forgotten, a dead one is, and no packet of an established tunnel pays for either.
+
+Offsets of raw payload: ISAKMP initiator cookie @th,64,64 and exchange type @th,208,8 (RFC 2408 3.1, RFC 7296 3.1, after 8 bytes of
+UDP); of an ICMP error (RFC 792): the quoted protocol @th,136,8, source @th,160,32, destination @th,192,32, then its SPI @th,224,32, or its
+UDP destination port @th,240,16 and cookie @th,288,64 (a header of 20 bytes assumed: with IP options it is not recognised).
+"""
+
+from __future__ import annotations
+
+from .sharing import SERVER, SERVER_OUT
+from .text import Table, names
+from .zones import ZONE, add_way_out, add_zoned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Config, Devices
+    from .text import Chain
+
+COOKIE = "@th,64,64"
+"""The initiator cookie (IKEv2: the initiator's SPI) of a UDP packet."""
+
+CREATES_SAS = "{ 32, 35, 36 }"
+"""IKE exchanges after which new SPIs appear: quick mode (RFC 2409 5.5), IKE_AUTH, CREATE_CHILD_SA (RFC 7296 3.1)."""
+
+ICMP_ERRORS = "{ destination-unreachable, time-exceeded, parameter-problem }"
+
+LEARNING_RATE = "20/second burst 300 packets"
+"""New keys a second that one server (inbound) or client (outbound) may put into the maps: made-up ones can't fill them."""
+
+NOTICE = 'limit rate 50/second burst 100 packets log prefix "LEARNED" group 9107 snaplen 64'
+
+
+def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Chain) -> None:
+    """Everything for ESP, IKE and their ICMP errors; `dispatch` is the base chain, which gets one rule."""
+    ipsec = config.protocols["ipsec"]
+    _declare(table, config)
+    lan, wan = names(devices.lan), names(devices.wan)
+    verdicts = ["icmp : goto from_icmp"]
+    if ipsec.preserve_ike_port:
+        verdicts.append("udp : goto from_udp")
+        udp = table.chain("from_udp")
+        udp.rule(f"udp dport 500 iifname {lan} goto ike_out", "IKE from a client")
+        udp.rule(f"udp sport 500 iifname {wan} goto ike_in", "IKE from a server")
+        _add_ike(table, devices)
+    verdicts.append("esp : goto from_esp")
+    esp = table.chain("from_esp")
+    esp.rule(f"iifname {lan} goto esp_out", "ESP from a client")
+    esp.rule(f"iifname {wan} goto esp_in", "ESP from a server")
+    _add_esp_out(table, devices)
+    _add_esp_in(table)
+    _add_icmp(table, lan, wan)
+    dispatch.rule(f"ip protocol vmap {{ {', '.join(verdicts)} }}", "all else leaves here")
+    _add_router(table, devices)
+
+
+def _declare(table: Table, config: Config) -> None:
+    general = config.general
+    size, long, fast, soon = general.max_keys, general.key_timeout, general.fast_timeout, general.pending_timeout
+    table.collection("esp_fast", "ip saddr . ip daddr . esp spi", value="ct zone", size=size, timeout=fast,
+                     comment="fast path out: client, server, answered SPI")
+    table.collection("esp_known", "ip saddr . ip daddr . esp spi", size=size, timeout=long, comment="outbound SPIs that were answered")
+    table.collection("esp_unanswered", "ip saddr . ip daddr . esp spi", size=size, timeout=max(60, soon),
+                     comment="outbound SPIs seen and not answered yet")
+    table.collection("spi_fast", "ip saddr . esp spi", value="ct zone", size=size, timeout=fast, comment="fast path in: server, SPI")
+    table.collection("spi_zone", "ip saddr . esp spi", value="ct zone", size=size, timeout=long,
+                     comment="server, inbound SPI: whose it is")
+    table.collection("out_zone", "@th,192,32 . @th,224,32", value="ct zone", size=size, timeout=long,
+                     comment="server, outbound SPI, as an ICMP error quotes them")
+    table.collection("ike_fast", "ip saddr . ip daddr . @th,64,64", value="ct zone", size=size, timeout=fast,
+                     comment="fast path out: client, server, initiator cookie")
+    table.collection("cookie_fast", "ip saddr . @th,64,64", value="ct zone", size=size, timeout=fast,
+                     comment="fast path in: server, initiator cookie")
+    table.collection("cookie_zone", f"{SERVER} . @th,64,64", value="ct zone", size=size, timeout=long,
+                     comment="server, initiator cookie: whose it is")
+    table.collection("cookies", "ip saddr . @th,64,64", size=size, timeout=long, comment="server, initiator cookie: known")
+    table.collection("router_spis", "ip saddr . esp spi", size=1024, timeout=long, comment="inbound SPIs of the router's own SAs")
+    table.collection("router_cookies", "ip daddr . @th,64,64", size=1024, timeout=long, comment="the router's own IKE SAs")
+    table.collection("rate_in", "ip saddr", size=general.max_clients, timeout=60, comment="how fast a server shows new keys")
+    table.collection("rate_out", "ip saddr", size=general.max_clients, timeout=60, comment="how fast a client shows new keys")
+
+
+def _add_esp_out(table: Table, devices: Devices) -> None:
+    key = "ip saddr . ip daddr . esp spi"
+    out = table.chain("esp_out")
+    out.rule(f"ct zone set {key} map @esp_fast return", "established: one lookup")
+    add_way_out(out, "esp_out_zoned", devices)
+    add_zoned(table, "esp_out_zoned", "esp_out_learn")
+
+    learn = table.chain("esp_out_learn")
+    learn.rule("jump refresh_out", "renew what lives")
+    learn.rule(f"{key} @esp_known update @esp_known {{ {key} }} update @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }} "
+               f"add @esp_fast {{ {key} : {ZONE} }} return", "answered before: back to the fast path")
+    learn.rule(f"{key} @esp_unanswered goto esp_out_again", "seen before")
+    learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs pass, but nothing is learned")
+    learn.rule(f"add @esp_unanswered {{ {key} }} add @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }}", "a new SPI")
+    learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before it")
+    learn.rule("jump wait_out", "an answer will come with an SPI that we don't know")
+
+    again = table.chain("esp_out_again")
+    again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "answered since")
+    again.rule("jump wait_out", "still not: a lost race is tried again")
+
+    answered = table.chain("esp_out_answered")
+    answered.rule(f"add @esp_known {{ {key} }} add @esp_fast {{ {key} : {ZONE} }} delete @esp_unanswered {{ {key} }} "
+                  f"delete @answered {{ ip daddr . {ZONE} }}", "one answer for one SPI")
+
+
+def _add_esp_in(table: Table) -> None:
+    key = "ip saddr . esp spi"
+    inbound = table.chain("esp_in")
+    inbound.rule(f"ct zone set {key} map @spi_fast return", "established: one lookup")
+    inbound.rule("fib daddr type != local goto routed_in", "not for the router's address: no NAT")
+    inbound.rule(f"{key} @router_spis return", "the router's own SA")
+    inbound.rule("jump stash", "keep the IP ID")
+    inbound.rule(f"{ZONE} set {key} map @spi_zone goto esp_in_known", "known")
+    inbound.rule("ip saddr != @servers return", "no client talks with it")
+    inbound.rule("ip saddr @router_hosts goto copies", "the router's own SAs: the daemon knows which")
+    inbound.rule("ip saddr @waiting_many goto copies", "several wait: never guess")
+    inbound.rule(f"{ZONE} set ip saddr map @waiting_one goto esp_in_new", "exactly one waits")
+    inbound.rule("ip saddr @slot1 goto copies", "nobody waits, several could be meant")
+    inbound.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_new", "the only client")
+
+    add_zoned(table, "esp_in_known", "esp_in_renew")
+    renew = table.chain("esp_in_renew")
+    renew.rule(f"update @spi_zone {{ {key} : {ZONE} }} add @spi_fast {{ {key} : {ZONE} }}", "back to the fast path")
+
+    add_zoned(table, "esp_in_new", "esp_in_take")
+    take = table.chain("esp_in_take")
+    take.rule(f"update @answered {{ ip saddr . {ZONE} }} delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
+              f"delete @waiting_one {{ ip saddr : {ZONE} }}", "no longer waits")
+    take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
+    take.rule(f"add @spi_zone {{ {key} : {ZONE} }} add @spi_fast {{ {key} : {ZONE} }}", "learned")
+    take.rule(NOTICE, "tell the daemon")
+
+
+def _add_ike(table: Table, devices: Devices) -> None:
+    out = table.chain("ike_out")
+    out.rule(f"@th,208,8 {CREATES_SAS} goto ike_out_slow", "new SPIs are about to appear")
+    out.rule(f"ct zone set ip saddr . ip daddr . {COOKIE} map @ike_fast return", "established: one lookup")
+    out.rule("goto ike_out_slow", "new, or to be renewed")
+    add_way_out(table.chain("ike_out_slow"), "ike_out_zoned", devices)
+    add_zoned(table, "ike_out_zoned", "ike_out_learn")
+
+    learn = table.chain("ike_out_learn")
+    learn.rule("jump refresh_out", "renew what lives")
+    learn.rule(f"@th,208,8 {CREATES_SAS} jump wait_out", "its client waits for an SPI that we don't know")
+    learn.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_renew", "a cookie we know")
+    learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies pass, but are not learned")
+    learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}", "a new cookie")
+    learn.rule(NOTICE, "tell the daemon")
+    learn.rule("goto ike_out_renew", "into the fast path")
+    renew = table.chain("ike_out_renew")
+    renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "
+               f"add @ike_fast {{ ip saddr . ip daddr . {COOKIE} : {ZONE} }}", "renew")
+
+    inbound = table.chain("ike_in")
+    inbound.rule(f"@th,208,8 {CREATES_SAS} goto ike_in_slow", "new SPIs are about to appear")
+    inbound.rule(f"ct zone set ip saddr . {COOKIE} map @cookie_fast return", "established: one lookup")
+    inbound.rule("goto ike_in_slow", "new, or to be renewed")
+
+    slow = table.chain("ike_in_slow")
+    slow.rule("fib daddr type != local goto routed_in", "not for the router's address: no NAT")
+    slow.rule(f"ip saddr . {COOKIE} @router_cookies return", "the router's own IKE")
+    slow.rule("jump stash", "keep the IP ID")
+    slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_known", "a cookie we know")
+    slow.rule("ip saddr != @servers return", "no client talks with it")
+    slow.rule("ip saddr @router_hosts goto copies", "the router is a candidate too")
+    slow.rule("ip saddr @slot1 goto copies", "several could be meant: never guess")
+    slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the only client")
+
+    add_zoned(table, "ike_in_known", "ike_in_renew")
+    renew = table.chain("ike_in_renew")
+    renew.rule(f"@th,208,8 {CREATES_SAS} jump wait_in", "its client waits for an SPI that we don't know")
+    renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
+               f"add @cookie_fast {{ ip saddr . {COOKIE} : {ZONE} }}", "renew")
+
+    add_zoned(table, "ike_in_new", "ike_in_take")
+    take = table.chain("ike_in_take")
+    take.rule(f"@th,208,8 {CREATES_SAS} jump wait_in", "its client waits for an SPI that we don't know")
+    take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
+    take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
+              f"add @cookie_fast {{ ip saddr . {COOKIE} : {ZONE} }}", "learned")
+    take.rule(NOTICE, "tell the daemon")
+
+
+def _add_icmp(table: Table, lan: str, wan: str) -> None:
+    icmp = table.chain("from_icmp")
+    icmp.rule(f"icmp type != {ICMP_ERRORS} return", "only errors quote a packet")
+    icmp.rule("@th,136,8 50 goto icmp_esp", "about ESP")
+    icmp.rule("@th,136,8 17 @th,240,16 500 goto icmp_ike", "about IKE sent")
+    icmp.rule(f"@th,136,8 17 @th,224,16 500 iifname {lan} goto icmp_lan", "about IKE received")
+
+    esp = table.chain("icmp_esp")
+    esp.rule(f"iifname {lan} goto icmp_lan", "a client's own error")
+    esp.rule(f"iifname != {wan} return", "not from outside")
+    esp.rule("ct zone set @th,192,32 . @th,224,32 map @out_zone return", "by server and outbound SPI")
+    esp.rule("goto icmp_solo", "an SPI we don't know")
+
+    ike = table.chain("icmp_ike")
+    ike.rule(f"iifname {lan} goto icmp_lan", "a client's own error")
+    ike.rule(f"iifname != {wan} return", "not from outside")
+    ike.rule("ct zone set @th,192,32 . @th,288,64 map @cookie_zone return", "by server and cookie, where so much is quoted")
+    ike.rule("goto icmp_solo", "quoted with 8 bytes only, or unknown")
+
+    solo = table.chain("icmp_solo")
+    solo.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself (a routed LAN)")
+    solo.rule("@th,192,32 @contended return", "several could be meant")
+    solo.rule("ct zone set @th,192,32 map @solo", "the server's only client")
+
+    own = table.chain("icmp_lan")
+    own.rule("ct zone set ip saddr map @client_zone", "the flow it is about lives in the client's zone")
+
+
+def _add_router(table: Table, devices: Devices) -> None:
+    """What the router itself sends: its own VPN comes first and is never disturbed."""
+    output = table.chain("router_out", "filter hook output priority raw; policy accept;")
+    output.rule(f"oifname != {names(devices.wan)} return", "copies for clients come here too")
+    output.rule("ip protocol vmap { esp : goto router_esp, udp : goto router_udp }", "the router's own packets only")
+    esp = table.chain("router_esp")
+    esp.rule("update @router_peers { ip daddr : ip saddr } update @router_hosts { ip daddr }", "the router has SAs with this server")
+    udp = table.chain("router_udp")
+    udp.rule("udp sport != 500 return", "not IKE")
+    udp.rule("udp dport != 500 return", "not IKE")
+    udp.rule("update @router_peers { ip daddr : ip saddr } update @router_hosts { ip daddr } "
+             "update @router_cookies { ip daddr . @th,64,64 }", "the router's IKE SA")

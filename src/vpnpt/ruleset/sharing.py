@@ -1,0 +1,119 @@
+"""Servers with several clients: who talks with whom, who waits for an answer, and copies for all where only one can be right.
+
+`solo` names the first client of a server: while there is no other, every inbound key that nobody knows is that client's, at once and
+without userspace. With a second client the server is contended: then an unknown key goes to the one client that waits for an answer,
+or, where several wait or nobody does, to all of them. Only the holder of the keys can use a copy, so nothing is lost or misused.
+
+A client waits from the moment it is seen to use an outbound SPI that has not been answered, or an IKE exchange that creates SAs
+passes (`waiting`), until an unknown SPI is given to it. `answered` is that gift, not yet credited to an outbound SPI.
+"""
+
+from __future__ import annotations
+
+from .text import Table, names
+from .zones import ENTRIES_PER_CLIENT, ZONE, zone_range
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Config, Devices
+
+SLOTS = 8
+"""Clients of one server that get copies by the kernel alone. Where there are more, the daemon knows them."""
+
+SERVER = "@nh,96,32"
+"""The source address as raw bits: nft 1.0.6 compares the raw bits of an ICMP quote only with keys declared as raw bits."""
+SERVER_OUT = "@nh,128,32"
+"""The destination address as raw bits."""
+
+
+def add_sharing(table: Table, config: Config, devices: Devices) -> None:
+    """Declares who talks with whom, the chains `wait_out`, `wait_in`, `refresh_out`, `copies`, and the registration of pairs."""
+    _declare(table, config)
+    _add_waiting(table)
+    _add_registration(table, config, devices)
+    _add_refresh(table)
+    _add_copies(table)
+
+
+def _declare(table: Table, config: Config) -> None:
+    general = config.general
+    size, timeout, soon = general.max_clients * ENTRIES_PER_CLIENT, general.key_timeout, general.pending_timeout
+    table.collection("pairs", "ip saddr . ip daddr", size=size, timeout=timeout, comment="client and server that talk")
+    table.collection("servers", "ip saddr", size=size, timeout=timeout, comment="servers that a client talks with")
+    table.collection("solo", SERVER, value="ct zone", size=size, timeout=timeout, comment="server: its first client's zone")
+    for slot in range(SLOTS):
+        if slot:
+            table.collection(f"slot{slot}", "ip saddr", size=size, timeout=timeout,
+                             comment="servers with a second client: contended" if slot == 1 else f"servers with client {slot + 1}")
+        table.collection(f"client{slot}", "ip saddr", value="ip daddr", size=size, timeout=timeout,
+                         comment=f"server: client {slot + 1}, who gets a copy")
+    table.collection("waiting", "ip daddr . ct zone", size=size, timeout=soon, comment="server, zone: waits for a new inbound SPI")
+    table.collection("waiting_one", "ip daddr", value="ct zone", size=size, timeout=soon, comment="server: who waits first")
+    table.collection("waiting_some", "ip daddr", size=size, timeout=soon, comment="servers that somebody waits for")
+    table.collection("waiting_many", "ip daddr", size=size, timeout=soon, comment="servers that more than one waits for")
+    table.collection("answered", "ip daddr . ct zone", size=size, timeout=60,
+                     comment="a new inbound SPI came: the next outbound SPI counts as answered")
+    table.collection("router_peers", "ip saddr", value="ip daddr", size=1024, timeout=timeout,
+                     comment="servers with which the router itself has SAs: its own address")
+    table.collection("router_hosts", "ip saddr", size=1024, timeout=timeout, comment="servers with which the router itself has SAs")
+    table.collection("contended", SERVER, size=size, timeout=timeout, comment="servers with a second client, as ICMP errors quote them")
+    table.counter("copies", "packets that went to every client of a contended server")
+
+
+def _add_waiting(table: Table) -> None:
+    for name, server in (("wait_out", "ip daddr"), ("wait_in", "ip saddr")):
+        chain = table.chain(name)
+        chain.rule(f"{server} . {ZONE} @waiting goto {name}_again", "waits already")
+        chain.rule(f"add @waiting {{ {server} . {ZONE} }}", "waits from now on")
+        chain.rule(f"{server} @waiting_some update @waiting_many {{ {server} }} return", "and is not alone")
+        chain.rule(f"add @waiting_one {{ {server} : {ZONE} }} add @waiting_some {{ {server} }}", "and is the only one")
+        again = table.chain(f"{name}_again")
+        again.rule(f"{server} @waiting_many update @waiting_many {{ {server} }}", "several: all live as long as the longest")
+        again.rule(f"update @waiting {{ {server} . {ZONE} }} update @waiting_one {{ {server} : {ZONE} }} "
+                   f"update @waiting_some {{ {server} }}", "still waits")
+
+
+def _add_registration(table: Table, config: Config, devices: Devices) -> None:
+    """A pair is registered where fw4 has let the flow's first packet out: a client that the user's rules stop is no candidate."""
+    wan = names(devices.wan)
+    base = table.chain("registration", "nat hook postrouting priority srcnat - 5; policy accept;")
+    base.rule(f"ct zone {zone_range(config)} ct direction original iifname {names(devices.lan)} goto register", "a new zoned flow")
+
+    register = table.chain("register")
+    register.rule(f"oifname != {wan} add @bypass {{ ip saddr . ip daddr }} return", "leaves by another way: leave it alone from now on")
+    register.rule("ip saddr . ip daddr @pairs return", "known")
+    register.rule("add @pairs { ip saddr . ip daddr }", "a new pair")
+    register.rule('limit rate 50/second burst 100 packets log prefix "LEARNED" group 9107 snaplen 64', "tell the daemon")
+    register.rule(f"ip daddr != @servers add @servers {{ ip daddr }} add @solo {{ {SERVER_OUT} : ct zone }} "
+                  "add @client0 { ip daddr : ip saddr } return", "the server's first client")
+    for slot in range(1, SLOTS):
+        mark = f"add @contended {{ {SERVER_OUT} }} " if slot == 1 else ""
+        register.rule(f"ip daddr != @slot{slot} add @slot{slot} {{ ip daddr }} {mark}add @client{slot} {{ ip daddr : ip saddr }} return",
+                      f"client {slot + 1}: the server is contended")
+
+
+def _add_refresh(table: Table) -> None:
+    refresh = table.chain("refresh_out")
+    refresh.rule(f"update @client_zone {{ ip saddr : {ZONE} }} update @zones {{ {ZONE} }} update @zone_client {{ {ZONE} : ip saddr }}",
+                 "the client lives (update renews, it replaces nothing)")
+    refresh.rule("ip saddr . ip daddr != @pairs return", "not registered yet")
+    refresh.rule(f"update @pairs {{ ip saddr . ip daddr }} update @servers {{ ip daddr }} update @solo {{ {SERVER_OUT} : {ZONE} }} "
+                 "update @client0 { ip daddr : ip saddr }", "and talks with this server")
+    for slot in range(1, SLOTS):
+        refresh.rule(f"ip daddr != @slot{slot} return", f"fewer than {slot + 1} clients")
+        mark = f"update @contended {{ {SERVER_OUT} }} " if slot == 1 else ""
+        refresh.rule(f"update @slot{slot} {{ ip daddr }} {mark}update @client{slot} {{ ip daddr : ip saddr }}", f"client {slot + 1}")
+
+
+def _add_copies(table: Table) -> None:
+    copies = table.chain("copies")
+    copies.rule('limit rate 50/second burst 100 packets log prefix "SHARED" group 9107 snaplen 64', "tell the daemon")
+    copies.rule('counter name "copies"', "an unknown key of a contended server")
+    for slot in range(SLOTS):
+        if slot:
+            copies.rule(f"ip saddr != @slot{slot} goto copies_end", f"no client {slot + 1}")
+        copies.rule(f"ip daddr set ip saddr map @client{slot} dup to ip daddr", f"a copy for client {slot + 1}")
+    copies.rule("goto copies_end", "all have theirs")
+    end = table.chain("copies_end")
+    end.rule("ip daddr set ip saddr map @router_peers return", "the router itself is a candidate: it gets the original")
+    end.rule("drop", "every candidate has its copy")

@@ -1,0 +1,216 @@
+"""The control plane: one configuration in force, the kernel's tables kept as it says, whatever others do to them.
+
+read → verify → render → one transaction. What can't be compiled or loaded leaves in place what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from . import facts, nft, process, uci
+from .addresses import local_addresses, neighbours
+from .config import compile_config
+from .flows import refused
+from .mirror import Mirror
+from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
+from .nft import NftError
+from .ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules
+from .status import snapshot
+from .wire.nftables import FAMILIES as FAMILY_NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .log import Log
+    from .model import Config, Devices, Diagnostic
+
+_NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
+HOOK_DIR = "fw4"
+"""In the run directory: what fw4's forward chain includes."""
+MODULES = {"pptp": ("nf_nat_pptp",), "ipsec": ("nfnetlink_log",)}
+"""Kernel modules that nothing loads by itself when the ruleset is loaded, by the protocol that needs them."""
+
+
+class Service:
+    """Holds what is in force: `config`, `devices`, `ruleset`; `problem` says why the last attempt to change it failed, or is ''."""
+
+    def __init__(self, config_dir: str | None, run_dir: str, log: Log) -> None:
+        self.config_dir, self.run_dir, self.log = config_dir, run_dir, log
+        self.config: Config | None = None
+        self.devices: Devices | None = None
+        self.ruleset: Ruleset | None = None
+        self.problem = ""
+        self.diagnostics: list[Diagnostic] = []
+        self.helper_missing = False
+        self.started = time.time()
+        self.mirror = Mirror(time.monotonic)
+        self._netlink = Netlink()
+
+    def apply(self) -> bool:
+        """Reads the configuration and puts it in force. False: nothing has changed, `problem` and the log say why."""
+        try:
+            text, source = uci.read_config(self.config_dir)
+        except (uci.ConfigMissing, OSError) as error:
+            return self._fail("CONFIG", str(error))
+        config, diagnostics = compile_config(text, source)
+        if config is None:
+            return self._refuse(diagnostics)
+        devices, found = facts.resolve_devices(config, config_dir=self.config_dir)
+        diagnostics += found
+        if config.general.enabled and any(item.severity == "error" for item in found):
+            return self._refuse(diagnostics)
+        self._report(diagnostics)
+        self.log.level = config.general.log_level
+        self._load_modules(config)
+        ruleset = compile_ruleset(config, devices, helper=self._helper(config))
+        try:
+            self._load(ruleset)
+        except NftError as error:
+            return self._fail("RULESET", f"the kernel refused the ruleset, the old one stays: {error}")
+        self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
+        self._cut_refused()
+        self._write_forward_rules()
+        self.log.info("APPLIED", self.summary())
+        return True
+
+    def restore(self) -> bool:
+        """Puts the tables back, with all the kernel had learned, if they are gone. False: that failed, try again."""
+        if self.ruleset is None or self.in_place():
+            return True
+        try:
+            nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
+        except NftError as error:
+            return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
+        self.problem = ""
+        self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
+        return True
+
+    def in_place(self) -> bool:
+        """Are all tables of the ruleset in the kernel?"""
+        if self.ruleset is None:
+            return False
+        try:
+            return all(table_exists(self._netlink, _NUMBERS[family], TABLE) for family in self.ruleset.tables)
+        except NetlinkError:
+            return False
+
+    def remember(self) -> None:
+        """Renews the copy of what the kernel has learned."""
+        if self.ruleset is not None and self.in_place():
+            self.mirror.refresh(self._netlink, self.ruleset)
+
+    def stop(self) -> None:
+        """Removes everything from the kernel and from fw4."""
+        self.ruleset = None
+        with contextlib.suppress(NftError):
+            nft.remove()
+        path = self._forward_path()
+        if os.path.exists(path):
+            os.unlink(path)
+            self._reload_fw4()
+
+    def check_helper(self) -> None:
+        """Applies again if the PPTP helper was missing and has come since."""
+        if self.helper_missing and nft.helper_available("pptp"):
+            self.log.info("HELPER", "nf_conntrack_pptp is there now")
+            self.apply()
+
+    def summary(self) -> str:
+        """What is in force, in a line."""
+        assert self.config is not None and self.devices is not None
+        if not self.config.general.enabled:
+            return "disabled"
+        does = ", ".join(f"{name} {self.config.behaviour(name)}" for name in self.config.protocols)
+        return f"{does}; LAN {' '.join(self.devices.lan)}; WAN {' '.join(self.devices.wan)}"
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state in one shape (status.py)."""
+        self.remember()
+        return snapshot(config=self.config, devices=self.devices, started=self.started, pid=os.getpid(), in_place=self.in_place(),
+                        problem=self.problem, diagnostics=self.diagnostics, helper_missing=self.helper_missing,
+                        counters=nft.counters() if self.ruleset is not None else {}, count=self.mirror.count)
+
+    def _load(self, ruleset: Ruleset) -> None:
+        """Changes only the rules where the maps can stay, else everything, and puts back what the old maps held."""
+        chains = [(family, chain) for family in FAMILIES for chain in list_chains(self._netlink, _NUMBERS[family], TABLE)]
+        same = self.ruleset is None or all(
+            table.declarations() == self.ruleset.tables[family].declarations()
+            for family, table in ruleset.tables.items() if family in self.ruleset.tables)
+        if same and chains:
+            with contextlib.suppress(NftError):  # tables of another version, say: then all is replaced
+                nft.load(nft.update(ruleset, chains))
+                return
+        self.mirror.refresh(self._netlink, ruleset)
+        nft.load(nft.replacement(ruleset, self.mirror.elements()))
+
+    def _load_modules(self, config: Config) -> None:
+        for name, modules in MODULES.items():
+            if config.general.enabled and config.behaviour(name) == "help":
+                for module in modules:
+                    process.run(["modprobe", "-q", module])
+
+    def _helper(self, config: Config) -> bool:
+        wanted = config.general.enabled and config.behaviour("pptp") == "help"
+        self.helper_missing = wanted and not nft.helper_available("pptp")
+        if self.helper_missing:
+            self.log.warning("HELPER", "the kernel has no PPTP helper: install kmod-nf-nathelper-pptp "
+                                       "(before OpenWrt 25.12: kmod-nf-nathelper-extra); until then PPTP does not pass")
+        return not self.helper_missing
+
+    def _cut_refused(self) -> None:
+        assert self.config is not None
+        if not self.config.general.enabled:
+            return
+        local, known, cut = local_addresses(), neighbours(), 0
+        try:
+            for family in FAMILIES:
+                for flow in dump_conntrack(self._netlink, _NUMBERS[family]):
+                    if refused(self.config, flow, local, known):
+                        cut += delete_flow(self._netlink, flow)
+        except NetlinkError as error:
+            self.log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
+        if cut:
+            self.log.info("CUT", f"{cut} live flows of refused protocols")
+
+    def _forward_path(self) -> str:
+        return os.path.join(self.run_dir, HOOK_DIR, "forward.nft")
+
+    def _write_forward_rules(self) -> None:
+        """Where fw4's forward chain includes it; fw4 reloads only if it changed."""
+        assert self.config is not None and self.devices is not None
+        text, path = forward_rules(self.config, self.devices), self._forward_path()
+        try:
+            with open(path, encoding="ascii") as old:
+                if old.read() == text:
+                    return
+        except OSError:
+            if not text:
+                return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(f"{path}.new", "w", encoding="ascii") as new:
+            new.write(text)
+        os.replace(f"{path}.new", path)
+        self._reload_fw4()
+
+    def _reload_fw4(self) -> None:
+        result = process.run(["fw4", "-q", "reload"], timeout=60)
+        if result.status not in (0, 127):
+            self.log.warning("FW4", f"fw4 reload ended with status {result.status}: {result.stderr.decode('utf-8', 'replace').strip()}")
+
+    def _refuse(self, diagnostics: list[Diagnostic]) -> bool:
+        self._report(diagnostics)
+        return self._fail("CONFIG", "; ".join(str(item) for item in diagnostics if item.severity == "error"), logged=True)
+
+    def _report(self, diagnostics: list[Diagnostic]) -> None:
+        self.diagnostics = diagnostics
+        for item in diagnostics:
+            self.log.write(item.severity, "CONFIG", str(item).partition(": ")[2])
+
+    def _fail(self, code: str, problem: str, *, logged: bool = False) -> bool:
+        self.problem = problem
+        if not logged:
+            self.log.error(code, problem)
+        return False
