@@ -206,8 +206,9 @@ class PptpClient(_Side):
                 call.peer_call_id, call.up = fields[0], True
                 _send(stream, SET_LINK_INFO, struct.pack(">HHII", call.peer_call_id, 0, 0xFFFFFFFF, 0xFFFFFFFF))
         elif kind == CALL_DISCONNECT:
-            peer_call_id = struct.unpack_from(">H", body)[0]
-            if call := self._call_of(stream, peer_call_id=peer_call_id):
+            # Ours or theirs: Linux's helper puts our call ID where the RFC (section 2.13) has the server's (pptp_inbound_pkt).
+            call_id = struct.unpack_from(">H", body)[0]
+            if call := self._call_of(stream, peer_call_id=call_id) or self._call_of(stream, call_id=call_id):
                 call.ended, call.up = "disconnected", False
         elif kind == ECHO_REPLY and (call := self._call_of(stream)):
             call.echoes += 1

@@ -1,0 +1,43 @@
+"""`python -m tests.lab.run ID [--router stock|vpnpt] [-v]`: one scenario (or `all`), and what it saw."""
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.lab import scenario
+from tests.lab.sandbox import enter_sandbox
+
+
+def main() -> int:
+    """Exit status 0 when all was as expected."""
+    parser = argparse.ArgumentParser(description="Runs scenarios of the lab.")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="scenarios by their ID; all without one")
+    parser.add_argument("--router", help="stock, vpnpt or nft:FILE; default: each that the scenario names")
+    parser.add_argument("--times", type=int, default=1, help="how often (default 1)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show each step as it goes, and the daemon's log")
+    arguments = parser.parse_args()
+    chosen = [item for name in arguments.ids or [""] for item in scenario.find(name)]
+    if not chosen:
+        parser.error(f"no scenario {', '.join(arguments.ids)}; there are {' '.join(item.id for item in scenario.find())}")
+    enter_sandbox()
+    failed = 0
+
+    def say(line: str) -> None:
+        if arguments.verbose:
+            print(line, flush=True)
+
+    for item in chosen * arguments.times:
+        for router in [arguments.router] if arguments.router else item.routers:
+            outcome = scenario.run(item, router, say)
+            failed += bool(outcome.failures)
+            if not arguments.verbose:
+                print(f"{'FAILED' if outcome.failures else 'ok':7}{outcome.lines[0]}")
+                if outcome.failures:
+                    print(outcome)
+            elif outcome.log:
+                print(outcome.log)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
