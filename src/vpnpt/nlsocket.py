@@ -51,8 +51,9 @@ class Overrun(Record):
 class Netlink:
     """A NETLINK_NETFILTER socket. groups: multicast groups to join; receive_buffer: bytes, for a socket that joins some.
 
-    One socket may both ask and listen (what arrives between is kept for `receive`). It then hears of its own nf_tables changes
-    too: compare `Change.port`. Raises NetlinkError from everything that asks the kernel for something.
+    One socket may both ask and listen (what arrives between is kept for `receive`), but an overrun then loses answers too
+    (ENOBUFS): two sockets are better. Who listens hears of its own nf_tables changes too: compare `Change.port`.
+    Raises NetlinkError from everything that asks the kernel for something.
     """
 
     def __init__(self, groups: Iterable[int] = (), receive_buffer: int = 0) -> None:
@@ -63,6 +64,7 @@ class Netlink:
         self._seq = 0
         self._pending: list[nl.Message | Overrun] = []
         self._listens = False
+        self.malformed = 0  # datagrams of the kernel's that held no message
         self.can_destroy: bool | None = None  # DESTROYSETELEM: None until tried
         self._socket.bind((0, 0))
         self.port: int = self._socket.getsockname()[0]
@@ -125,7 +127,9 @@ class Netlink:
                 continue
             if datagram is None:
                 break
+            before = len(found)
             found += nl.messages(datagram)
+            self.malformed += len(found) == before
         return found
 
     def _datagram(self) -> bytes | None:
@@ -173,6 +177,7 @@ class Netlink:
 
     def _replies(self, first: int, last: int, done: Callable[[nl.Message], bool], wait: bool) -> None:
         """Feed answers to sequence numbers first..last to `done` until it returns True, or unless wait, until none is left."""
+        lost = False
         while True:
             try:
                 datagram = self._datagram()
@@ -180,12 +185,13 @@ class Netlink:
                 if error.errno != errno.ENOBUFS or not self._listens:
                     raise NetlinkError(error.errno or errno.EIO) from None
                 self._set_aside(Overrun())
+                lost = True
                 continue
             if datagram is None:
                 if not wait:
                     return
-                if not self._poll.poll(TIMEOUT_MS):
-                    raise NetlinkError(errno.ETIMEDOUT)
+                if not self._poll.poll(0 if lost else TIMEOUT_MS):
+                    raise NetlinkError(errno.ENOBUFS if lost else errno.ETIMEDOUT)
                 continue
             finished = False
             for message in nl.messages(datagram):

@@ -1,0 +1,1 @@
+"""Wire codecs: annotated dumps, hostile input, and the real kernel."""
