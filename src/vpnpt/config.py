@@ -180,7 +180,7 @@ class _Compiler:
 
     def place(self, chosen: dict[str, SectionText]) -> str:
         section = chosen.get("global")
-        return f"the one in line {section.line}" if section else "'config vpnpt 'global''"
+        return f"the one in line {section.line}" if section else "\"config vpnpt 'global'\""
 
     def check_type(self, section: SectionText) -> None:
         right = "vpnpt" if section.name == "global" else "protocol"

@@ -44,9 +44,9 @@ def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Map
         from_err, child_err = fds.pipe()
         actions = [(os.POSIX_SPAWN_DUP2, child_in, 0), (os.POSIX_SPAWN_DUP2, child_out, 1), (os.POSIX_SPAWN_DUP2, child_err, 2)]
         try:
-            # Python ignores SIGPIPE and the daemon may block signals: neither is for the child to inherit.
+            # Python ignores two signals and the daemon may block others: that is not for the child to inherit.
             pid = os.posix_spawnp(argv[0], list(argv), os.environ if env is None else env, file_actions=actions, setpgroup=0,
-                                  setsigmask=(), setsigdef=(signal.SIGPIPE,))
+                                  setsigmask=(), setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))
         except OSError as error:
             status = MISSING if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
             return Result(status=status, stdout=b"", stderr=f"{argv[0]}: {error.strerror}\n".encode())

@@ -84,10 +84,11 @@ class _Words:
         self.line = 0
         self.buf = ""
         self.pos = 0
+        self.lost = False  # a `;` cost the rest of the line
 
     def fetch(self) -> bool:
         """Go to the next line, as uci_getln() does. False at the end of the text."""
-        self.buf, self.pos = next(self.lines, ""), 0
+        self.buf, self.pos, self.lost = next(self.lines, ""), 0, False
         self.line += bool(self.buf)
         return bool(self.buf)
 
@@ -148,8 +149,7 @@ class _Words:
         # is the `;` itself, and then the rest of the line is lost to it.
         if bare:
             self.pos += 1
-            if self.rest():
-                raise _BadLine("uci drops what follows a ';' that touches an unquoted word", "put a blank before the ';'")
+            self.lost = bool(self.rest())
 
     def _backslash(self) -> bool:
         """Skip a backslash. True: the next character is literal; False: the line goes on in the next one."""
@@ -211,6 +211,8 @@ class _Parser:
             try:
                 while (keyword := words.keyword()) and not keyword.startswith("#"):
                     self.command(keyword, line)
+                if words.lost:
+                    raise _BadLine("uci drops what follows a ';' that touches an unquoted word", "put a blank before the ';'")
             except _BadLine as error:
                 self.bad += 1
                 self.note("warning", line, *error.args)

@@ -1,0 +1,379 @@
+"""UCI text to a Config: what each way of writing means, and the whole message for each way of getting it wrong."""
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpnpt.config import OPTIONS, compile_config, default_config
+from vpnpt.model import PROTOCOLS, Global, Protocol, Source
+from vpnpt.ucitext import parse
+from vpnpt.values import FALSE_WORDS, PARSERS, TRUE_WORDS, edit_distance, nearest
+
+SHIPPED = Path(__file__).parents[2] / "files/etc/config/vpnpt"
+
+
+def good(text):
+    config, diagnostics = compile_config(text)
+    assert [str(diagnostic) for diagnostic in diagnostics] == []
+    return config
+
+
+# --- what is right ----------------------------------------------------------------------------------------------------------
+
+def test_nothing_means_the_defaults():
+    config = good("")
+    assert config == default_config()
+    assert config.general == Global()
+    assert list(config.protocols) == list(PROTOCOLS)
+    assert {name: config.behaviour(name) for name in PROTOCOLS} == {
+        "pptp": "block", "l2tp": "help", "ipsec": "help", "openvpn": "help", "wireguard": "help"}
+    assert {name: protocol.ports for name, protocol in config.protocols.items()} == {
+        "pptp": (1723,), "l2tp": (1701,), "ipsec": (4500,), "openvpn": (1194,), "wireguard": (51820,)}
+
+
+def test_the_shipped_file_is_the_defaults():
+    assert good(SHIPPED.read_text()) == default_config()
+
+
+def test_what_the_shipped_file_has_commented_out_is_right():
+    """Each `#option` line can be uncommented, and those that are not an example say the default."""
+    text = "\n".join(line.replace("\t#option", "\toption") for line in SHIPPED.read_text().splitlines())
+    assert text.count("\toption") > SHIPPED.read_text().count("\toption")
+    assert good(text) == default_config()
+    lists = "\n".join(line.replace("\t#list", "\tlist") for line in SHIPPED.read_text().splitlines())
+    config = good(lists)
+    assert (config.general.lan_device, config.general.wan_device) == (("br-lan",), ("eth1",))
+    assert config.protocols["ipsec"].allow_src == (Source(kind="ipv4", text="192.168.1.0/24"),)
+
+
+@pytest.mark.parametrize("word", TRUE_WORDS + FALSE_WORDS)
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.capitalize])
+def test_the_type_of_a_section_switches_it(word, change):
+    config = good(f"config {change(word)} 'pptp'\n\tlist port '1724'\nconfig {change(word)} 'ipsec'\nconfig {change(word)} 'global'\n")
+    on = word in TRUE_WORDS
+    assert [config.general.enabled, config.protocols["pptp"].enabled, config.protocols["ipsec"].enabled] == [on] * 3
+    assert config.protocols["pptp"].ports == (1724,)
+
+
+def test_the_two_commands():
+    config = good("config 1 'ipsec'\nconfig 0 'pptp'\n")
+    assert (config.behaviour("ipsec"), config.behaviour("pptp")) == ("help", "block")
+
+
+@pytest.mark.parametrize(("general", "own", "expected"), [
+    ("", "", "block"), ("ignore", "", "ignore"), ("block", "ignore", "ignore"), ("ignore", "block", "block")])
+def test_when_disabled(general, own, expected):
+    config = good(f"config vpnpt 'global'\n\toption when_disabled '{general}'\n"
+                  f"config protocol 'openvpn'\n\toption enabled 'no'\n\toption when_disabled '{own}'\n")
+    assert config.behaviour("openvpn") == expected
+    assert config.behaviour("ipsec") == "help"
+
+
+def test_everything_set():
+    config = good("""
+config vpnpt
+    option enabled off
+    list lan_zone lan
+    list lan_zone guest
+    option wan_zone 'wan wwan'
+    list lan_device br-lan.7
+    option wan_device pppoe-wan
+    option when_disabled ignore
+    option zone_base 100
+    option zone_count 1000
+    option max_clients 500
+    option max_keys 1024
+    option client_timeout 600
+    option key_timeout 60
+    option pending_timeout 5
+    option fast_timeout 30
+    option log_level debug
+config protocol 'ipsec'
+    option enabled 1
+    option when_disabled block
+    list natt_port 4500
+    list natt_port 10000
+    list allow_src 192.168.1.77
+    list allow_src 2001:DB8::/64
+    list allow_src 00-00-5E-00-53-AF
+    option multi_client 0
+    option preserve_ike_port no
+    option ipv6_inbound closed
+""")
+    assert config.general == Global(
+        enabled=False, lan_zone=("lan", "guest"), wan_zone=("wan", "wwan"), lan_device=("br-lan.7",), wan_device=("pppoe-wan",),
+        when_disabled="ignore", zone_base=100, zone_count=1000, max_clients=500, max_keys=1024, client_timeout=600, key_timeout=60,
+        pending_timeout=5, fast_timeout=30, log_level="debug")
+    assert config.protocols["ipsec"] == Protocol(
+        name="ipsec", enabled=True, when_disabled="block", ports=(4500, 10000), multi_client=False, preserve_ike_port=False,
+        ipv6_inbound="closed", allow_src=(Source(kind="ipv4", text="192.168.1.77"), Source(kind="ipv6", text="2001:db8::/64"),
+                                          Source(kind="mac", text="00:00:5e:00:53:af")))
+
+
+@pytest.mark.parametrize(("written", "fields"), [
+    ("option key_timeout 200000", {"key_timeout": 200000, "client_timeout": 200000}),
+    ("option client_timeout 3600", {"client_timeout": 3600, "key_timeout": 3600}),
+    ("option key_timeout 60", {"key_timeout": 60, "fast_timeout": 30}),
+    ("option zone_count 100", {"zone_count": 100, "max_clients": 100}),
+    ("option zone_base 24576", {"zone_base": 24576}),
+])
+def test_a_default_follows_what_is_written(written, fields):
+    assert good(f"config vpnpt 'global'\n{written}\n").general == Global(**fields)
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------------
+
+GLOBAL = "config vpnpt 'global'\n"
+IPSEC = "config protocol 'ipsec'\n"
+W, E = "warning: vpnpt:", "error: vpnpt:"
+DEVICE = "valid: up to 15 printable characters without blanks, quotes, '/', ':' and '*'"
+ADDRESS = "valid: an IPv4 or IPv6 address or subnet such as 192.168.1.0/24, or a MAC such as 00:00:5e:00:53:01"
+
+WRONG = {
+    "boolean": (GLOBAL + "option enabled maybe\n", [
+        W + "2: section 'global' option 'enabled' value 'maybe': not a boolean; valid: 1, 0, on, off, true, false, yes, no, "
+        "enabled, disabled; using 1"]),
+    "choice": (IPSEC + "option ipv6_inbound maybe\n", [
+        W + "2: section 'ipsec' option 'ipv6_inbound' value 'maybe': not a known choice; valid: open, closed; using 'open'"]),
+    "choice that inherits": (IPSEC + "option when_disabled drop\n", [
+        W + "2: section 'ipsec' option 'when_disabled' value 'drop': not a known choice; valid: block, ignore; using the global "
+        "when_disabled"]),
+    "number": (GLOBAL + "option max_keys 1e4\n", [
+        W + "2: section 'global' option 'max_keys' value '1e4': not a whole number; valid: 64 to 1048576 keys; using 65536"]),
+    "range": (GLOBAL + "option pending_timeout 0\n", [
+        W + "2: section 'global' option 'pending_timeout' value '0': out of range; valid: 1 to 120 seconds; using 10"]),
+    "digits that are not ASCII": (GLOBAL + "option fast_timeout '٣'\n", [
+        W + "2: section 'global' option 'fast_timeout' value '٣': not a whole number; valid: 1 to 86400 seconds; using 300"]),
+    "huge number": (GLOBAL + f"option fast_timeout {'9' * 5000}\n", [
+        W + f"2: section 'global' option 'fast_timeout' value '{'9' * 57}...': not a whole number; valid: 1 to 86400 seconds; "
+        "using 300"]),
+    "control characters": (GLOBAL + "option log_level 'a\nb\x1b'\n", [
+        W + "2: section 'global' option 'log_level' value 'a\\nb\\x1b': not a known choice; valid: error, warning, info, debug; "
+        "using 'info'"]),
+    "the only port": (IPSEC + "option natt_port 70000\n", [
+        W + "2: section 'ipsec' option 'natt_port' value '70000': out of range; valid: 1 to 65535; using 4500"]),
+    "one port of two": (IPSEC + "list natt_port x\nlist natt_port 4501\n", [
+        W + "3: section 'ipsec' option 'natt_port' value 'x': not a whole number; valid: 1 to 65535; this entry is left out"]),
+    "all ports": (IPSEC + "option natt_port '0 x'\n", [
+        W + "2: section 'ipsec' option 'natt_port' value '0': out of range; valid: 1 to 65535; this entry is left out",
+        W + "2: section 'ipsec' option 'natt_port' value 'x': not a whole number; valid: 1 to 65535; this entry is left out",
+        W + "2: section 'ipsec' option 'natt_port': not one entry is valid; using 4500"]),
+    "entry twice": (IPSEC + "list natt_port 4501\nlist natt_port 4501\n", [
+        W + "3: section 'ipsec' option 'natt_port' value '4501': is in the list already; remove it"]),
+    "zone": (GLOBAL + "option lan_zone 'l\"an'\n", [
+        W + "2: section 'global' option 'lan_zone' value 'l\"an': not the name of a firewall zone; valid: letters, digits, '_', '-' "
+        "and '.'; using lan"]),
+    "device with a wildcard": (GLOBAL + "option lan_device 'eth*'\n", [
+        W + "2: section 'global' option 'lan_device' value 'eth*': a wildcard is not accepted here, name each device; " + DEVICE
+        + "; using none"]),
+    "device with a long name": (GLOBAL + "option lan_device abcdefghijklmnop\n", [
+        W + "2: section 'global' option 'lan_device' value 'abcdefghijklmnop': longer than 15 characters; " + DEVICE
+        + "; using none"]),
+    "device with a slash": (GLOBAL + "option lan_device 'a/b'\n", [
+        W + "2: section 'global' option 'lan_device' value 'a/b': not the name of a network device; " + DEVICE + "; using none"]),
+    "host bits": (IPSEC + "option allow_src 192.168.1.7/24\n", [
+        W + "2: section 'ipsec' option 'allow_src' value '192.168.1.7/24': is a host within a subnet; write one of them; using "
+        "'192.168.1.0/24'"]),
+    "one source of two": (IPSEC + "option allow_src 'router.lan 192.168.1.7'\n", [
+        W + "2: section 'ipsec' option 'allow_src' value 'router.lan': not an address, a subnet or a MAC; " + ADDRESS
+        + "; this entry is left out"]),
+    "prefix length": (IPSEC + "option allow_src '10.0.0.0/33 192.168.1.7'\n", [
+        W + "2: section 'ipsec' option 'allow_src' value '10.0.0.0/33': not a valid prefix length; valid: 0 to 32; this entry is "
+        "left out"]),
+    "a list where one value is wanted": (GLOBAL + "list log_level info\nlist log_level debug\n", [
+        W + "3: section 'global' option 'log_level': takes one value, not a list; write one 'option' line; using 'info'"]),
+    "option twice": (IPSEC + "option enabled 1\noption enabled 0\n", [
+        W + "3: section 'ipsec' option 'enabled': already set in line 2; write it once; using '0'"]),
+    "misspelt option": (IPSEC + "option multi_cleint 1\n", [
+        W + "2: section 'ipsec' option 'multi_cleint': unknown option; left out; did you mean 'multi_client'?"]),
+    "option of another section": ("config protocol 'openvpn'\noption natt_port 1\n", [
+        W + "2: section 'openvpn' option 'natt_port': unknown option; left out; valid: enabled, when_disabled, allow_src, port"]),
+    "unknown section": ("config interface 'lan'\noption proto dhcp\n", [
+        W + "1: section 'lan': unknown section type 'interface'; left out; valid: vpnpt, protocol"]),
+    "misspelt section": ("config protocl\n", [
+        W + "1: section '@protocl[0]': unknown section type 'protocl'; left out; did you mean 'protocol'?"]),
+    "misspelt protocol": ("config protocol 'IPSEK'\n", [
+        W + "1: section 'IPSEK': unknown protocol; left out; did you mean 'ipsec'?"]),
+    "unknown protocol": ("config 1 'sstp'\n", [
+        W + "1: section 'sstp': unknown protocol; left out; valid: pptp, l2tp, ipsec, openvpn, wireguard"]),
+    "protocol without a name": ("config protocol\noption name ipsec\n", [
+        W + "1: section '@protocol[0]': a protocol's section must have its name; write \"config protocol 'ipsec'\" or another of "
+        "pptp, l2tp, ipsec, openvpn, wireguard; it is left out"]),
+    "type that is no boolean": ("config 2 'ipsec'\n", [
+        W + "1: section 'ipsec': type '2' says neither on nor off; valid: protocol, or 1, on, true, yes, enabled, 0, off, false, no, "
+        "disabled; taken as 'protocol'"]),
+    "type against option": ("config 0 'ipsec'\noption enabled 1\n", [
+        W + "2: section 'ipsec' option 'enabled' value '1': contradicts the section's type '0'; remove one of them; the type wins: "
+        "not enabled"]),
+    "second global section": (GLOBAL + "config vpnpt\n", [
+        W + "2: section '@vpnpt[1]': there is one global section only, named 'global'; move its options to the one in line 1; it is "
+        "left out"]),
+    "global section by another name": ("config vpnpt 'main'\n", [
+        W + "1: section 'main': there is one global section only, named 'global'; move its options to \"config vpnpt 'global'\"; it is "
+        "left out"]),
+    "package of another name": ("package network\n", [
+        "warning: vpnpt: holds package 'network'; this file should hold package 'vpnpt'"]),
+    "zones that do not exist": (GLOBAL + "option zone_base 60000\n", [
+        W + "2: section 'global' option 'zone_base' value '60000': zones up to 100959 do not exist; zone_base + zone_count must be at "
+        "most 65536; using zone_base 20480 and zone_count 40960"]),
+    "more clients than zones": (GLOBAL + "option zone_count 9\noption max_clients 10\n", [
+        W + "3: section 'global' option 'max_clients' value '10': more than zone_count (9); every client needs a zone; using 9"]),
+    "clients forgotten before keys": (GLOBAL + "option client_timeout 700\noption key_timeout 800\n", [
+        W + "2: section 'global' option 'client_timeout' value '700': less than key_timeout (800); a client must be remembered as "
+        "long as its keys; using 800"]),
+    "keys renewed too late": (GLOBAL + "option key_timeout 60\noption fast_timeout 31\n", [
+        W + "3: section 'global' option 'fast_timeout' value '31': more than half of key_timeout (60); keys must be renewed before "
+        "they are forgotten; using 30"]),
+    "zone on both sides": (GLOBAL + "option lan_zone wan\n", [
+        E + "2: section 'global' option 'lan_zone' value 'wan': is in lan_zone and in wan_zone; a zone is on one side only: take it "
+        "out of one of the two lists"]),
+    "device on both sides": (GLOBAL + "list lan_device a\nlist wan_device a\n", [
+        E + "3: section 'global' option 'wan_device' value 'a': is in lan_device and in wan_device; a device is on one side only: "
+        "take it out of one of the two lists"]),
+    "no valid source": (IPSEC + "option allow_src nobody\n", [
+        W + "2: section 'ipsec' option 'allow_src' value 'nobody': not an address, a subnet or a MAC; " + ADDRESS
+        + "; this entry is left out",
+        E + "2: section 'ipsec' option 'allow_src': not one entry is valid; correct the list; without it everybody would be let "
+        "through"]),
+    "quote without end": (IPSEC + "option enabled '1\n", [
+        E + "2: the quote ' that opens here has no end; close it; until then nothing after it can be read"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_says_what_is_wrong(case):
+    text, expected = WRONG[case]
+    config, diagnostics = compile_config(text)
+    assert [str(diagnostic) for diagnostic in diagnostics] == expected
+    assert (config is None) == any(message.startswith("error") for message in expected)
+
+
+@pytest.mark.parametrize("case", ["boolean", "choice", "number", "range", "the only port", "all ports", "zone",
+                                  "device with a wildcard", "misspelt option", "unknown section", "misspelt protocol",
+                                  "type that is no boolean", "zones that do not exist"])
+def test_goes_on_with_the_default(case):
+    assert compile_config(WRONG[case][0])[0] == default_config()
+
+
+def test_goes_on_with_the_rest():
+    config, diagnostics = compile_config(GLOBAL + "option enabled x\noption log_level error\nfoo\n" + IPSEC + "option enabled 0\n")
+    assert len(diagnostics) == 2
+    assert (config.general, config.behaviour("ipsec")) == (Global(log_level="error"), "block")
+
+
+def test_a_mended_value_counts():
+    config, _ = compile_config(GLOBAL + "option client_timeout 700\noption key_timeout 800\noption fast_timeout 500\n")
+    assert config.general == Global(client_timeout=800, key_timeout=800, fast_timeout=400)
+
+
+@pytest.mark.parametrize(("word", "kind", "text"), [
+    ("192.168.1.7", "ipv4", "192.168.1.7"), ("192.168.1.7/32", "ipv4", "192.168.1.7"), ("10.0.0.0/255.0.0.0", "ipv4", "10.0.0.0/8"),
+    ("0.0.0.0/0", "ipv4", "0.0.0.0/0"), ("2001:DB8:0::1", "ipv6", "2001:db8::1"), ("fe80::/10", "ipv6", "fe80::/10"),
+    ("00:00:5E:00:53:01", "mac", "00:00:5e:00:53:01")])
+def test_sources(word, kind, text):
+    assert good(IPSEC + f"list allow_src '{word}'\n").protocols["ipsec"].allow_src == (Source(kind=kind, text=text),)
+
+
+@pytest.mark.parametrize("word", ["1.2.3", "1.2.3.4/", "1.2.3.4/-1", "1.2.3.4/255.0.255.0", "::1/129", "::/ffff::", "00:00:5e:00:53",
+                                  "1.2.3.4-1.2.3.9", "é", "1.2.3.4/٣"])
+def test_what_is_no_source(word):
+    config, diagnostics = compile_config(IPSEC + f"list allow_src '{word}'\n")
+    assert config is None
+    assert [diagnostic.severity for diagnostic in diagnostics] == ["warning", "error"]
+
+
+# --- properties -------------------------------------------------------------------------------------------------------------
+
+def test_the_tables_are_whole():
+    assert list(OPTIONS) == ["global", *PROTOCOLS]
+    for section, table in OPTIONS.items():
+        model = Global if section == "global" else Protocol
+        assert len({option.name for option in table}) == len(table)
+        for option in table:
+            assert option.kind in PARSERS
+            assert (option.field or option.name) in model.__slots__
+            assert option.help.endswith(".")
+            assert option.kind not in ("int", "port") or option.low < option.high
+            assert option.kind != "choice" or option.default in ("", *option.choices)
+    assert {option.name: option.default for option in OPTIONS["global"]} == Global.DEFAULTS
+
+
+SOURCES = ["192.168.1.0/24", "192.168.1.9", "2001:db8::/32", "00:00:5e:00:53:01"]
+WORDS = {"bool": st.sampled_from(TRUE_WORDS + FALSE_WORDS), "zone": st.text("abc-1", min_size=1, max_size=5).map("z".__add__),
+         "device": st.text("abc-.1@", min_size=1, max_size=14), "source": st.sampled_from(SOURCES)}
+
+
+def words(option):
+    if option.kind == "choice":
+        return st.sampled_from(option.choices)
+    if option.kind in ("int", "port"):
+        return st.integers(option.low, option.high).map(str)
+    return WORDS[option.kind]
+
+
+@st.composite
+def sections(draw, names=("pptp", "l2tp", "ipsec", "openvpn", "wireguard")):
+    """Text of valid protocol sections, and the values in it by section and field."""
+    lines, expected = [], {}
+    for name in draw(st.lists(st.sampled_from(names), unique=True)):
+        lines.append(f"config protocol '{name}'")
+        expected[name] = {}
+        for option in draw(st.lists(st.sampled_from(OPTIONS[name]), unique_by=lambda option: option.name)):
+            chosen = draw(st.lists(words(option), min_size=1, max_size=3 if option.many else 1, unique=True))
+            lines += [f"\t{'list' if option.many else 'option'} {option.name} '{word}'" for word in chosen]
+            values = tuple(PARSERS[option.kind](word, option) for word in chosen)
+            expected[name][option.field or option.name] = values if option.many else values[0]
+    return "\n".join(lines) + "\n", expected
+
+
+@given(sections())
+def test_what_is_written_is_what_counts(case):
+    text, expected = case
+    config = good(text)
+    for name, protocol in config.protocols.items():
+        assert protocol == default_config().protocols[name].replace(**expected.get(name, {}))
+
+
+PIECES = st.sampled_from(
+    ["config ", "config vpnpt 'global'\n", "\n", "'", '"', " ", "\\", ";", "#", *(f"config protocol '{name}'\n" for name in PROTOCOLS),
+     *(f"config {word} 'ipsec'\n" for word in ("1", "0", "2")),
+     *(f"option {option.name} " for table in OPTIONS.values() for option in table),
+     *(f"list {option.name} " for table in OPTIONS.values() for option in table),
+     "1\n", "0\n", "65535\n", "lan\n", "br-lan\n", "192.168.1.1/24\n", "::/0\n", "block\n", "'\udcff'\n", "''\n", "é\n"])
+
+
+@given(st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join)))
+def test_never_raises_and_says_why(text):
+    config, diagnostics = compile_config(text)
+    assert (config is None) == any(diagnostic.severity == "error" for diagnostic in diagnostics)
+    for diagnostic in diagnostics:
+        assert diagnostic.remedy
+        assert "\n" not in str(diagnostic)
+    if config:
+        general = config.general
+        assert 1 <= general.zone_base <= general.zone_base + general.zone_count - 1 <= 65535
+        assert general.max_clients <= general.zone_count
+        assert general.fast_timeout * 2 <= general.key_timeout <= general.client_timeout
+        hash(config)
+
+
+@given(st.binary(max_size=200))
+def test_never_raises_on_bytes(data):
+    compile_config(data.decode("utf-8", "surrogateescape"))
+
+
+def test_nearest():
+    assert nearest("wireguird", PROTOCOLS) == "wireguard"
+    assert nearest("IPsec", PROTOCOLS) == "ipsec"
+    assert nearest("pttp", PROTOCOLS) == "pptp"
+    assert nearest("gre", PROTOCOLS) == ""
+    assert edit_distance("ab", "ba", 9) == 1
+
+
+def test_section_order_does_not_matter():
+    text = IPSEC + "option enabled 0\nconfig vpnpt\noption log_level error\n"
+    reordered = "".join(f"config {section.type} '{section.name}'\n" + "".join(
+        f"option {option.name} '{option.values[0]}'\n" for option in section.options.values())
+        for section in reversed(parse(text).sections))
+    assert good(text) == good(reordered)
