@@ -24,7 +24,7 @@ PR_SET_PDEATHSIG = 1
 
 RUN = Path("/run")
 _libc = ctypes.CDLL(None, use_errno=True)
-_state = {"entered": False, "home": -1}
+_state = {"entered": False, "home": -1, "rootless": False}
 
 
 class SandboxError(RuntimeError):
@@ -56,7 +56,12 @@ def enter_sandbox() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     _state["home"] = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    _state["entered"] = True
+    _state.update(entered=True, rootless=uid != 0)
+
+
+def is_rootless() -> bool:
+    """Whether the sandbox has a user namespace of its own."""
+    return bool(_state["rootless"])
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int) -> None:

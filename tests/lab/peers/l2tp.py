@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PORT = 1701
 SCCRQ, SCCRP, SCCCN, STOPCCN, HELLO, ICRQ, ICRP, ICCN = 1, 2, 3, 4, 6, 10, 11, 12
 AVP_TYPE, AVP_VERSION, AVP_FRAMING, AVP_HOST, AVP_TUNNEL, AVP_CHALLENGE, AVP_SESSION = 0, 2, 3, 7, 9, 11, 14
-_serial = itertools.count(1)
 
 
 @dataclass
@@ -56,7 +55,7 @@ class _Side:
 
     def send_data(self, tunnel: Tunnel, size: int = 64) -> bytes:
         """Sends one PPP frame over a session and returns it."""
-        frame = b"\xff\x03\x00\x21" + (b"lab %d " % next(_serial)).ljust(size, b".")
+        frame = b"\xff\x03\x00\x21" + self.ledger.content(size)
         header = struct.pack(">HHHH", 0x4002, 8 + len(frame), tunnel.peer_tunnel_id, tunnel.peer_session_id)
         self._send(tunnel, header + frame, "l2tp")
         return frame

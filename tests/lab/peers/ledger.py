@@ -4,6 +4,7 @@ Packets are recognised by the part of them that no NAT rewrites, so a copy is no
 """
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,15 @@ class Ledger:
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
+        self._serial = itertools.count(1)
+
+    def content(self, size: int) -> bytes:
+        """At least `size` bytes that no other packet of this lab has."""
+        return (b"lab %d " % next(self._serial)).ljust(size, b".")
 
     def sent(self, key: bytes, kind: str, source: str, owner: str) -> Entry:
         """Notes a packet that is about to be sent; key: its bytes that no NAT rewrites."""
+        assert key not in self.entries, "two packets of one content cannot be told apart"
         entry = Entry(kind, source, owner)
         self.entries[key] = entry
         return entry

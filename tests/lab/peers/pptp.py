@@ -57,8 +57,7 @@ class _Side:
 
     def send_data(self, call: Call, size: int = 64) -> bytes:
         """Sends one PPP frame over a call and returns it."""
-        text = b"lab %d " % next(_serial)
-        frame = b"\xff\x03\x00\x21" + text.ljust(size, b".")
+        frame = b"\xff\x03\x00\x21" + self.ledger.content(size)
         acknowledge = call.highest >= 0
         header = struct.pack(">BBHHHI", 0x30, 0x81 if acknowledge else 0x01, 0x880B, len(frame), call.peer_call_id, call.sequence)
         if acknowledge:
