@@ -150,9 +150,8 @@ class Devices(Record):
 class Diagnostic(Record):
     """One thing that is wrong with a configuration. An error stops its use, after a warning it goes on.
 
-    line: 1-based, 0 when unknown. section: the section's name, or its type and index in angle brackets-free UCI form
-    ('@protocol[0]'). value: None when it is not about a value. message: what is wrong. remedy: what is valid, what to do,
-    what is used instead.
+    line: 1-based, 0 when unknown. section: the section's name, or '@type[index]' if it has none. value: None when it is not
+    about a value. message: what is wrong. remedy: what is valid, what to do, what is used instead.
     """
 
     __slots__ = ("severity", "file", "line", "section", "option", "value", "message", "remedy")
