@@ -1,0 +1,2 @@
+"""Fixtures of the golden tests."""
+from tests.golden.kernel import kernel as kernel

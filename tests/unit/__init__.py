@@ -1,0 +1,1 @@
+"""One module or program at a time."""

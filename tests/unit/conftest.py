@@ -1,0 +1,2 @@
+"""Fixtures of the unit tests."""
+from tests.golden.kernel import kernel as kernel
