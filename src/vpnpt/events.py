@@ -1,0 +1,103 @@
+"""What the kernel told us, decoded: the input of the engine. Addresses and SPIs are bytes as on the wire, times seconds."""
+
+from __future__ import annotations
+
+from .model import Record
+
+
+class Paired(Record):
+    """A client's first flow to a server passed the firewall."""
+
+    __slots__ = ("server", "client")
+    server: bytes
+    client: bytes
+
+
+class SpiOut(Record):
+    """A client used an outbound SPI that has not been answered yet."""
+
+    __slots__ = ("server", "client", "spi")
+    server: bytes
+    client: bytes
+    spi: bytes
+
+
+class SpiTaken(Record):
+    """The kernel gave a new inbound SPI to a client by itself: it was the only one that could be meant."""
+
+    __slots__ = ("server", "client", "spi")
+    server: bytes
+    client: bytes
+    spi: bytes
+
+
+class SpiShared(Record):
+    """An ESP packet with an SPI that nobody knows, of a server with several clients.
+
+    waiting: clients that the kernel has seen to wait for a new SPI of this server. copied: clients that the kernel itself gave a copy.
+    packet: the whole IP packet where the kernel could not reach everybody, else b''. sequence: ESP's. same: the SPI was somebody's
+    already, and began anew with sequence number 1: two clients chose the same one, or the packet was repeated.
+    """
+
+    __slots__ = ("server", "spi", "sequence", "waiting", "copied", "packet", "same", "owner")
+    DEFAULTS = {"packet": b"", "same": False, "owner": None}
+    server: bytes
+    spi: bytes
+    sequence: int
+    waiting: frozenset[bytes]
+    copied: frozenset[bytes]
+    packet: bytes
+    same: bool
+    owner: bytes | None
+
+
+class Exchange(Record):
+    """A message of an IKE exchange that creates SAs. message: cookie and message ID, which name the exchange.
+
+    outbound: sent by the client. auth: IKE_AUTH, of which one IKE SA may need several (EAP) for its one child.
+    """
+
+    __slots__ = ("server", "client", "message", "outbound", "auth")
+    DEFAULTS = {"auth": False}
+    server: bytes
+    client: bytes
+    message: bytes
+    outbound: bool
+    auth: bool
+
+
+class CookieShared(Record):
+    """An IKE packet with a cookie that nobody knows, of a server with several clients. Fields as of SpiShared."""
+
+    __slots__ = ("server", "copied", "packet")
+    server: bytes
+    copied: frozenset[bytes]
+    packet: bytes
+
+
+class Fanned(Record):
+    """Found in the kernel at our start: this SPI goes to all of these clients."""
+
+    __slots__ = ("server", "spi", "clients")
+    server: bytes
+    spi: bytes
+    clients: tuple[bytes, ...]
+
+
+class Unpaired(Record):
+    """A client has long had nothing to do with a server, or its address went away."""
+
+    __slots__ = ("server", "client")
+    server: bytes
+    client: bytes
+
+
+class Tick(Record):
+    """A deadline of the engine has come."""
+
+    __slots__ = ()
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Event = Paired | SpiOut | SpiTaken | SpiShared | Exchange | CookieShared | Fanned | Unpaired | Tick
