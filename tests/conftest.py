@@ -1,9 +1,14 @@
 """Fixtures that several suites share."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.lab.sandbox import SandboxError, enter_sandbox
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,11 @@ def sandbox() -> None:
         enter_sandbox()
     except SandboxError as error:
         pytest.skip(str(error))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Says how many scenarios of the lab ran, and how many went as expected."""
+    counts = {outcome: sum("::test_scenario[" in report.nodeid for report in terminalreporter.stats.get(outcome, []))
+              for outcome in ("passed", "failed", "skipped")}
+    if any(counts.values()):
+        terminalreporter.write_line("lab scenarios: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count))

@@ -1,8 +1,9 @@
-"""`python -m tests.lab.run ID [--router stock|vpnpt] [-v]`: one scenario (or `all`), and what it saw."""
+"""`python -m tests.lab.run [ID or FILE.yaml ...] [--router stock|vpnpt] [-v]`: scenarios, and what they saw."""
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from tests.lab import scenario
 from tests.lab.sandbox import enter_sandbox
@@ -11,12 +12,13 @@ from tests.lab.sandbox import enter_sandbox
 def main() -> int:
     """Exit status 0 when all was as expected."""
     parser = argparse.ArgumentParser(description="Runs scenarios of the lab.")
-    parser.add_argument("ids", nargs="*", metavar="ID", help="scenarios by their ID; all without one")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="scenarios by their ID, or files; all without one")
     parser.add_argument("--router", help="stock, vpnpt or nft:FILE; default: each that the scenario names")
     parser.add_argument("--times", type=int, default=1, help="how often (default 1)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each step as it goes, and the daemon's log")
     arguments = parser.parse_args()
-    chosen = [item for name in arguments.ids or [""] for item in scenario.find(name)]
+    chosen = [item for name in arguments.ids or [""]
+              for item in ([scenario.load(Path(name))] if name.endswith(".yaml") else scenario.find(name))]
     if not chosen:
         parser.error(f"no scenario {', '.join(arguments.ids)}; there are {' '.join(item.id for item in scenario.find())}")
     enter_sandbox()

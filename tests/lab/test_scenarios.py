@@ -11,4 +11,5 @@ CASES = [pytest.param(item, router, id=f"{item.path.stem}-{router}") for item in
 @pytest.mark.parametrize(("item", "router"), CASES)
 def test_scenario(sandbox: None, item: scenario.Scenario, router: str) -> None:
     outcome = scenario.run(item, router)
-    assert not outcome.failures, f"\n{outcome}"
+    if outcome.failures:
+        pytest.fail(str(outcome), pytrace=False)

@@ -46,8 +46,7 @@ class Stage:
         return method() if arguments is None else method(arguments)
 
     def _chosen(self, who: Any) -> list[Tunnel]:
-        names = [who] if isinstance(who, str) else who
-        return list(self.tunnels.values()) if names is None else [self.tunnels[name] for name in names]
+        return list(self.tunnels.values()) if who is None else [self.tunnels[name] for name in _names(who)]
 
     def _wait(self, conditions: dict[str, Callable[[], Any]], good: str) -> Results:
         self.lab.pump.run(lambda: all(condition() for condition in conditions.values()), self.patience)
@@ -64,7 +63,7 @@ class Stage:
         options = {**self._defaults, **options}
         kind = options.pop("kind", "ipsec")
         tunnels = []
-        for client in [who] if isinstance(who, str) else who:
+        for client in _names(who):
             label = name or client
             self.tunnels[label] = KINDS[kind](label, self.lab.host(client), self.lab.host(to), self.peers, **options)
             tunnels.append(self.tunnels[label])
@@ -93,16 +92,26 @@ class Stage:
                     self.lab.pump.drain()
         return self._received(tunnels, mark)
 
-    def do_stream(self, who: Any = None, seconds: float = 1.0, every: float = 0.05, size: int = 64) -> Results:
-        """Sends one packet each way on each tunnel every so many seconds, for a time. Results as of `traffic`."""
+    def do_stream(self, who: Any = None, seconds: float = 1.0, every: float = 0.05, size: int = 64,
+                  meanwhile: str = "") -> Results:
+        """Sends one packet each way on each tunnel every so many seconds, for a time. Results as of `traffic`.
+
+        meanwhile: 'reload' or 'restart' of fw4 over and over while packets pass; `loads` says how often.
+        """
         mark = self.lab.ledger.mark()
         tunnels = self._chosen(who)
+        loading, loads = None, 0
         for _ in range(round(seconds / every)):
+            if meanwhile and (loading is None or loading.poll() is not None):
+                loading = self.lab.router.spawn("nft", "-f", f"{self.lab.router.directory}/{meanwhile}.nft")
+                loads += 1
             for tunnel in tunnels:
                 tunnel.send(True, size)
                 tunnel.send(False, size)
             self.lab.pump.run_for(every)
-        return self._received(tunnels, mark)
+        if loading:
+            loading.wait(10)
+        return self._received(tunnels, mark) | ({"loads": loads} if meanwhile else {})
 
     def _received(self, tunnels: list[Tunnel], mark: int) -> Results:
         """What became of the packets since a mark in the ledger, by tunnel."""
@@ -337,3 +346,11 @@ class Stage:
                 value = value.get(key, 0) if isinstance(value, dict) else 0
             results[name] = value
         return results
+
+
+def _names(who: str | list[str]) -> list[str]:
+    """Names from one, a list, or a range like 'c1..c32'."""
+    if isinstance(who, list):
+        return who
+    first, dots, last = who.partition("..")
+    return [f"c{number}" for number in range(int(first[1:]), int(last[1:]) + 1)] if dots else [who]
