@@ -34,7 +34,7 @@ class ControlServer:
             self._socket.bind(path)
         finally:
             os.umask(mask)
-        self._socket.listen(4)
+        self._socket.listen(PEERS)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
@@ -56,6 +56,9 @@ class ControlServer:
             self._selector.register(peer, selectors.EVENT_READ, lambda: self._read(peer))
 
     def _read(self, peer: socket.socket) -> None:
+        request = self._peers.get(peer)
+        if request is None:
+            return  # it made room for a newer one in this same turn of the loop
         try:
             data = peer.recv(LIMIT)
         except BlockingIOError:
@@ -63,7 +66,6 @@ class ControlServer:
         except OSError:
             self._drop(peer)
             return
-        request = self._peers[peer]
         request += data
         if b"\n" in request:
             self._answer(peer, bytes(request.partition(b"\n")[0]))
@@ -73,7 +75,7 @@ class ControlServer:
     def _answer(self, peer: socket.socket, line: bytes) -> None:
         try:
             request = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             request = None
         reply = self._handler(request) if isinstance(request, dict) else {"error": "the request is not a JSON object"}
         self._selector.unregister(peer)

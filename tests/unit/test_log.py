@@ -1,0 +1,101 @@
+"""The log: levels, one line per event, the rate limit, and a system log that comes and goes."""
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vpnpt import log
+from vpnpt.log import BURST, LEVELS, Log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the log sees, in its first element."""
+    now = [1000.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("threshold", LEVELS)
+def test_levels(threshold: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = Log(threshold)
+    made.error("E", "e")
+    made.warning("W", "w")
+    made.info("I", "i")
+    made.debug("D", "d")
+    lines = ["vpnptd: error: E: e", "vpnptd: warning: W: w", "vpnptd: info: I: i", "vpnptd: debug: D: d"]
+    assert capsys.readouterr().err.splitlines() == lines[:LEVELS.index(threshold) + 1]
+
+
+def test_an_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Log().error("RULESET", "line 1: no\nline 2: no\n")
+    assert capsys.readouterr().err == "vpnptd: error: RULESET: line 1: no | line 2: no | \n"
+
+
+def test_rate_limit(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    made = Log()
+    for number in range(BURST + 5):
+        made.info("FLOOD", str(number))
+    made.info("OTHER", "is not held back")
+    assert capsys.readouterr().err.splitlines() == [*(f"vpnptd: info: FLOOD: {number}" for number in range(BURST)),
+                                                    "vpnptd: info: OTHER: is not held back"]
+    clock[0] += 59
+    made.info("FLOOD", "still the same minute")
+    assert capsys.readouterr().err == ""
+    clock[0] += 1
+    made.info("FLOOD", "the next")
+    made.info("FLOOD", "and one more")
+    assert capsys.readouterr().err.splitlines() == ["vpnptd: info: FLOOD: 6 more lines of this kind were left out",
+                                                    "vpnptd: info: FLOOD: the next", "vpnptd: info: FLOOD: and one more"]
+
+
+def test_a_quiet_minute_leaves_nothing_to_sum_up(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    made = Log()
+    made.info("RARE", "1")
+    clock[0] += 61
+    made.info("RARE", "2")
+    assert capsys.readouterr().err.splitlines() == ["vpnptd: info: RARE: 1", "vpnptd: info: RARE: 2"]
+
+
+def test_what_the_level_holds_back_does_not_count(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    made = Log("warning")
+    for _ in range(BURST + 1):
+        made.debug("CODE", "held back")
+    made.warning("CODE", "said")
+    assert capsys.readouterr().err == "vpnptd: warning: CODE: said\n"
+
+
+def test_system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes away and comes back, as logd does when it is restarted: no line is lost."""
+    place = str(tmp_path / "log")
+
+    class Redirected(socket.socket):
+        def connect(self, address: object) -> None:
+            assert address == "/dev/log"
+            super().connect(place)
+
+    monkeypatch.setattr(log.socket, "socket", Redirected)
+    made = Log(syslog=True)
+    made.error("A", "nobody listens yet")
+    assert capsys.readouterr().err == "vpnptd: error: A: nobody listens yet\n"
+    for text in ("é one", "two after a restart"):
+        with open_log(place) as logd:
+            made.warning("B", text)
+            assert logd.recv(1000).decode() == f"<28>vpnptd[{os.getpid()}]: B: {text}"
+        os.unlink(place)
+        made.info("C", "gone")
+        assert capsys.readouterr().err == "vpnptd: info: C: gone\n"
+
+
+def open_log(place: str) -> socket.socket:
+    """A logd."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.bind(place)
+    made.settimeout(5)
+    return made
