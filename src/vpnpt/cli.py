@@ -84,7 +84,8 @@ def cmd_render(flags: set[str], values: dict[str, str]) -> int:
     if missing:
         print(f"error: {missing}", file=sys.stderr)
     if config is not None and devices is not None and not (devices.lan and devices.wan):
-        diagnostics = [item for item in diagnostics if item.option not in ("lan_device", "wan_device")]
+        # What the configuration itself says of devices has a file, and stays.
+        diagnostics = [item for item in diagnostics if item.file or item.option not in ("lan_device", "wan_device")]
         devices = devices.replace(lan=devices.lan or ("br-lan",), wan=devices.wan or ("wan",))
     for item in diagnostics:
         print(item, file=sys.stderr)
@@ -158,15 +159,19 @@ def _ask(values: dict[str, str], request: dict[str, Any]) -> dict[str, Any] | No
 
 def format_status(shot: dict[str, Any], now: float) -> str:
     """A snapshot for people, at most 80 columns wide."""
+    return "\n".join(folded(line) for line in _status_lines(shot, now))
+
+
+def _status_lines(shot: dict[str, Any], now: float) -> list[str]:
     hours, minutes = divmod(int(now - shot["since"]) // 60, 60)
     lines = [f"vpnpt {shot['version']}, up {hours} h {minutes} min, "
              f"{'rules in place' if shot['in_place'] else 'NO RULES IN PLACE'}"]
     if shot["problem"]:
         lines.append(f"problem: {shot['problem']}")
     if not shot["protocols"]:
-        return "\n".join([*lines, "no configuration is in force"])
+        return [*lines, "no configuration is in force"]
     if not shot["enabled"]:
-        return "\n".join([*lines, "switched off (vpnpt.global.enabled)"])
+        return [*lines, "switched off (vpnpt.global.enabled)"]
     lines += [f"LAN {' '.join(shot['lan'])}, WAN {' '.join(shot['wan'])}", ""]
     says = {"help": "passes", "block": "blocked", "ignore": "left alone"}
     for name, state in shot["protocols"].items():
@@ -176,8 +181,17 @@ def format_status(shot: dict[str, Any], now: float) -> str:
         lines.append("  PPTP does not pass yet: the kernel's helper is missing")
     lines += ["", f"{shot['clients']} clients, {shot['servers']} servers ({shot['contended']} with several clients), "
                   f"{shot['cookies']} IKE and {shot['spis']} ESP SAs"]
-    lines += shot["diagnostics"]
-    return "\n".join(lines)
+    return [*lines, *shot["diagnostics"]]
+
+
+def folded(line: str, width: int = 80) -> str:
+    """A line broken between words where it is longer than `width`, what follows indented by four; a longer word is cut."""
+    parts = []
+    while len(line) > width:
+        cut = line.rfind(" ", 5, width + 1)
+        parts.append(line[:cut if cut > 0 else width])
+        line = "    " + line[cut + 1 if cut > 0 else width:]
+    return "\n".join([*parts, line])
 
 
 def main(argv: list[str] | None = None) -> int:

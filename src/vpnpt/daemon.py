@@ -13,7 +13,7 @@ import time
 from .control import SOCKET, ControlServer
 from .log import Log
 from .netlink import Netlink, NflogSocket, Overrun
-from .ruleset import TABLE
+from .ruleset import TABLE, notices
 from .service import Service
 from .wire.nftables import decode_change
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .wire.nflog import LogPacket
 
 RUN_DIR = "/var/run/vpnpt"
-LOG_GROUP = 9107
+HOUSEKEEPING = 600.0
+"""Seconds between two looks for clients that have gone, while a server is contended."""
 NFTABLES_GROUP = 7
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--foreground]
 
@@ -44,11 +45,13 @@ class Daemon:
         self.service = Service(config_dir, run_dir, self.log)
         self.due: dict[str, float] = {}
         self.running = True
+        self.remember_not_before = 0.0
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
         self.selector.register(self.changes, selectors.EVENT_READ, self._on_changes)
-        self.notices: NflogSocket | None = None
-        self._open_log()
+        self.logs: list[NflogSocket] = []
+        self._open_log(notices.GROUP, notices.HEADERS)
+        self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
 
     def run(self) -> None:
@@ -91,13 +94,25 @@ class Daemon:
                 if not self.service.restore():
                     self._at("restore", 2)
             elif what in ("remember", "remember_again"):
-                self.service.remember()
+                self._remember()
+            elif what == "tracker":
+                self.service.tracker.tick()
+                self._schedule_tracker()
+            elif what == "housekeeping":
+                self.service.tracker.housekeep()
             elif what == "apply":
                 self.reload()
             elif what == "helper":
                 self.service.check_helper()
                 if self.service.helper_missing:
                     self._at("helper", 10)
+
+    def _remember(self) -> None:
+        """Copying large maps may not take more than a twentieth of our time."""
+        began = time.monotonic()
+        self.service.remember()
+        ended = time.monotonic()
+        self.remember_not_before = ended + 20 * (ended - began)
 
     def _signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -112,14 +127,15 @@ class Daemon:
         elif signal.SIGHUP in numbers:
             self.reload()
 
-    def _open_log(self) -> None:
+    def _open_log(self, group: int, snaplen: int) -> None:
         try:
-            self.notices = NflogSocket(LOG_GROUP, snaplen=96)
+            log = NflogSocket(group, snaplen=snaplen)
         except OSError as error:
             self.log.warning("NFLOG", f"no notices from the kernel: {error.strerror} (is kmod-nfnetlink-log installed, "
-                                      f"or does another program use group {LOG_GROUP}?)")
+                                      f"or does another program use group {group}?)")
             return
-        self.selector.register(self.notices, selectors.EVENT_READ, self._on_notices)
+        self.logs.append(log)
+        self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
 
     def _on_changes(self) -> None:
         for message in self.changes.receive():
@@ -130,17 +146,31 @@ class Daemon:
             if change is not None and change.verb == "del" and change.what == "table" and change.table == TABLE:
                 self._at("restore", 0)
 
-    def _on_notices(self) -> None:
-        assert self.notices is not None
-        for notice in self.notices.receive():
+    def _on_notices(self, log: NflogSocket) -> None:
+        tracker = self.service.tracker
+        for notice in log.receive():
             if isinstance(notice, Overrun):
+                self.log.warning("OVERRUN", "notices of the kernel were lost: what it knows is read again")
+                tracker.resync()
                 self._at("remember", 0.2)
-            elif notice.prefix.startswith("REFUSED "):
+            elif notice.prefix.startswith(notices.REFUSED):
                 self._on_refusal(notice)
+            elif notice.prefix == notices.AH:
+                self.log.warning("AH", f"{_addresses(notice.payload)}: AH can't pass NAT, which changes what it protects "
+                                       "(RFC 3715 2.1): use ESP, or NAT traversal")
             else:
+                tracker.on_notice(notice)
                 # At once, for what was learned, and once more for what follows from it without a notice of its own.
-                self._at("remember", 0.1)
+                self._at("remember", max(0.02, self.remember_not_before - time.monotonic()))
                 self.due["remember_again"] = time.monotonic() + 3
+        self._schedule_tracker()
+
+    def _schedule_tracker(self) -> None:
+        deadline = self.service.tracker.next_deadline()
+        self.due.pop("tracker", None)
+        if deadline is not None:
+            self.due["tracker"] = deadline
+            self.due.setdefault("housekeeping", time.monotonic() + HOUSEKEEPING)
 
     def _on_refusal(self, notice: LogPacket) -> None:
         _, name, reason = (notice.prefix.split() + ["", ""])[:3]

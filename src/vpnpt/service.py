@@ -16,8 +16,9 @@ from .flows import refused
 from .mirror import Mirror
 from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
 from .nft import NftError
-from .ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules
+from .ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules, shares_servers
 from .status import snapshot
+from .tracker import Tracker
 from .wire.nftables import FAMILIES as FAMILY_NAMES
 
 TYPE_CHECKING = False
@@ -48,6 +49,7 @@ class Service:
         self.started = time.time()
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
+        self.tracker = Tracker(self._netlink, log, time.monotonic)
 
     def apply(self) -> bool:
         """Reads the configuration and puts it in force. False: nothing has changed, `problem` and the log say why."""
@@ -71,6 +73,8 @@ class Service:
         except NftError as error:
             return self._fail("RULESET", f"the kernel refused the ruleset, the old one stays: {error}")
         self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
+        if shares_servers(config):
+            self.tracker.resync()
         self._cut_refused()
         self._write_forward_rules()
         self.log.info("APPLIED", self.summary())
@@ -85,6 +89,7 @@ class Service:
         except NftError as error:
             return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
         self.problem = ""
+        self.tracker.resync()
         self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
         return True
 

@@ -8,6 +8,7 @@ is silence.
 
 from __future__ import annotations
 
+from .notices import AH, REFUSED, notice
 from .text import Table, names, numbers
 from .zones import zone_range
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..model import Config, Devices, Protocol
     from .text import Chain
 
-LOG_RATE = "limit rate 1/second burst 5 packets"
+LOG_RATE = "1/second burst 5 packets"
 
 
 def first_packets(protocol: Protocol) -> list[str]:
@@ -52,6 +53,8 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool) 
                 _restrict(table, protocol, out)
             if protocol.name == "pptp" and table.family == "ip":
                 _help_pptp(table, protocol, out, start, wan, helper)
+            if protocol.name == "ipsec" and table.family == "ip":
+                _report_ah(table, out)
             if protocol.name == "ipsec" and table.family == "ip6" and protocol.ipv6_inbound == "closed":
                 _close_inbound(table, protocol, inbound)
     if out.rules:
@@ -73,7 +76,7 @@ def _refusal(table: Table, protocol: Protocol, reason: str) -> str:
     table.counter(f"{protocol.name}_{reason.lower()}", f"flows of {protocol.name} refused: {reason.lower()}")
     chain = table.chain(name)
     chain.rule(f'counter name "{protocol.name}_{reason.lower()}"', "counted")
-    chain.rule(f'{LOG_RATE} log prefix "REFUSED {protocol.name} {reason}" group 9107 snaplen 96', "logged by the daemon")
+    chain.rule(notice(f"{REFUSED} {protocol.name} {reason}", LOG_RATE), "logged by the daemon")
     chain.rule("meta l4proto tcp reject with tcp reset", "the client learns at once")
     chain.rule(f"reject with {'icmp' if table.family == 'ip' else 'icmpv6'} type admin-prohibited", "the client learns at once")
     return name
@@ -83,7 +86,7 @@ def _block(table: Table, protocol: Protocol, out: Chain, inbound: Chain) -> None
     refuse = _refusal(table, protocol, "BLOCKED")
     silent = table.chain(f"drop_{protocol.name}")
     silent.rule(f'counter name "{protocol.name}_blocked"', "counted")
-    silent.rule(f'{LOG_RATE} log prefix "REFUSED {protocol.name} BLOCKED" group 9107 snaplen 96', "logged by the daemon")
+    silent.rule(notice(f"{REFUSED} {protocol.name} BLOCKED", LOG_RATE), "logged by the daemon")
     silent.rule("drop", "silence towards the outside")
     for match in first_packets(protocol):
         out.rule(f"{match} goto {refuse}", f"{protocol.name} is blocked")
@@ -109,6 +112,13 @@ def _help_pptp(table: Table, protocol: Protocol, out: Chain, start: Chain, wan: 
         out.rule(f'tcp dport {numbers(protocol.ports)} ct helper set "pptp"', "call IDs, rewritten by the kernel")
     table.counter("pptp_stray", "GRE version 1 from outside that belongs to no call")
     start.rule(f'iifname {wan} @th,13,3 1 meta l4proto gre counter name "pptp_stray"', "expected calls do not come here; fw4 drops it")
+
+
+def _report_ah(table: Table, out: Chain) -> None:
+    """AH covers the addresses that NAT changes: it can't pass (RFC 3715 2.1). Where the LAN is routed it does, so it is let through."""
+    table.counter("ipsec_ah", "AH from the LAN, which NAT breaks")
+    out.rule('ip protocol ah counter name "ipsec_ah"', "counted")
+    out.rule(f"ip protocol ah {notice(AH, LOG_RATE)}", "logged by the daemon")
 
 
 def _close_inbound(table: Table, protocol: Protocol, inbound: Chain) -> None:

@@ -11,9 +11,10 @@ UDP destination port @th,240,16 and cookie @th,288,64 (a header of 20 bytes assu
 
 from __future__ import annotations
 
+from .notices import EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice
 from .sharing import SERVER, SERVER_OUT
 from .text import Table, names
-from .zones import ZONE, add_way_out, add_zoned
+from .zones import STASH, ZONE, add_way_out, add_zoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ COOKIE = "@th,64,64"
 CREATES_SAS = "{ 32, 35, 36 }"
 """IKE exchanges after which new SPIs appear: quick mode (RFC 2409 5.5), IKE_AUTH, CREATE_CHILD_SA (RFC 7296 3.1)."""
 
+EXCHANGE_RATE = "50/second burst 200 packets"
+"""Messages of such exchanges a second, of one address, that the daemon is told of."""
+
 ICMP_ERRORS = "{ destination-unreachable, time-exceeded, parameter-problem }"
 
 LEARNING_RATE = "20/second burst 300 packets"
 """New keys a second that one server (inbound) or client (outbound) may put into the maps: made-up ones can't fill them."""
-
-NOTICE = 'limit rate 50/second burst 100 packets log prefix "LEARNED" group 9107 snaplen 64'
-
 
 def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Chain) -> None:
     """Everything for ESP, IKE and their ICMP errors; `dispatch` is the base chain, which gets one rule."""
@@ -80,6 +81,7 @@ def _declare(table: Table, config: Config) -> None:
     table.collection("router_spis", "ip saddr . esp spi", size=1024, timeout=long, comment="inbound SPIs of the router's own SAs")
     table.collection("router_cookies", "ip daddr . @th,64,64", size=1024, timeout=long, comment="the router's own IKE SAs")
     table.collection("rate_in", "ip saddr", size=general.max_clients, timeout=60, comment="how fast a server shows new keys")
+    table.collection("rate_exchange", "ip saddr", size=general.max_clients, timeout=60, comment="how fast an address makes SAs")
     table.collection("rate_out", "ip saddr", size=general.max_clients, timeout=60, comment="how fast a client shows new keys")
 
 
@@ -98,10 +100,12 @@ def _add_esp_out(table: Table, devices: Devices) -> None:
     learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs pass, but nothing is learned")
     learn.rule(f"add @esp_unanswered {{ {key} }} add @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }}", "a new SPI")
     learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before it")
+    learn.rule(notice(SPI_OUT), "tell the daemon")
     learn.rule("jump wait_out", "an answer will come with an SPI that we don't know")
 
     again = table.chain("esp_out_again")
     again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "answered since")
+    again.rule(notice(SPI_OUT), "tell the daemon")
     again.rule("jump wait_out", "still not: a lost race is tried again")
 
     answered = table.chain("esp_out_answered")
@@ -112,9 +116,29 @@ def _add_esp_out(table: Table, devices: Devices) -> None:
 def _add_esp_in(table: Table) -> None:
     key = "ip saddr . esp spi"
     inbound = table.chain("esp_in")
+    inbound.rule("@th,32,32 1 goto esp_in_first", "an SA begins")
     inbound.rule(f"ct zone set {key} map @spi_fast return", "established: one lookup")
+    inbound.rule("goto esp_in_slow", "new, or to be renewed")
+
+    first = table.chain("esp_in_first")
+    first.rule("ip saddr != @slot1 goto esp_in_slow", "one client: it can only be its")
+    first.rule(f"{key} @fanned goto esp_in_slow", "shared already")
+    first.rule("fib daddr type != local goto routed_in", "not for the router's address: no NAT")
+    first.rule("jump stash", "keep the IP ID")
+    first.rule(f"{ZONE} set {key} map @spi_zone goto esp_in_same", "an SPI that is somebody's begins anew")
+    first.rule("goto esp_in_slow", "new")
+    same = table.chain("esp_in_same")
+    same.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} goto esp_in_same_known", "made up, perhaps")
+    same.rule(notice(SAME_SPI), "two clients chose the same SPI, or this is a repeated packet: the daemon knows who waits")
+    same.rule(f"ip id set {STASH} map @ip_ids", "the IP ID is its own again")
+    same.rule(f"delete @spi_fast {{ {key} : {ZONE} }} delete @spi_zone {{ {key} : {ZONE} }} add @fanned {{ {key} }} goto copies",
+              "until it has decided: to all")
+    add_zoned(table, "esp_in_same_known", "esp_in_renew")
+
+    inbound = table.chain("esp_in_slow")
     inbound.rule("fib daddr type != local goto routed_in", "not for the router's address: no NAT")
     inbound.rule(f"{key} @router_spis return", "the router's own SA")
+    inbound.rule(f"{key} @fanned goto fan", "it may be several clients'")
     inbound.rule("jump stash", "keep the IP ID")
     inbound.rule(f"{ZONE} set {key} map @spi_zone goto esp_in_known", "known")
     inbound.rule("ip saddr != @servers return", "no client talks with it")
@@ -134,10 +158,15 @@ def _add_esp_in(table: Table) -> None:
               f"delete @waiting_one {{ ip saddr : {ZONE} }}", "no longer waits")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
     take.rule(f"add @spi_zone {{ {key} : {ZONE} }} add @spi_fast {{ {key} : {ZONE} }}", "learned")
-    take.rule(NOTICE, "tell the daemon")
+    take.rule(notice(SPI_TAKEN), "tell the daemon")
 
 
 def _add_ike(table: Table, devices: Devices) -> None:
+    for way, peer in (("out", "ip saddr"), ("in", "ip saddr")):
+        exchange = table.chain(f"exchange_{way}")
+        exchange.rule(f"jump wait_{way}", "waits from the first message on")
+        exchange.rule(f"update @rate_exchange {{ {peer} limit rate over {EXCHANGE_RATE} }} return", "nobody drowns the others' notices")
+        exchange.rule(notice(EXCHANGE, "1000/second burst 2000 packets"), "tell the daemon")
     out = table.chain("ike_out")
     out.rule(f"@th,208,8 {CREATES_SAS} goto ike_out_slow", "new SPIs are about to appear")
     out.rule(f"ct zone set ip saddr . ip daddr . {COOKIE} map @ike_fast return", "established: one lookup")
@@ -147,11 +176,11 @@ def _add_ike(table: Table, devices: Devices) -> None:
 
     learn = table.chain("ike_out_learn")
     learn.rule("jump refresh_out", "renew what lives")
-    learn.rule(f"@th,208,8 {CREATES_SAS} jump wait_out", "its client waits for an SPI that we don't know")
+    learn.rule(f"@th,208,8 {CREATES_SAS} jump exchange_out", "its client waits for an SPI that we don't know")
     learn.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_renew", "a cookie we know")
     learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies pass, but are not learned")
     learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}", "a new cookie")
-    learn.rule(NOTICE, "tell the daemon")
+    learn.rule(notice(LEARNED), "tell the daemon")
     learn.rule("goto ike_out_renew", "into the fast path")
     renew = table.chain("ike_out_renew")
     renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "
@@ -174,17 +203,17 @@ def _add_ike(table: Table, devices: Devices) -> None:
 
     add_zoned(table, "ike_in_known", "ike_in_renew")
     renew = table.chain("ike_in_renew")
-    renew.rule(f"@th,208,8 {CREATES_SAS} jump wait_in", "its client waits for an SPI that we don't know")
+    renew.rule(f"@th,208,8 {CREATES_SAS} jump exchange_in", "its client waits for an SPI that we don't know")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"add @cookie_fast {{ ip saddr . {COOKIE} : {ZONE} }}", "renew")
 
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
-    take.rule(f"@th,208,8 {CREATES_SAS} jump wait_in", "its client waits for an SPI that we don't know")
+    take.rule(f"@th,208,8 {CREATES_SAS} jump exchange_in", "its client waits for an SPI that we don't know")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
               f"add @cookie_fast {{ ip saddr . {COOKIE} : {ZONE} }}", "learned")
-    take.rule(NOTICE, "tell the daemon")
+    take.rule(notice(LEARNED), "tell the daemon")
 
 
 def _add_icmp(table: Table, lan: str, wan: str) -> None:

@@ -10,6 +10,7 @@ passes (`waiting`), until an unknown SPI is given to it. `answered` is that gift
 
 from __future__ import annotations
 
+from .notices import PAIRED, SHARED, notice, whole
 from .text import Table, names
 from .zones import ENTRIES_PER_CLIENT, ZONE, zone_range
 
@@ -47,6 +48,12 @@ def _declare(table: Table, config: Config) -> None:
                              comment="servers with a second client: contended" if slot == 1 else f"servers with client {slot + 1}")
         table.collection(f"client{slot}", "ip saddr", value="ip daddr", size=size, timeout=timeout,
                          comment=f"server: client {slot + 1}, who gets a copy")
+    table.collection("crowded", "ip saddr", size=size, timeout=timeout, comment=f"servers with more than {SLOTS} clients")
+    table.collection("fanned", "ip saddr . esp spi", size=size, timeout=timeout, comment="SPIs that may be several clients'")
+    table.collection("listed", "ip saddr . esp spi", size=size, timeout=timeout, comment="of these, whose candidates the daemon knows")
+    for slot in range(SLOTS):
+        table.collection(f"fan{slot}", "ip saddr . esp spi", value="ip daddr", size=size, timeout=timeout,
+                         comment=f"server, SPI: candidate {slot + 1}")
     table.collection("waiting", "ip daddr . ct zone", size=size, timeout=soon, comment="server, zone: waits for a new inbound SPI")
     table.collection("waiting_one", "ip daddr", value="ct zone", size=size, timeout=soon, comment="server: who waits first")
     table.collection("waiting_some", "ip daddr", size=size, timeout=soon, comment="servers that somebody waits for")
@@ -83,13 +90,14 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     register.rule(f"oifname != {wan} add @bypass {{ ip saddr . ip daddr }} return", "leaves by another way: leave it alone from now on")
     register.rule("ip saddr . ip daddr @pairs return", "known")
     register.rule("add @pairs { ip saddr . ip daddr }", "a new pair")
-    register.rule('limit rate 50/second burst 100 packets log prefix "LEARNED" group 9107 snaplen 64', "tell the daemon")
+    register.rule(notice(PAIRED), "tell the daemon")
     register.rule(f"ip daddr != @servers add @servers {{ ip daddr }} add @solo {{ {SERVER_OUT} : ct zone }} "
                   "add @client0 { ip daddr : ip saddr } return", "the server's first client")
     for slot in range(1, SLOTS):
         mark = f"add @contended {{ {SERVER_OUT} }} " if slot == 1 else ""
         register.rule(f"ip daddr != @slot{slot} add @slot{slot} {{ ip daddr }} {mark}add @client{slot} {{ ip daddr : ip saddr }} return",
                       f"client {slot + 1}: the server is contended")
+    register.rule("update @crowded { ip daddr }", "more clients than the kernel can copy to")
 
 
 def _add_refresh(table: Table) -> None:
@@ -107,13 +115,31 @@ def _add_refresh(table: Table) -> None:
 
 def _add_copies(table: Table) -> None:
     copies = table.chain("copies")
-    copies.rule('limit rate 50/second burst 100 packets log prefix "SHARED" group 9107 snaplen 64', "tell the daemon")
-    copies.rule('counter name "copies"', "an unknown key of a contended server")
+    copies.rule("ip saddr @crowded goto copies_crowded", "the daemon reaches those that we can't")
+    copies.rule(notice(SHARED, "200/second burst 400 packets"), "tell the daemon")
+    copies.rule("goto copies_slots", "to all")
+    crowded = table.chain("copies_crowded")
+    crowded.rule(whole(SHARED, "1000/second burst 1000 packets"), "the whole packet, for the daemon")
+    crowded.rule("goto copies_slots", "to as many as we can")
+
+    slots = table.chain("copies_slots")
+    slots.rule('counter name "copies"', "an unknown key of a contended server")
     for slot in range(SLOTS):
         if slot:
-            copies.rule(f"ip saddr != @slot{slot} goto copies_end", f"no client {slot + 1}")
-        copies.rule(f"ip daddr set ip saddr map @client{slot} dup to ip daddr", f"a copy for client {slot + 1}")
-    copies.rule("goto copies_end", "all have theirs")
+            slots.rule(f"ip saddr != @slot{slot} goto copies_end", f"no client {slot + 1}")
+        slots.rule(f"ip daddr set ip saddr map @client{slot} dup to ip daddr", f"a copy for client {slot + 1}")
+    slots.rule("goto copies_end", "all have theirs")
+
+    fan = table.chain("fan")
+    fan.rule("ip saddr . esp spi != @listed goto copies", "the daemon has not said whose it may be")
+    fan.rule(notice(SHARED, "200/second burst 400 packets"), "evidence for the daemon")
+    fan.rule('counter name "copies"', "an SPI that may be several clients'")
+    fan.rule("update @fanned { ip saddr . esp spi } update @listed { ip saddr . esp spi }", "still in use")
+    for slot in range(SLOTS):
+        fan.rule(f"ip daddr set ip saddr . esp spi map @fan{slot} update @fan{slot} {{ ip saddr . esp spi : ip daddr }} dup to ip daddr",
+                 f"a copy for candidate {slot + 1}")
+    fan.rule("goto copies_end", "all have theirs")
+
     end = table.chain("copies_end")
     end.rule("ip daddr set ip saddr map @router_peers return", "the router itself is a candidate: it gets the original")
     end.rule("drop", "every candidate has its copy")

@@ -1,0 +1,117 @@
+"""The kernel's maps as the tracker reads and writes them: SPIs to zones, copies, and who talks with whom."""
+
+from __future__ import annotations
+
+from .netlink import delete_elements, dump_elements
+from .ruleset import TABLE
+from .ruleset.sharing import SLOTS
+from .wire import nftables
+from .wire.nftables import IPV4, Element, pack_key, pack_zone, unpack_key, unpack_zone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .netlink import Netlink
+
+
+class Learned:
+    """Reads and writes elements of `table ip vpnpt`. Raises NetlinkError when the kernel refuses (ENOENT: the table is gone)."""
+
+    def __init__(self, sock: Netlink) -> None:
+        self._sock = sock
+
+    def _dump(self, name: str) -> list[Element]:
+        return dump_elements(self._sock, IPV4, TABLE, name)
+
+    def zones(self) -> dict[bytes, int]:
+        """Client to zone."""
+        return {element.key[:4]: zone for element in self._dump("client_zone") if (zone := unpack_zone(element.data)) is not None}
+
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """(client, server) that talk."""
+        return [(fields[0], fields[1]) for element in self._dump("pairs") if (fields := unpack_key(element.key, 4, 4))]
+
+    def slots(self) -> dict[bytes, list[bytes]]:
+        """Server to the clients that get the kernel's own copies, in the order of their slots."""
+        found: dict[bytes, list[bytes]] = {}
+        for slot in range(SLOTS):
+            for element in self._dump(f"client{slot}"):
+                if element.data:
+                    found.setdefault(element.key[:4], []).append(element.data[:4])
+        return found
+
+    def waiting(self, server: bytes) -> set[int]:
+        """Zones of the clients that wait for a new SPI of this server."""
+        found = set()
+        for element in self._dump("waiting"):
+            fields = unpack_key(element.key, 4, 2)
+            zone = unpack_zone(fields[1]) if fields and fields[0] == server else None
+            if zone is not None:
+                found.add(zone)
+        return found
+
+    def fans(self) -> dict[tuple[bytes, bytes], list[bytes]]:
+        """(server, SPI) to the clients that get copies of it."""
+        found: dict[tuple[bytes, bytes], list[bytes]] = {}
+        for slot in range(SLOTS):
+            for element in self._dump(f"fan{slot}"):
+                fields = unpack_key(element.key, 4, 4)
+                if fields and element.data:
+                    found.setdefault((fields[0], fields[1]), []).append(element.data[:4])
+        return found
+
+    def assign(self, server: bytes, spi: bytes, zone: int, *, credit: bool) -> None:
+        """This SPI is delivered to this zone alone. credit: the zone's next outbound SPI counts as answered."""
+        key, value = pack_key(server, spi), pack_zone(zone)
+        self._forget(["fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_fast", "spi_zone"], key)
+        adds = [self._add("spi_zone", Element(key, value)), self._add("spi_fast", Element(key, value))]
+        if credit:
+            adds.append(self._add("answered", Element(pack_key(server, value))))
+        self._sock.transaction([request for requests in adds for request in requests])
+
+    def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes]) -> None:
+        """This SPI is delivered to all of these, at most SLOTS."""
+        key = pack_key(server, spi)
+        chosen = list(clients)[:SLOTS]
+        self._forget(["spi_fast", "spi_zone", *(f"fan{slot}" for slot in range(SLOTS))], key)
+        adds = [self._add(name, Element(key)) for name in ("fanned", "listed")]
+        adds += [self._add(f"fan{slot}", Element(key, client)) for slot, client in enumerate(chosen)]
+        self._sock.transaction([request for requests in adds for request in requests])
+
+    def forget(self, server: bytes, spi: bytes) -> None:
+        """Nothing is known of this SPI any more."""
+        self._forget(["fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_fast", "spi_zone"], pack_key(server, spi))
+
+    def set_clients(self, server: bytes, clients: list[tuple[bytes, int]]) -> None:
+        """The server's clients (address, zone) are these, and no others: slots, solo and contention follow."""
+        slots = [f"slot{slot}" for slot in range(1, SLOTS)]
+        self._forget([*slots, *(f"client{slot}" for slot in range(SLOTS)), "solo", "contended", "crowded"], server)
+        if not clients:
+            self._forget(["servers"], server)
+            return
+        adds = [self._add("servers", Element(server)), self._add("solo", Element(server, pack_zone(clients[0][1])))]
+        for slot, (client, _) in enumerate(clients[:SLOTS]):
+            adds.append(self._add(f"client{slot}", Element(server, client)))
+            if slot:
+                adds.append(self._add(f"slot{slot}", Element(server)))
+        if len(clients) > 1:
+            adds.append(self._add("contended", Element(server)))
+        if len(clients) > SLOTS:
+            adds.append(self._add("crowded", Element(server)))
+        self._sock.transaction([request for requests in adds for request in requests])
+
+    def _add(self, name: str, element: Element) -> list[bytes]:
+        return list(nftables.add_elements(IPV4, TABLE, name, [element]))
+
+    def _forget(self, names: Iterable[str], key: bytes) -> None:
+        """Deletes a key wherever it is: in one transaction, or one by one where the kernel has no way to say 'if it is there'."""
+        if self._sock.can_destroy is None:
+            # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM (Linux 6.3).
+            delete_elements(self._sock, IPV4, TABLE, "spi_fast", [bytes(8)])
+        if self._sock.can_destroy:
+            self._sock.transaction([request for name in names
+                                    for request in nftables.delete_elements(IPV4, TABLE, name, [key], destroy=True)])
+            return
+        for name in names:
+            delete_elements(self._sock, IPV4, TABLE, name, [key])

@@ -1,0 +1,33 @@
+"""What the rules tell the daemon: log statements, each with a prefix that says what was seen, each rate-limited in the kernel.
+
+On the slow path the logged packet's IP ID holds its client's zone. Where the daemon may have to deliver a packet itself, the whole
+packet is logged, to a group of its own; all others carry headers only.
+"""
+
+from __future__ import annotations
+
+GROUP = 9107
+GROUP_WHOLE = 9108
+HEADERS = 96
+"""Bytes of a packet that a notice carries: IPv4 or IPv6, UDP and IKE headers."""
+
+PAIRED = "PAIRED"
+SPI_OUT = "SPI-OUT"
+SPI_TAKEN = "SPI-TAKEN"
+SAME_SPI = "SAME-SPI"
+SHARED = "SHARED"
+EXCHANGE = "EXCHANGE"
+LEARNED = "LEARNED"
+REFUSED = "REFUSED"
+AH = "AH"
+FULL = "FULL"
+
+
+def notice(prefix: str, rate: str = "100/second burst 200 packets") -> str:
+    """A statement that tells the daemon of a packet, headers only."""
+    return f'limit rate {rate} log prefix "{prefix}" group {GROUP} snaplen {HEADERS}'
+
+
+def whole(prefix: str, rate: str) -> str:
+    """A statement that gives the daemon the whole packet."""
+    return f'limit rate {rate} log prefix "{prefix}" group {GROUP_WHOLE}'

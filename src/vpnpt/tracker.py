@@ -1,0 +1,183 @@
+"""Between kernel and engine: notices become events, actions become elements of the kernel's maps."""
+
+from __future__ import annotations
+
+import socket
+from sys import byteorder as BYTEORDER
+
+from .actions import Assign, Deliver, Fan, Forget, Say
+from .engine import Engine
+from .events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
+from .inject import Injector
+from .learned import Learned
+from .netlink import NetlinkError
+from .ruleset import notices
+from .wire.esp import parse_esp
+from .wire.ike import AUTH, parse_ike
+from .wire.ip import parse_ipv4, parse_udp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .actions import Action
+    from .events import Event
+    from .log import Log
+    from .netlink import Netlink
+    from .wire.ip import Ipv4
+    from .wire.nflog import LogPacket
+
+ESP, UDP = 50, 17
+
+
+class Tracker:
+    """Feeds the engine and does what it says. `clock` gives seconds that never go back."""
+
+    def __init__(self, sock: Netlink, log: Log, clock: Callable[[], float]) -> None:
+        self.engine = Engine()
+        self.failures = 0
+        self._learned, self._log, self._clock = Learned(sock), log, clock
+        self._zones: dict[bytes, int] = {}
+        self._clients: dict[int, bytes] = {}
+        self._slots: dict[bytes, list[bytes]] = {}
+        self._injector = Injector()
+
+    def resync(self) -> None:
+        """Takes over what the kernel knows: at our start, after an overrun, and when the tables were put back."""
+        try:
+            self._read_clients()
+            self._slots = self._learned.slots()
+            for client, server in self._learned.pairs():
+                self._handle(Paired(server=server, client=client))
+            for (server, spi), clients in self._learned.fans().items():
+                self._handle(Fanned(server=server, spi=spi, clients=tuple(clients)))
+        except NetlinkError as error:
+            self._log.debug("RESYNC", f"the tables can't be read: {error.strerror}")
+
+    def housekeep(self) -> None:
+        """Clients that the kernel has forgotten with a server leave it: what was contended may be no longer."""
+        try:
+            alive = set(self._learned.pairs())
+            slots = self._learned.slots()
+            self._read_clients()
+            for server, clients in slots.items():
+                known = [client for client, own in alive if own == server]
+                if all(client in known for client in clients):
+                    continue
+                staying = [client for client in clients if client in known]
+                staying += [client for client in known if client not in staying]
+                self._learned.set_clients(server, [(client, self._zones[client]) for client in staying if client in self._zones])
+                for client in set(clients) - set(known):
+                    self._handle(Unpaired(server=server, client=client))
+            self._slots = self._learned.slots()
+        except NetlinkError as error:
+            self._log.debug("HOUSEKEEPING", f"the tables can't be read: {error.strerror}")
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is due, by our clock."""
+        return self.engine.next_deadline()
+
+    def tick(self) -> None:
+        """The engine's deadline has come."""
+        self._handle(Tick())
+
+    def on_notice(self, notice: LogPacket) -> None:
+        """A packet that the rules logged. What can't be read is none."""
+        packet = parse_ipv4(notice.payload)
+        if packet is None:
+            return
+        try:
+            event = self._event(notice, packet)
+            if event is not None:
+                self._handle(event)
+        except NetlinkError as error:
+            # The tables may just have been deleted: they come back, and so does the next packet.
+            self.failures += 1
+            self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
+
+    def _event(self, notice: LogPacket, packet: Ipv4) -> Event | None:
+        kind = notice.prefix
+        if kind == notices.PAIRED:
+            self._slots = self._learned.slots()
+            return Paired(server=packet.dst, client=packet.src)
+        if kind == notices.EXCHANGE:
+            return self._exchange(packet)
+        if kind == notices.SHARED and packet.proto == UDP:
+            whole = notice.payload if notice.group == notices.GROUP_WHOLE else b""
+            return CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)
+        esp = parse_esp(packet.payload) if packet.proto == ESP else None
+        if esp is None:
+            return None
+        if kind == notices.SPI_OUT:
+            return SpiOut(server=packet.dst, client=packet.src, spi=esp.spi)
+        if kind == notices.SPI_TAKEN:
+            client = self._client(packet.ident)
+            return None if client is None else SpiTaken(server=packet.src, client=client, spi=esp.spi)
+        if kind in (notices.SHARED, notices.SAME_SPI):
+            whole = notice.payload if notice.group == notices.GROUP_WHOLE else b""
+            same = kind == notices.SAME_SPI
+            return SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=self._waiting(packet.src),
+                             copied=self._copied(packet.src), packet=whole, same=same,
+                             owner=self._client(packet.ident) if same else None)
+        return None
+
+    def _exchange(self, packet: Ipv4) -> Event | None:
+        udp = parse_udp(packet.payload)
+        ike = parse_ike(udp.payload) if udp is not None else None
+        if ike is None:
+            return None
+        message = ike.icookie + ike.message_id.to_bytes(4, "big")
+        if packet.src in self._zones or self._client(packet.ident) == packet.src:
+            return Exchange(server=packet.dst, client=packet.src, message=message, outbound=True, auth=ike.exchange == AUTH)
+        client = self._client(packet.ident)
+        if client is None:
+            return None
+        return Exchange(server=packet.src, client=client, message=message, outbound=False, auth=ike.exchange == AUTH)
+
+    def _client(self, ident: int) -> bytes | None:
+        """Whose zone a logged packet's IP ID holds: the kernel wrote it there in its own byte order."""
+        zone = int.from_bytes(ident.to_bytes(2, "big"), BYTEORDER)
+        if zone not in self._clients:
+            self._read_clients()
+        return self._clients.get(zone)
+
+    def _read_clients(self) -> None:
+        self._zones = self._learned.zones()
+        self._clients = {zone: client for client, zone in self._zones.items()}
+
+    def _waiting(self, server: bytes) -> frozenset[bytes]:
+        zones = self._learned.waiting(server)
+        if any(zone not in self._clients for zone in zones):
+            self._read_clients()
+        return frozenset(self._clients[zone] for zone in zones if zone in self._clients)
+
+    def _copied(self, server: bytes) -> frozenset[bytes]:
+        return frozenset(self._slots.get(server, ()))
+
+    def _handle(self, event: Event) -> None:
+        for action in self.engine.handle(event, self._clock()):
+            self._do(action)
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, Assign):
+            zone = self._zones.get(action.client)
+            if zone is None:
+                self._read_clients()
+                zone = self._zones.get(action.client)
+            if zone is not None:
+                self._learned.assign(action.server, action.spi, zone, credit=action.credit)
+                self._log.debug("ASSIGNED", f"an SPI of {_text(action.server)} is {_text(action.client)}'s")
+        elif isinstance(action, Fan):
+            self._learned.fan(action.server, action.spi, action.clients)
+            self._log.debug("FANNED", f"an SPI of {_text(action.server)} may be {' or '.join(map(_text, action.clients))}'s")
+        elif isinstance(action, Forget):
+            self._learned.forget(action.server, action.spi)
+        elif isinstance(action, Deliver):
+            for client in action.clients:
+                self._injector.send(action.packet, client)
+        elif isinstance(action, Say):
+            self._log.write(action.level, action.code, action.text)
+
+
+def _text(address: bytes) -> str:
+    return socket.inet_ntoa(address)
