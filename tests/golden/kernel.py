@@ -31,11 +31,19 @@ class Kernel:
         self.name = f"kernel{next(_serial)}"
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self.namespace = lab_sandbox.open_namespace(self.name)
+        self._depth = 0
         with self.inside():
             self.netlink = Netlink()
 
-    def inside(self) -> contextlib.AbstractContextManager[None]:
-        return lab_sandbox.inside(self.namespace)
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Runs the block in the namespace; may be nested."""
+        with contextlib.nullcontext() if self._depth else lab_sandbox.inside(self.namespace):
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
 
     def run(self, *args: str, text: str = "", check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Runs a program. Raises AssertionError with what it printed when it fails, also when a signal ended it."""
