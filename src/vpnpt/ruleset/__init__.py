@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 
 from .access import add_access
+from .dispatch import Dispatch
 from .ipsec import add_ipsec
 from .sharing import add_sharing
 from .text import TABLE, Table, names
@@ -59,11 +60,13 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, by
         return Ruleset(tables)
     for family in FAMILIES:
         table = Table(family)
-        if family == "ip" and shares_servers(config):
-            dispatch = table.chain("prerouting", "filter hook prerouting priority raw; policy accept;")
-            add_zones(table, config, byteorder)
-            add_sharing(table, config, devices)
-            add_ipsec(table, config, devices, dispatch)
+        if family == "ip":
+            dispatch = Dispatch()
+            if shares_servers(config):
+                add_zones(table, config, byteorder)
+                add_sharing(table, config, devices)
+                add_ipsec(table, config, devices, dispatch)
+            dispatch.add(table, devices)
         add_access(table, config, devices, helper=helper)
         if table.chains:
             tables[family] = table

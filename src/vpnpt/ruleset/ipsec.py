@@ -19,7 +19,7 @@ from .zones import STASH, ZONE, add_way_out, add_zoned
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import Config, Devices
-    from .text import Chain
+    from .dispatch import Dispatch
 
 COOKIE = "@th,64,64"
 """The initiator cookie (IKEv2: the initiator's SPI) of a UDP packet."""
@@ -35,26 +35,21 @@ ICMP_ERRORS = "{ destination-unreachable, time-exceeded, parameter-problem }"
 LEARNING_RATE = "20/second burst 300 packets"
 """New keys a second that one server (inbound) or client (outbound) may put into the maps: made-up ones can't fill them."""
 
-def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Chain) -> None:
-    """Everything for ESP, IKE and their ICMP errors; `dispatch` is the base chain, which gets one rule."""
-    ipsec = config.protocols["ipsec"]
+def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch) -> None:
+    """Everything for ESP, IKE and their ICMP errors, from `dispatch` on."""
     _declare(table, config)
     lan, wan = names(devices.lan), names(devices.wan)
-    verdicts = ["icmp : goto from_icmp"]
-    if ipsec.preserve_ike_port:
-        verdicts.append("udp : goto from_udp")
-        udp = table.chain("from_udp")
-        udp.rule(f"udp dport 500 iifname {lan} goto ike_out", "IKE from a client")
-        udp.rule(f"udp sport 500 iifname {wan} goto ike_in", "IKE from a server")
+    if config.protocols["ipsec"].preserve_ike_port:
+        dispatch.udp_out[500], dispatch.udp_in[500] = "ike_out", "ike_in"
         _add_ike(table, devices)
-    verdicts.append("esp : goto from_esp")
+    dispatch.protocols["esp"] = "from_esp"
     esp = table.chain("from_esp")
     esp.rule(f"iifname {lan} goto esp_out", "ESP from a client")
     esp.rule(f"iifname {wan} goto esp_in", "ESP from a server")
     _add_esp_out(table, devices)
     _add_esp_in(table)
+    dispatch.protocols["icmp"] = "from_icmp"
     _add_icmp(table, lan, wan)
-    dispatch.rule(f"ip protocol vmap {{ {', '.join(verdicts)} }}", "all else leaves here")
     _add_router(table, devices)
 
 
