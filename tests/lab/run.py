@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def main() -> int:
     parser.add_argument("ids", nargs="*", metavar="ID", help="scenarios by their ID, or files; all without one")
     parser.add_argument("--router", help="stock, vpnpt or nft:FILE; default: each that the scenario names")
     parser.add_argument("--times", type=int, default=1, help="how often (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of what the steps shuffle, the next time one more (default 0)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each step as it goes, and the daemon's log")
     arguments = parser.parse_args()
     chosen = [item for name in arguments.ids or [""]
@@ -28,12 +30,12 @@ def main() -> int:
         if arguments.verbose:
             print(line, flush=True)
 
-    for item in chosen * arguments.times:
+    for item, seed in itertools.product(chosen, range(arguments.seed, arguments.seed + arguments.times)):
         for router in [arguments.router] if arguments.router else item.routers:
-            outcome = scenario.run(item, router, say)
+            outcome = scenario.run(item, router, say, seed)
             failed += bool(outcome.failures)
             if not arguments.verbose:
-                print(f"{'FAILED' if outcome.failures else 'ok':7}{outcome.lines[0]}")
+                print(f"{'FAILED' if outcome.failures else 'ok':7}{outcome.lines[0]}{f' (seed {seed})' if arguments.times > 1 else ''}")
                 if outcome.failures:
                     print(outcome)
             elif outcome.log:

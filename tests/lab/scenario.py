@@ -6,6 +6,7 @@
     config           vpnpt's configuration: UCI text, or {section: boolean | {option: value}}
     tunnel           defaults of the step `up`: kind (ipsec, manual, pptp, l2tp) and that kind's options
     server           options of the servers' programs (strict_port, answer_port, to_1701)
+    times            how often the suite runs it on vpnpt, each time with another seed (default 1)
     steps            a list of {verb: arguments, expect: ..., stock: ...}
 
 The verbs are the methods of `verbs.Stage`; each answers with named results. `expect` says what they must be, `stock` what they
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DIRECTORY = Path(__file__).parent / "scenarios"
-KEYS = {"id", "title", "clients", "servers", "routers", "config", "tunnel", "server", "steps", "ipv6", "ipsec_rules", "offload"}
+KEYS = {"id", "title", "clients", "servers", "routers", "config", "tunnel", "server", "steps", "ipv6", "ipsec_rules", "offload", "times"}
 
 
 class ScenarioError(ValueError):
@@ -51,6 +52,7 @@ class Scenario:
     ipv6: bool | None = None
     ipsec_rules: bool = False
     offload: bool = False
+    times: int = 1
 
 
 @dataclass
@@ -114,8 +116,8 @@ def uci(config: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(scenario: Scenario, router: str, say: Callable[[str], None] = lambda line: None) -> Outcome:
-    """Runs one on a router; `say` gets each line of the outcome as it comes."""
+def run(scenario: Scenario, router: str, say: Callable[[str], None] = lambda line: None, seed: int = 0) -> Outcome:
+    """Runs one on a router; `say` gets each line of the outcome as it comes; `seed` is for what the steps shuffle."""
     outcome = Outcome()
 
     def tell(line: str) -> None:
@@ -125,7 +127,7 @@ def run(scenario: Scenario, router: str, say: Callable[[str], None] = lambda lin
     tell(f"{scenario.id} on {router}: {scenario.title}")
     with Lab(scenario.clients, scenario.servers, router, uci(scenario.config), ipv6=scenario.ipv6,
              ipsec_rules=scenario.ipsec_rules, offload=scenario.offload) as lab:
-        stage = Stage(lab, scenario.tunnel, scenario.server, uci)
+        stage = Stage(lab, scenario.tunnel, scenario.server, uci, seed)
         try:
             _run_steps(stage, scenario.steps, outcome, tell)
         finally:

@@ -5,11 +5,13 @@ Results: a word ('up', 'arrived', ...), a number, or a Tally of packets. None: t
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
 from tests.lab import crafted
+from tests.lab.disturbances import Disturbances
 from tests.lab.peers.ledger import invariant
 from tests.lab.tunnels import KINDS, IpsecTunnel, Peers, PptpTunnel, Tunnel
 
@@ -25,16 +27,18 @@ GOOD = {"up", "done", "answered", "arrived", "connected", "back", "found", "ende
 Results = dict[str, Any]
 
 
-class Stage:
+class Stage(Disturbances):
     """A lab with the tunnels of one scenario."""
 
-    def __init__(self, lab: Lab, tunnel: dict[str, Any], server: dict[str, Any], uci: Callable[[Any], str]) -> None:
+    def __init__(self, lab: Lab, tunnel: dict[str, Any], server: dict[str, Any], uci: Callable[[Any], str],
+                 seed: int = 0) -> None:
         self.lab = lab
         self.stock = lab.mode == "stock"
         self.peers = Peers(lab, server)
         self.tunnels: dict[str, Tunnel] = {}
         self._defaults = tunnel
         self._uci = uci
+        self._random = random.Random(seed)
         # What a stock router does not deliver at once it never will; the daemon may hold a packet until it knows.
         self.patience = 0.15 if self.stock else 1.5
 
@@ -77,19 +81,22 @@ class Stage:
             results |= self._wait({tunnel.name: tunnel.up}, "up")
         return results
 
-    def do_traffic(self, who: Any = None, out: int = 2, back: int = 2, first: str = "out", size: int = 64) -> Results:
+    def do_traffic(self, who: Any = None, out: int = 2, back: int = 2, first: str = "out", size: int = 64,
+                   shuffle: bool = False) -> Results:
         """Sends data: `out` packets from each client, `back` from the server, the `first` way first; clients take turns.
+
+        shuffle: in each round the clients of either way come in an order of its own, from the scenario's seed.
 
         Results: tunnel: Tally of both ways; tunnel.out, tunnel.back; copies (to other hosts), wrong (only to others).
         """
         mark = self.lab.ledger.mark()
         tunnels = self._chosen(who)
-        turns = [(tunnel, way == "out") for way in ((first, "back") if first == "out" else (first, "out")) for tunnel in tunnels]
         for number in range(max(out, back)):
-            for tunnel, outward in turns:
-                if number < (out if outward else back):
-                    tunnel.send(outward, size)
-                    self.lab.pump.drain()
+            for way in (first, "back" if first == "out" else "out"):
+                for tunnel in self._random.sample(tunnels, len(tunnels)) if shuffle else tunnels:
+                    if number < (out if way == "out" else back):
+                        tunnel.send(way == "out", size)
+                        self.lab.pump.drain()
         return self._received(tunnels, mark)
 
     def do_stream(self, who: Any = None, seconds: float = 1.0, every: float = 0.05, size: int = 64,

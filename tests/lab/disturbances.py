@@ -1,0 +1,63 @@
+"""Steps that get in the tunnels' way: floods of made-up keys, and the router's own VPN with the same server."""
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.lab.topology import Lab
+
+ROUTER_SPI, SERVER_SPI = 0x0A0A0A0A, 0x0B0B0B0B
+ROUTER_COOKIE = b"routerIK"
+
+
+class Disturbances:
+    """Verbs for a Stage."""
+
+    lab: Lab
+    _router_sequence = itertools.count(1)
+
+    def do_flood(self, who: str, to: str, count: int, first_spi: int = 0x0F000000) -> dict[str, Any]:
+        """Sends `count` ESP packets, each with an SPI that nobody knows; 'wan' is the router's WAN address."""
+        sender = self.lab.host(who)
+        address = self.lab.router.wan_address if to == "wan" else self.lab.host(to).address
+        for number in range(count):
+            sender.protocol(50).send(struct.pack(">II", first_spi + number * 7919 % 0xFFFFFF, 1) + bytes(48), address)
+            if number % 64 == 0:
+                self.lab.pump.drain()
+        self.lab.pump.drain()
+        return {}
+
+    def do_router_sa(self, to: str, count: int = 3) -> dict[str, Any]:
+        """The router's own VPN with a server: IKE and ESP both ways. Results: out, back: all | what was missed."""
+        router, server = self.lab.router, self.lab.host(to)
+        missed: dict[str, list[str]] = {"out": [], "back": []}
+        ours, theirs = router.protocol(50), server.protocol(50)
+        message = ROUTER_COOKIE + bytes(8) + struct.pack(">BBBBII", 0x2E, 0x20, 37, 8, next(self._router_sequence), 28)
+        if not hasattr(self, "_router_ike"):
+            self._router_ike = router.udp(500)
+        self._router_ike.send(message, server.address, 500)
+        if not server.wait_for(lambda packet: message in packet.payload):
+            missed["out"].append("ike")
+        server_ike = struct.pack(">HHHH", 500, 500, 8 + len(message), 0) + message
+        heard = len(self._router_ike.inbox)
+        server.send_raw(_ipv4(server.address, router.wan_address, 17, server_ike))
+        if not self.lab.pump.run(lambda: len(self._router_ike.inbox) > heard):
+            missed["back"].append("ike")
+        for _ in range(count):
+            number = next(self._router_sequence)
+            mark = b"router %08d" % number
+            ours.send(struct.pack(">II", SERVER_SPI, number) + mark, server.address)
+            if not server.wait_for(lambda packet, mark=mark: mark in packet.payload):
+                missed["out"].append(f"esp {number}")
+            theirs.send(struct.pack(">II", ROUTER_SPI, number) + mark, router.wan_address)
+            if not self.lab.pump.run(lambda mark=mark: any(mark in item[0] for item in ours.inbox)):
+                missed["back"].append(f"esp {number}")
+        return {way: ", ".join(names) or "all" for way, names in missed.items()}
+
+
+def _ipv4(source: str, destination: str, protocol: int, payload: bytes) -> bytes:
+    return struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0, socket.inet_aton(source),
+                       socket.inet_aton(destination)) + payload
