@@ -158,6 +158,8 @@ class Daemon:
             elif notice.prefix == notices.AH:
                 self.log.warning("AH", f"{_addresses(notice.payload)}: AH can't pass NAT, which changes what it protects "
                                        "(RFC 3715 2.1): use ESP, or NAT traversal")
+            elif notice.prefix == notices.FULL:
+                self.log.error("FULL", f"{_addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
             else:
                 tracker.on_notice(notice)
                 # At once, for what was learned, and once more for what follows from it without a notice of its own.
@@ -216,8 +218,13 @@ def main(argv: list[str] | None = None) -> int:
             print(USAGE, end="", file=sys.stderr)
             return 2
     run_dir = options.get("--run-dir", RUN_DIR)
-    os.makedirs(run_dir, exist_ok=True)
-    with open(os.path.join(run_dir, "vpnptd.pid"), "a+", encoding="ascii") as lock:
+    try:
+        os.makedirs(run_dir, exist_ok=True)
+        lock = open(os.path.join(run_dir, "vpnptd.pid"), "a+", encoding="ascii")  # noqa: SIM115: held to the end
+    except OSError as error:
+        print(f"vpnptd: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -226,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
+        with contextlib.suppress(FileNotFoundError):  # of one that was killed
+            os.unlink(os.path.join(run_dir, "ready"))
         try:
             daemon = Daemon(options.get("--config-dir"), run_dir, syslog=not foreground)
         except PermissionError:

@@ -23,12 +23,17 @@ class SpiOut(Record):
 
 
 class SpiTaken(Record):
-    """The kernel gave a new inbound SPI to a client by itself: it was the only one that could be meant."""
+    """The kernel gave a new inbound SPI to a client by itself: it was the only one that could be meant.
 
-    __slots__ = ("server", "client", "spi")
+    packet: the whole IP packet where the server has several clients, for those that the kernel did not know to wait; else b''.
+    """
+
+    __slots__ = ("server", "client", "spi", "packet")
+    DEFAULTS = {"packet": b""}
     server: bytes
     client: bytes
     spi: bytes
+    packet: bytes
 
 
 class SpiShared(Record):

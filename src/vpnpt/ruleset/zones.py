@@ -11,6 +11,7 @@ keeps the true one, `restore` puts it back before the packet goes on. The fast p
 
 from __future__ import annotations
 
+from .notices import FULL, notice
 from .text import names
 
 TYPE_CHECKING = False
@@ -56,14 +57,16 @@ def add_zones(table: Table, config: Config, byteorder: str) -> None:
     table.collection("bypass", "ip saddr . ip daddr", size=clients, timeout=3600,
                      comment="client and server whose way is not by a WAN device after all")
     table.collection("ip_ids", STASH, value="ip id", size=clients, timeout=10, comment="true IP IDs of packets on the slow path")
-    table.counter("clients_full", "packets of clients for whom no zone was left: they pass as behind a stock router")
+    table.counter("clients_full", "packets refused because max_clients are being served")
 
     new = table.chain("zone_new")
     for seed in range(1, PROBES + 1):
         zone = _hash(config, seed, byteorder)
         new.rule(f"{zone} != @zones add @client_zone {{ ip saddr : {zone} }} add @zones {{ {zone} }} "
                  f"add @zone_client {{ {zone} : ip saddr }} return", f"free zone, probe {seed}")
-    new.rule('counter name "clients_full"', "no zone left")
+    new.rule('counter name "clients_full"', "no zone left: its answers could be given to nobody")
+    new.rule(notice(FULL, "1/second burst 5 packets"), "logged by the daemon")
+    new.rule("reject with icmp type admin-prohibited", "the client learns at once")
 
     routed = table.chain("routed_in")
     routed.rule("ct zone set ip daddr map @client_zone", "addressed to the client itself (a routed LAN): its own zone")
