@@ -220,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     run_dir = options.get("--run-dir", RUN_DIR)
     try:
         os.makedirs(run_dir, exist_ok=True)
-        lock = open(os.path.join(run_dir, "vpnptd.pid"), "a+", encoding="ascii")  # noqa: SIM115: held to the end
+        lock = open(os.path.join(run_dir, "vpnptd.pid"), "a+", encoding="ascii")  # noqa: SIM115
     except OSError as error:
         print(f"vpnptd: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1

@@ -8,7 +8,10 @@ import pytest
 
 from tests.golden.case import EXPECTATIONS, Case, cases
 from vpnpt import nft
+from vpnpt.config import compile_config
+from vpnpt.model import Devices
 from vpnpt.nft import NftError
+from vpnpt.ruleset import compile_ruleset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +90,29 @@ def update_or_replace(kernel: Kernel, old: Ruleset, new: Ruleset) -> bool:
         else:
             nft.load(nft.replacement(new))
     return same
+
+
+@pytest.mark.parametrize("text", [
+    "config protocol 'l2tp'\n list allow_src 192.168.1.0/24\n list allow_src 192.168.1.20\n list allow_src 2001:db8::/32\n"
+    " list allow_src 2001:db8::1\n",
+    "config protocol 'l2tp'\n list allow_src 0.0.0.0/0\n list allow_src 192.168.1.20\n list allow_src ::/0\n",
+    "config protocol 'l2tp'\n list allow_src 0.0.0.0/1\n list allow_src 128.0.0.0/1\n list allow_src 255.255.255.255\n",
+    "config vpnpt 'global'\n list lan_device 'if'\n list lan_device 'a;b'\n list lan_device '$p'\n list lan_device '@c'\n"
+    " list wan_device 'wan.2'\n list wan_device 'table'\n list wan_device '012345678901234'\n",
+    "config vpnpt 'global'\n option zone_base 65535\n option zone_count 1\n option max_clients 1\n option max_keys 64\n"
+    " option client_timeout 2\n option key_timeout 2\n option fast_timeout 1\n option pending_timeout 120\n",
+    "config vpnpt 'global'\n option zone_base 1\n option zone_count 65535\n option max_clients 65535\n option max_keys 1048576\n"
+    " option client_timeout 2592000\n option key_timeout 2592000\n option fast_timeout 86400\n",
+    "config 0 'openvpn'\n list port 1\n list port 65535\nconfig protocol 'ipsec'\n list natt_port 500\n list natt_port 4500\n"
+    "config 1 'pptp'\n list port 500\n",
+], ids=["overlaps", "everybody", "the whole range", "device names", "smallest", "largest", "ports"])
+def test_the_extremes_load_and_list_back(kernel: Kernel, text: str) -> None:
+    config, diagnostics = compile_config(text)
+    assert config is not None and not diagnostics
+    devices = Devices(lan=config.general.lan_device or ("br-lan",), wan=config.general.wan_device or ("wan",))
+    kernel.clear()
+    kernel.load(compile_ruleset(config, devices).render())
+    kernel.run("nft", "list", "ruleset")
 
 
 def test_a_refused_text_changes_nothing(kernel: Kernel) -> None:

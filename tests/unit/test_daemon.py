@@ -39,11 +39,12 @@ def status(router: Router) -> dict[str, Any]:
     return found
 
 
-def learn(router: Router, clients: dict[str, int]) -> None:
-    """As if packets of these clients had come. The daemon hears of packets by notices; here it is asked to look."""
+def learn(router: Router, clients: dict[str, int], look: bool = True) -> None:
+    """As if packets of these clients had come. The daemon hears of packets by notices; here it is asked to look, or not."""
     elements = ", ".join(f"{client} : {zone}" for client, zone in clients.items())
     router.nft(f"add element ip vpnpt client_zone {{ {elements} }}\n")
-    assert status(router)["clients"] == len(clients)
+    if look:
+        assert status(router)["clients"] == len(clients)
 
 
 def learned(router: Router) -> dict[str, int]:
@@ -129,9 +130,9 @@ def test_a_reload_keeps_the_maps(router: Router) -> None:
 
 
 def test_a_reload_with_other_sizes_keeps_what_fits(router: Router) -> None:
-    """The maps themselves are made anew: what they held is put back."""
+    """The maps themselves are made anew: what they held is put back, also what the daemon had not looked at yet."""
     router.start_vpnpt(CONFIG)
-    learn(router, CLIENTS)
+    learn(router, CLIENTS, look=False)
     reload(router, CONFIG + " option max_clients 200\n option client_timeout 40000\n")
     assert learned(router) == CLIENTS
     listed = router.run("nft", "list", "map", "ip", "vpnpt", "client_zone").stdout
@@ -164,6 +165,18 @@ def test_killed_and_started_again(router: Router) -> None:
     assert comments(router) == rules and whole(router), "all stays as it was"
     router.start_vpnpt(CONFIG)
     assert whole(router) and status(router)["clients"] == len(CLIENTS)
+
+
+def test_a_killed_one_leaves_no_readiness_behind(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    router.start_vpnpt(CONFIG)
+    router.kill_vpnpt(signal.SIGKILL)
+    ready = router.run_dir / "ready"
+    assert ready.exists()
+    monkeypatch.setattr(type(ready), "unlink", lambda *_, **__: None)
+    monkeypatch.setattr(tests.lab.router, "READY_TIMEOUT", 0.0)
+    router.start_vpnpt("config protocol 'l2tp\n")
+    assert router.wait_until(lambda: "has no end" in router.log_text())
+    assert not ready.exists() and tables(router) == FW4 | OURS, "what runs stays, but this daemon has put nothing in force"
 
 
 def test_started_again_with_other_sizes(router: Router) -> None:

@@ -126,3 +126,10 @@ ZONED = Collection("client_zone", "ip saddr", "ct zone", 10, 100, "")
 def test_element_text(element: Element, text: str) -> None:
     """An element's own timeout is the collection's, and nothing that fits badly or is about to die is written."""
     assert ZONED.element_text(element) == text
+
+
+def test_fields_of_a_concatenation_are_padded_to_four_bytes() -> None:
+    """As the kernel keeps them (NFT_REG32): the two bytes of a zone are followed by two of nothing."""
+    made = Collection("any", "ct zone . ip saddr . @th,64,64", "", 10, 100, "")
+    key = (258).to_bytes(2, sys.byteorder) + bytes(2) + bytes([192, 0, 2, 1]) + bytes(range(1, 9))
+    assert made.element_text(Element(key)) == "258 . 192.0.2.1 . 0x102030405060708 timeout 100s expires 100s"

@@ -137,6 +137,13 @@ def test_vpnptd_help(kernel: Kernel) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, USAGE, "")
 
 
+def test_a_run_directory_that_cannot_be(kernel: Kernel, config: Path) -> None:
+    for place, why in ((f"{config}/run", "Not a directory"), ("/proc/no/such", "No such file or directory")):
+        done = vpnptd(kernel, "--run-dir", place, "--foreground")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert done.stderr.startswith("vpnptd: /") and done.stderr.endswith(f": {why}\n")
+
+
 def test_a_second_instance_is_refused(kernel: Kernel, config: Path) -> None:
     kernel.clear()
     config.write_text(STARTED_BY_HAND)
