@@ -92,7 +92,7 @@ def cmd_render(flags: set[str], values: dict[str, str]) -> int:
     if config is None or devices is None:
         return 1
     print(forward_rules(config, devices) if "--fw4" in flags else compile_ruleset(config, devices).render(), end="")
-    return 0
+    return 1 if any(item.severity == "error" for item in diagnostics) else 0
 
 
 def cmd_check(_flags: set[str], values: dict[str, str]) -> int:

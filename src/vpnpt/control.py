@@ -21,7 +21,8 @@ PEERS = 8
 
 
 class ControlServer:
-    """Answers each connection's one line with `handler(request)`, an object that JSON can carry. Never blocks the daemon's loop."""
+    """Answers each connection's one line with `handler(request)`, an object that JSON can carry. It holds the daemon up for
+    a second at most."""
 
     def __init__(self, path: str, selector: selectors.BaseSelector, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self._path, self._selector, self._handler = path, selector, handler

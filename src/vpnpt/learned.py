@@ -51,6 +51,10 @@ class Learned:
                 found.add(zone)
         return found
 
+    def router_peers(self) -> set[bytes]:
+        """Servers with which the router itself speaks IPsec."""
+        return {element.key[:4] for element in self._dump("router_hosts")}
+
     def fans(self) -> dict[tuple[bytes, bytes], list[bytes]]:
         """(server, SPI) to the clients that get copies of it."""
         found: dict[tuple[bytes, bytes], list[bytes]] = {}
@@ -69,6 +73,11 @@ class Learned:
         if credit:
             adds.append(self._add("answered", Element(pack_key(server, value))))
         self._sock.transaction([request for requests in adds for request in requests])
+
+    def assign_router(self, server: bytes, spi: bytes) -> None:
+        """This SPI is the router's own: its packets pass untouched."""
+        self.forget(server, spi)
+        self._sock.transaction(self._add("router_spis", Element(pack_key(server, spi))))
 
     def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes]) -> None:
         """This SPI is delivered to all of these, at most SLOTS."""

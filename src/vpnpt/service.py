@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
 HOOK_DIR = "fw4"
 """In the run directory: what fw4's forward chain includes."""
-MODULES = {"pptp": ("nf_nat_pptp",), "ipsec": ("nfnetlink_log",)}
+MODULES = {"pptp": ("nf_nat_pptp",), "ipsec": ("nfnetlink_log",), "l2tp": ("nfnetlink_log",)}
 """Kernel modules that nothing loads by itself when the ruleset is loaded, by the protocol that needs them."""
 
 
@@ -64,8 +64,8 @@ class Service:
         diagnostics += found
         if config.general.enabled and any(item.severity == "error" for item in found):
             return self._refuse(diagnostics)
-        self._report(diagnostics)
         self.log.level = config.general.log_level
+        self._report(diagnostics)
         self._load_modules(config)
         ruleset = compile_ruleset(config, devices, helper=self._helper(config))
         try:
@@ -136,16 +136,23 @@ class Service:
         self.remember()
         return snapshot(config=self.config, devices=self.devices, started=self.started, pid=os.getpid(), in_place=self.in_place(),
                         problem=self.problem, diagnostics=self.diagnostics, helper_missing=self.helper_missing,
-                        counters=nft.counters() if self.ruleset is not None else {}, count=self.mirror.count)
+                        counters=self._counters(), count=self.mirror.count)
+
+    def _counters(self) -> dict[str, tuple[int, int]]:
+        """Those of the ruleset in force; older ones may still be in the kernel."""
+        if self.ruleset is None:
+            return {}
+        names = {name for table in self.ruleset.tables.values() for name in table.counters}
+        return {name: value for name, value in nft.counters().items() if name in names}
 
     def _load(self, ruleset: Ruleset) -> None:
-        """Changes only the rules where the maps can stay, else everything, and puts back what the old maps held."""
+        """Changes only the rules where the maps can stay, else everything, and puts back what the old maps held.
+
+        Tables found at our start may be another version's, with other sizes, which an old kernel would keep silently: they are replaced.
+        """
         chains = [(family, chain) for family in FAMILIES for chain in list_chains(self._netlink, _NUMBERS[family], TABLE)]
-        same = self.ruleset is None or all(
-            table.declarations() == self.ruleset.tables[family].declarations()
-            for family, table in ruleset.tables.items() if family in self.ruleset.tables)
-        if same and chains:
-            with contextlib.suppress(NftError):  # tables of another version, say: then all is replaced
+        if chains and self.ruleset is not None and self.ruleset.declarations() == ruleset.declarations():
+            with contextlib.suppress(NftError):  # somebody has changed our tables: then all is replaced
                 nft.load(nft.update(ruleset, chains))
                 return
         self.mirror.refresh(self._netlink, ruleset)

@@ -15,6 +15,7 @@ from .ruleset import notices
 from .wire.esp import parse_esp
 from .wire.ike import AUTH, parse_ike
 from .wire.ip import parse_ipv4, parse_udp
+from .xfrm import associations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,12 +115,33 @@ class Tracker:
             client = self._client(packet.ident)
             return None if client is None else SpiTaken(server=packet.src, client=client, spi=esp.spi)
         if kind in (notices.SHARED, notices.SAME_SPI):
+            if self._may_be_the_routers(notice, packet, esp.spi):
+                return None
             whole = notice.payload if notice.group == notices.GROUP_WHOLE else b""
             same = kind == notices.SAME_SPI
             return SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=self._waiting(packet.src),
                              copied=self._copied(packet.src), packet=whole, same=same,
                              owner=self._client(packet.ident) if same else None)
         return None
+
+    def _may_be_the_routers(self, notice: LogPacket, packet: Ipv4, spi: bytes) -> bool:
+        """Is the router a candidate? Its kernel says which SPIs are its own; of an IPsec in userspace nobody does.
+
+        While that is open, every packet goes to the router and to all clients: nothing is decided.
+        """
+        if packet.src not in self._learned.router_peers():
+            return False
+        own = [association for association in associations() if packet.src in (association.src, association.dst)]
+        if any(association.spi == spi and association.src == packet.src for association in own):
+            self._learned.assign_router(packet.src, spi)
+            return True
+        if own:
+            return False
+        if notice.group == notices.GROUP_WHOLE:
+            copied = self._copied(packet.src)
+            clients = tuple(client for client, server in self._learned.pairs() if server == packet.src and client not in copied)
+            self._do(Deliver(packet=notice.payload, clients=clients))
+        return True
 
     def _exchange(self, packet: Ipv4) -> Event | None:
         udp = parse_udp(packet.payload)

@@ -42,6 +42,10 @@ class Ruleset:
     def __init__(self, tables: dict[str, Table]) -> None:
         self.tables = tables
 
+    def declarations(self) -> dict[str, str]:
+        """What can't be changed while it is in use, by family."""
+        return {family: table.declarations() for family, table in self.tables.items()}
+
     def render(self, elements: Mapping[tuple[str, str], Iterable[Element]] | None = None) -> str:
         """All tables as nft text; `elements`, by family and collection, are put back into those collections that still exist."""
         by_family: dict[str, dict[str, Iterable[Element]]] = {}

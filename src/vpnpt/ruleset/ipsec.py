@@ -91,6 +91,8 @@ def _add_esp_out(table: Table, devices: Devices) -> None:
     learn.rule("jump refresh_out", "renew what lives")
     learn.rule(f"{key} @esp_known update @esp_known {{ {key} }} update @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }} "
                f"add @esp_fast {{ {key} : {ZONE} }} return", "answered before: back to the fast path")
+    learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }} return",
+               "a pair's first packet: the firewall may not let it pass")
     learn.rule(f"{key} @esp_unanswered goto esp_out_again", "seen before")
     learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs pass, but nothing is learned")
     learn.rule(f"add @esp_unanswered {{ {key} }} add @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }}", "a new SPI")
@@ -157,10 +159,12 @@ def _add_esp_in(table: Table) -> None:
 
 
 def _add_ike(table: Table, devices: Devices) -> None:
-    for way, peer in (("out", "ip saddr"), ("in", "ip saddr")):
+    for way in ("out", "in"):
         exchange = table.chain(f"exchange_{way}")
+        if way == "out":
+            exchange.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
         exchange.rule(f"jump wait_{way}", "waits from the first message on")
-        exchange.rule(f"update @rate_exchange {{ {peer} limit rate over {EXCHANGE_RATE} }} return", "nobody drowns the others' notices")
+        exchange.rule(f"update @rate_exchange {{ ip saddr limit rate over {EXCHANGE_RATE} }} return", "nobody drowns the others' notices")
         exchange.rule(notice(EXCHANGE, "1000/second burst 2000 packets"), "tell the daemon")
     out = table.chain("ike_out")
     out.rule(f"@th,208,8 {CREATES_SAS} goto ike_out_slow", "new SPIs are about to appear")

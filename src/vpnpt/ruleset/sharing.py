@@ -68,15 +68,15 @@ def _declare(table: Table, config: Config) -> None:
 
 
 def _add_waiting(table: Table) -> None:
-    for name, server in (("wait_out", "ip daddr"), ("wait_in", "ip saddr")):
+    for name, server, zone in (("wait_out", "ip daddr", ZONE), ("wait_in", "ip saddr", ZONE), ("wait_first", "ip daddr", "ct zone")):
         chain = table.chain(name)
-        chain.rule(f"{server} . {ZONE} @waiting goto {name}_again", "waits already")
-        chain.rule(f"add @waiting {{ {server} . {ZONE} }}", "waits from now on")
+        chain.rule(f"{server} . {zone} @waiting goto {name}_again", "waits already")
+        chain.rule(f"add @waiting {{ {server} . {zone} }}", "waits from now on")
         chain.rule(f"{server} @waiting_some update @waiting_many {{ {server} }} return", "and is not alone")
-        chain.rule(f"add @waiting_one {{ {server} : {ZONE} }} add @waiting_some {{ {server} }}", "and is the only one")
+        chain.rule(f"add @waiting_one {{ {server} : {zone} }} add @waiting_some {{ {server} }}", "and is the only one")
         again = table.chain(f"{name}_again")
         again.rule(f"{server} @waiting_many update @waiting_many {{ {server} }}", "several: all live as long as the longest")
-        again.rule(f"update @waiting {{ {server} . {ZONE} }} update @waiting_one {{ {server} : {ZONE} }} "
+        again.rule(f"update @waiting {{ {server} . {zone} }} update @waiting_one {{ {server} : {zone} }} "
                    f"update @waiting_some {{ {server} }}", "still waits")
 
 
@@ -91,6 +91,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     register.rule("ip saddr . ip daddr @pairs return", "known")
     register.rule("add @pairs { ip saddr . ip daddr }", "a new pair")
     register.rule(notice(PAIRED), "tell the daemon")
+    register.rule("ip protocol esp jump wait_first", "its first ESP: an answer will come with an SPI that we don't know")
     register.rule(f"ip daddr != @servers add @servers {{ ip daddr }} add @solo {{ {SERVER_OUT} : ct zone }} "
                   "add @client0 { ip daddr : ip saddr } return", "the server's first client")
     for slot in range(1, SLOTS):

@@ -85,6 +85,9 @@ def _value_text(expression: str, data: bytes) -> str:
         elif field == "ct zone":
             size = 2
             texts.append(str(int.from_bytes(data[:size], sys.byteorder)))
+        elif field in ("udp sport", "udp dport"):
+            size = 2
+            texts.append(str(int.from_bytes(data[:size], "big")))
         elif field == "esp spi":
             size = 4
             texts.append(str(int.from_bytes(data[:size], "big")))
@@ -104,6 +107,7 @@ class Table:
         self.family = family
         self.collections: dict[str, Collection] = {}
         self.objects: list[str] = []
+        self.counters: list[str] = []
         self.chains: list[Chain] = []
 
     def collection(self, name: str, key: str, *, size: int, timeout: int, comment: str, value: str = "") -> None:
@@ -116,6 +120,7 @@ class Table:
 
     def counter(self, name: str, comment: str) -> None:
         """A named counter: survives a reload, read by status."""
+        self.counters.append(name)
         self._object("counter", name, [], comment)
 
     def helper(self, name: str, kind: str, protocol: str) -> None:
