@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .netlink import delete_elements, dump_elements
+from errno import ENOENT
+
+from .netlink import NetlinkError, delete_elements, dump_elements
 from .ruleset import TABLE
 from .ruleset.sharing import SLOTS
 from .wire import nftables
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .netlink import Netlink
+
+
+SPI_LISTS = ("fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_fast", "spi_zone")
+"""Where an inbound SPI may be written."""
 
 
 class Learned:
@@ -68,59 +74,60 @@ class Learned:
     def assign(self, server: bytes, spi: bytes, zone: int, *, credit: bool) -> None:
         """This SPI is delivered to this zone alone. credit: the zone's next outbound SPI counts as answered."""
         key, value = pack_key(server, spi), pack_zone(zone)
-        self._forget(["fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_fast", "spi_zone"], key)
-        adds = [self._add("spi_zone", Element(key, value)), self._add("spi_fast", Element(key, value))]
+        adds = [("spi_zone", Element(key, value)), ("spi_fast", Element(key, value))]
         if credit:
-            adds.append(self._add("answered", Element(pack_key(server, value))))
-        self._sock.transaction([request for requests in adds for request in requests])
+            adds.append(("answered", Element(pack_key(server, value))))
+        self._change([(name, key) for name in SPI_LISTS], adds)
 
     def assign_router(self, server: bytes, spi: bytes) -> None:
         """This SPI is the router's own: its packets pass untouched."""
-        self.forget(server, spi)
-        self._sock.transaction(self._add("router_spis", Element(pack_key(server, spi))))
+        key = pack_key(server, spi)
+        self._change([(name, key) for name in SPI_LISTS], [("router_spis", Element(key))])
 
     def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes]) -> None:
         """This SPI is delivered to all of these, at most SLOTS."""
         key = pack_key(server, spi)
-        chosen = list(clients)[:SLOTS]
-        self._forget(["spi_fast", "spi_zone", *(f"fan{slot}" for slot in range(SLOTS))], key)
-        adds = [self._add(name, Element(key)) for name in ("fanned", "listed")]
-        adds += [self._add(f"fan{slot}", Element(key, client)) for slot, client in enumerate(chosen)]
-        self._sock.transaction([request for requests in adds for request in requests])
+        adds = [("fanned", Element(key)), ("listed", Element(key))]
+        adds += [(f"fan{slot}", Element(key, client)) for slot, client in enumerate(list(clients)[:SLOTS])]
+        self._change([(name, key) for name in SPI_LISTS], adds)
 
     def forget(self, server: bytes, spi: bytes) -> None:
         """Nothing is known of this SPI any more."""
-        self._forget(["fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_fast", "spi_zone"], pack_key(server, spi))
+        key = pack_key(server, spi)
+        self._change([(name, key) for name in SPI_LISTS], [])
 
     def set_clients(self, server: bytes, clients: list[tuple[bytes, int]]) -> None:
         """The server's clients (address, zone) are these, and no others: slots, solo and contention follow."""
-        slots = [f"slot{slot}" for slot in range(1, SLOTS)]
-        self._forget([*slots, *(f"client{slot}" for slot in range(SLOTS)), "solo", "contended", "crowded"], server)
+        gone = ["solo", "contended", "crowded", *(f"slot{slot}" for slot in range(1, SLOTS)), *(f"client{slot}" for slot in range(SLOTS))]
         if not clients:
-            self._forget(["servers"], server)
+            self._change([(name, server) for name in (*gone, "servers")], [])
             return
-        adds = [self._add("servers", Element(server)), self._add("solo", Element(server, pack_zone(clients[0][1])))]
+        adds = [("servers", Element(server)), ("solo", Element(server, pack_zone(clients[0][1])))]
         for slot, (client, _) in enumerate(clients[:SLOTS]):
-            adds.append(self._add(f"client{slot}", Element(server, client)))
+            adds.append((f"client{slot}", Element(server, client)))
             if slot:
-                adds.append(self._add(f"slot{slot}", Element(server)))
+                adds.append((f"slot{slot}", Element(server)))
         if len(clients) > 1:
-            adds.append(self._add("contended", Element(server)))
+            adds.append(("contended", Element(server)))
         if len(clients) > SLOTS:
-            adds.append(self._add("crowded", Element(server)))
-        self._sock.transaction([request for requests in adds for request in requests])
+            adds.append(("crowded", Element(server)))
+        self._change([(name, server) for name in gone], adds)
 
-    def _add(self, name: str, element: Element) -> list[bytes]:
-        return list(nftables.add_elements(IPV4, TABLE, name, [element]))
-
-    def _forget(self, names: Iterable[str], key: bytes) -> None:
-        """Deletes a key wherever it is: in one transaction, or one by one where the kernel has no way to say 'if it is there'."""
+    def _change(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
+        """Deletes keys wherever they are and adds elements, at once: no packet sees anything in between."""
         if self._sock.can_destroy is None:
             # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM (Linux 6.3).
             delete_elements(self._sock, IPV4, TABLE, "spi_fast", [bytes(8)])
-        if self._sock.can_destroy:
-            self._sock.transaction([request for name in names
-                                    for request in nftables.delete_elements(IPV4, TABLE, name, [key], destroy=True)])
-            return
-        for name in names:
-            delete_elements(self._sock, IPV4, TABLE, name, [key])
+        added = [request for name, element in adds for request in nftables.add_elements(IPV4, TABLE, name, [element])]
+        gone = list(gone)
+        while True:
+            removed = [request for name, key in gone
+                       for request in nftables.delete_elements(IPV4, TABLE, name, [key], destroy=bool(self._sock.can_destroy))]
+            try:
+                self._sock.transaction([*removed, *added])
+                return
+            except NetlinkError as error:
+                # An older kernel refuses the whole transaction for a key that is not there: once more without it.
+                if error.errno != ENOENT or self._sock.can_destroy or error.index is None or error.index >= len(gone):
+                    raise
+                del gone[error.index]

@@ -4,11 +4,15 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.lab.topology import Lab
 
+ROOT = Path(__file__).parents[2]
 ROUTER_SPI, SERVER_SPI = 0x0A0A0A0A, 0x0B0B0B0B
 ROUTER_COOKIE = b"routerIK"
 
@@ -17,6 +21,8 @@ class Disturbances:
     """Verbs for a Stage."""
 
     lab: Lab
+    stock: bool
+    do_stream: Any
     _router_sequence = itertools.count(1)
 
     def do_flood(self, who: str, to: str, count: int, first_spi: int = 0x0F000000) -> dict[str, Any]:
@@ -29,6 +35,33 @@ class Disturbances:
                 self.lab.pump.drain()
         self.lab.pump.drain()
         return {}
+
+    def do_storm(self, spoofed: str, seconds: float = 3.0, every: float = 0.02) -> dict[str, Any]:
+        """Random SPIs in a server's name at full speed, while all tunnels stream. Results as of `stream`, and of the daemon:
+
+        grown: MB of memory more than before; lines: written to the log meanwhile.
+        """
+        before, said = self._daemon_memory(), len(self.lab.router.log_text().splitlines())
+        storm = self.lab.isp.spawn(sys.executable, "-m", "tests.lab.storm", str(seconds), self.lab.host(spoofed).address,
+                                   self.lab.router.wan_address, "1", stdout=subprocess.PIPE, cwd=str(ROOT))
+        results = self.do_stream(seconds=seconds, every=every)
+        sent, _ = storm.communicate()
+        results["made up"] = int(sent)
+        # What is still queued for the daemon comes first.
+        self.lab.pump.run_for(0.5)
+        if not self.stock:
+            results["grown"] = round(self._daemon_memory() - before, 1)
+            results["lines"] = len(self.lab.router.log_text().splitlines()) - said
+        return results
+
+    def _daemon_memory(self) -> float:
+        daemon = self.lab.router.daemon
+        if daemon is None:
+            return 0.0
+        for line in Path(f"/proc/{daemon.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        return 0.0
 
     def do_router_sa(self, to: str, count: int = 3) -> dict[str, Any]:
         """The router's own VPN with a server: IKE and ESP both ways. Results: out, back: all | what was missed."""

@@ -185,7 +185,7 @@ class Host:
     def spawn(self, *args: str, **options: Any) -> subprocess.Popen[Any]:
         """Starts a program in this namespace; it ends with the lab."""
         with sandbox.inside(self.namespace):
-            return subprocess.Popen(args, preexec_fn=sandbox.die_with_parent, **options)
+            return subprocess.Popen(args, preexec_fn=_child, **options)
 
     def sysctl(self, name: str, value: object) -> None:
         """Sets one, by its path under /proc/sys. Raises OSError where /proc/sys cannot be written."""
@@ -324,6 +324,12 @@ class Host:
                 self.pump.unregister(item)
             item.close()
         os.close(self.namespace)
+
+
+def _child() -> None:
+    """A program of the lab ends with it, and may use every processor: only the lab's own process keeps to one."""
+    sandbox.die_with_parent()
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def _allow_fragments(sock: socket.socket, family: int) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SLOTS = 8
 """Clients of one server that get copies by the kernel alone. Where there are more, the daemon knows them."""
 
+COPY_RATE = "5000/second burst 5000 packets"
+"""Packets with keys that nobody knows, which are copied to all: what is beyond is an attack, and would be multiplied on the LAN."""
+
 SERVER = "@nh,96,32"
 """The source address as raw bits: nft 1.0.6 compares the raw bits of an ICMP quote only with keys declared as raw bits."""
 SERVER_OUT = "@nh,128,32"
@@ -64,6 +67,7 @@ def _declare(table: Table, config: Config) -> None:
                      comment="servers with which the router itself has SAs: its own address")
     table.collection("router_hosts", "ip saddr", size=1024, timeout=timeout, comment="servers with which the router itself has SAs")
     table.collection("contended", SERVER, size=size, timeout=timeout, comment="servers with a second client, as ICMP errors quote them")
+    table.counter("copies_refused", "packets beyond the rate of copies: no client had asked for so many")
     table.counter("copies", "packets that went to every client of a contended server")
 
 
@@ -116,11 +120,12 @@ def _add_refresh(table: Table) -> None:
 
 def _add_copies(table: Table) -> None:
     copies = table.chain("copies")
+    copies.rule(f'limit rate over {COPY_RATE} counter name "copies_refused" drop', "an attack: its answers are known to nobody")
     copies.rule("ip saddr @crowded goto copies_crowded", "the daemon reaches those that we can't")
     copies.rule(notice(SHARED, "200/second burst 400 packets"), "tell the daemon")
     copies.rule("goto copies_slots", "to all")
     crowded = table.chain("copies_crowded")
-    crowded.rule(whole(SHARED, "1000/second burst 1000 packets"), "the whole packet, for the daemon")
+    crowded.rule(whole(SHARED, "500/second burst 1000 packets"), "the whole packet, for the daemon")
     crowded.rule("goto copies_slots", "to as many as we can")
 
     slots = table.chain("copies_slots")
