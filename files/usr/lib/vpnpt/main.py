@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Starts a program of the package: `main.py daemon|cli ARGUMENTS`.
+
+The sources are one package for every version of Python. What is compiled of them is kept in RAM, so that the next start is
+quick, the flash is spared, and nothing is left behind; OpenWrt's Python would not keep it at all.
+"""
+import sys
+
+sys.dont_write_bytecode = False
+sys.pycache_prefix = "/var/run/vpnpt/bytecode"
+sys.path.insert(0, "/usr/lib/vpnpt")
+
+from importlib import import_module  # noqa: E402
+
+sys.exit(import_module(f"vpnpt.{sys.argv.pop(1)}").main())
