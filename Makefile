@@ -18,3 +18,6 @@ lint: setup ## ruff, mypy, shellcheck
 
 clean: ## removes what the other targets made
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis
+
+bench: setup ## figures beside a stock router, in one run (wants a C compiler)
+	@.venv/bin/python -m tests.bench $(ARGS)
