@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .netlink import Netlink
 
 
-SPI_LISTS = ("fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_fast", "spi_zone")
+SPI_LISTS = ("fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_zone")
 """Where an inbound SPI may be written."""
 
 
@@ -74,7 +74,7 @@ class Learned:
     def assign(self, server: bytes, spi: bytes, zone: int, *, credit: bool) -> None:
         """This SPI is delivered to this zone alone. credit: the zone's next outbound SPI counts as answered."""
         key, value = pack_key(server, spi), pack_zone(zone)
-        adds = [("spi_zone", Element(key, value)), ("spi_fast", Element(key, value))]
+        adds = [("spi_zone", Element(key, value))]
         if credit:
             adds.append(("answered", Element(pack_key(server, value))))
         self._change([(name, key) for name in SPI_LISTS], adds)
@@ -84,12 +84,13 @@ class Learned:
         key = pack_key(server, spi)
         self._change([(name, key) for name in SPI_LISTS], [("router_spis", Element(key))])
 
-    def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes]) -> None:
-        """This SPI is delivered to all of these, at most SLOTS."""
+    def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes], addresses: Iterable[bytes]) -> None:
+        """This SPI is delivered to all of these, at most SLOTS. addresses: of ours, to which the server sends."""
         key = pack_key(server, spi)
         adds = [("fanned", Element(key)), ("listed", Element(key))]
         adds += [(f"fan{slot}", Element(key, client)) for slot, client in enumerate(list(clients)[:SLOTS])]
-        self._change([(name, key) for name in SPI_LISTS], adds)
+        fast = [("esp_fast", pack_key(server, address, spi)) for address in addresses]
+        self._change([*((name, key) for name in SPI_LISTS), *fast], adds)
 
     def forget(self, server: bytes, spi: bytes) -> None:
         """Nothing is known of this SPI any more."""
@@ -117,7 +118,7 @@ class Learned:
         """Deletes keys wherever they are and adds elements, at once: no packet sees anything in between."""
         if self._sock.can_destroy is None:
             # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM (Linux 6.3).
-            delete_elements(self._sock, IPV4, TABLE, "spi_fast", [bytes(8)])
+            delete_elements(self._sock, IPV4, TABLE, "spi_zone", [bytes(8)])
         added = [request for name, element in adds for request in nftables.add_elements(IPV4, TABLE, name, [element])]
         gone = list(gone)
         while True:

@@ -9,6 +9,7 @@ from .actions import Assign, Deliver, Fan, Forget, Say
 from .engine import Engine
 from .events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
 from .inject import Injector
+from .l2tp_tracker import L2tpTracker
 from .learned import Learned
 from .netlink import NetlinkError
 from .ruleset import notices
@@ -41,7 +42,9 @@ class Tracker:
         self._zones: dict[bytes, int] = {}
         self._clients: dict[int, bytes] = {}
         self._slots: dict[bytes, list[bytes]] = {}
+        self._addresses: dict[bytes, set[bytes]] = {}
         self._injector = Injector()
+        self.l2tp = L2tpTracker(sock, log, clock, self._injector)
 
     def resync(self) -> None:
         """Takes over what the kernel knows: at our start, after an overrun, and when the tables were put back."""
@@ -76,16 +79,20 @@ class Tracker:
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""
-        return self.engine.next_deadline()
+        return min((when for when in (self.engine.next_deadline(), self.l2tp.next_deadline()) if when is not None), default=None)
 
     def tick(self) -> None:
         """The engine's deadline has come."""
         self._handle(Tick())
+        self.l2tp.tick()
 
     def on_notice(self, notice: LogPacket) -> None:
         """A packet that the rules logged. What can't be read is none."""
         packet = parse_ipv4(notice.payload)
         if packet is None:
+            return
+        if notice.prefix in notices.L2TP_ALL:
+            self.l2tp.on_notice(notice, packet)
             return
         try:
             event = self._event(notice, packet)
@@ -115,6 +122,7 @@ class Tracker:
             client = self._client(packet.ident)
             return None if client is None else SpiTaken(server=packet.src, client=client, spi=esp.spi)
         if kind in (notices.SHARED, notices.SAME_SPI):
+            self._addresses.setdefault(packet.src, set()).add(packet.dst)
             if self._may_be_the_routers(notice, packet, esp.spi):
                 return None
             whole = notice.payload if notice.group == notices.GROUP_WHOLE else b""
@@ -190,7 +198,7 @@ class Tracker:
                 self._learned.assign(action.server, action.spi, zone, credit=action.credit)
                 self._log.debug("ASSIGNED", f"an SPI of {_text(action.server)} is {_text(action.client)}'s")
         elif isinstance(action, Fan):
-            self._learned.fan(action.server, action.spi, action.clients)
+            self._learned.fan(action.server, action.spi, action.clients, self._addresses.get(action.server, ()))
             self._log.debug("FANNED", f"an SPI of {_text(action.server)} may be {' or '.join(map(_text, action.clients))}'s")
         elif isinstance(action, Forget):
             self._learned.forget(action.server, action.spi)

@@ -1,6 +1,6 @@
 """IPsec through NAT: ESP by SPI, IKE by initiator cookie, ICMP errors by what they quote.
 
-Fast path: one lookup each way (`esp_fast`, `spi_fast`, `ike_fast`, `cookie_fast`), no write. Its entries live some minutes only; when
+Fast path: one lookup (`esp_fast`, `ike_fast`, `cookie_fast`), no write. Its entries live some minutes only; when
 one has died, the next packet takes the slow path, which renews the long-lived state and puts it back. So a tunnel that lives is never
 forgotten, a dead one is, and no packet of an established tunnel pays for either.
 
@@ -12,7 +12,7 @@ UDP destination port @th,240,16 and cookie @th,288,64 (a header of 20 bytes assu
 from __future__ import annotations
 
 from .notices import EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice
-from .sharing import SERVER, SERVER_OUT
+from .sharing import SERVER, SERVER_OUT, SPI
 from .text import Table, names
 from .zones import STASH, ZONE, add_way_out, add_zoned
 
@@ -20,6 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import Config, Devices
     from .dispatch import Dispatch
+
+FAST = f"ip saddr . ip daddr . {SPI}"
+"""The fast path's key: it says everything, the direction too."""
 
 COOKIE = "@th,64,64"
 """The initiator cookie (IKEv2: the initiator's SPI) of a UDP packet."""
@@ -44,8 +47,12 @@ def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch
         _add_ike(table, devices)
     dispatch.protocols["esp"] = "from_esp"
     esp = table.chain("from_esp")
-    esp.rule(f"iifname {lan} goto esp_out", "ESP from a client")
-    esp.rule(f"iifname {wan} goto esp_in", "ESP from a server")
+    esp.rule("@th,32,32 1 goto esp_slow", "an SA begins")
+    esp.rule(f"ct zone set {FAST} map @esp_fast return", "established, either way: one lookup")
+    esp.rule("goto esp_slow", "new, or to be renewed")
+    esp = table.chain("esp_slow")
+    esp.rule(f"iifname {lan} goto esp_out", "from a client")
+    esp.rule(f"iifname {wan} goto esp_in", "from a server")
     _add_esp_out(table, devices)
     _add_esp_in(table)
     dispatch.protocols["icmp"] = "from_icmp"
@@ -56,13 +63,12 @@ def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch
 def _declare(table: Table, config: Config) -> None:
     general = config.general
     size, long, fast, soon = general.max_keys, general.key_timeout, general.fast_timeout, general.pending_timeout
-    table.collection("esp_fast", "ip saddr . ip daddr . esp spi", value="ct zone", size=size, timeout=fast,
-                     comment="fast path out: client, server, answered SPI")
-    table.collection("esp_known", "ip saddr . ip daddr . esp spi", size=size, timeout=long, comment="outbound SPIs that were answered")
-    table.collection("esp_unanswered", "ip saddr . ip daddr . esp spi", size=size, timeout=max(60, soon),
+    table.collection("esp_fast", f"ip saddr . ip daddr . {SPI}", value="ct zone", size=size, timeout=fast,
+                     comment="fast path, both ways: addresses, SPI")
+    table.collection("esp_known", f"ip saddr . ip daddr . {SPI}", size=size, timeout=long, comment="outbound SPIs that were answered")
+    table.collection("esp_unanswered", f"ip saddr . ip daddr . {SPI}", size=size, timeout=max(60, soon),
                      comment="outbound SPIs seen and not answered yet")
-    table.collection("spi_fast", "ip saddr . esp spi", value="ct zone", size=size, timeout=fast, comment="fast path in: server, SPI")
-    table.collection("spi_zone", "ip saddr . esp spi", value="ct zone", size=size, timeout=long,
+    table.collection("spi_zone", f"ip saddr . {SPI}", value="ct zone", size=size, timeout=long,
                      comment="server, inbound SPI: whose it is")
     table.collection("out_zone", "@th,192,32 . @th,224,32", value="ct zone", size=size, timeout=long,
                      comment="server, outbound SPI, as an ICMP error quotes them")
@@ -73,7 +79,7 @@ def _declare(table: Table, config: Config) -> None:
     table.collection("cookie_zone", f"{SERVER} . @th,64,64", value="ct zone", size=size, timeout=long,
                      comment="server, initiator cookie: whose it is")
     table.collection("cookies", "ip saddr . @th,64,64", size=size, timeout=long, comment="server, initiator cookie: known")
-    table.collection("router_spis", "ip saddr . esp spi", size=1024, timeout=long, comment="inbound SPIs of the router's own SAs")
+    table.collection("router_spis", f"ip saddr . {SPI}", size=1024, timeout=long, comment="inbound SPIs of the router's own SAs")
     table.collection("router_cookies", "ip daddr . @th,64,64", size=1024, timeout=long, comment="the router's own IKE SAs")
     table.collection("rate_in", "ip saddr", size=general.max_clients, timeout=60, comment="how fast a server shows new keys")
     table.collection("rate_exchange", "ip saddr", size=general.max_clients, timeout=60, comment="how fast an address makes SAs")
@@ -81,21 +87,19 @@ def _declare(table: Table, config: Config) -> None:
 
 
 def _add_esp_out(table: Table, devices: Devices) -> None:
-    key = "ip saddr . ip daddr . esp spi"
-    out = table.chain("esp_out")
-    out.rule(f"ct zone set {key} map @esp_fast return", "established: one lookup")
-    add_way_out(out, "esp_out_zoned", devices)
+    key = FAST
+    add_way_out(table.chain("esp_out"), "esp_out_zoned", devices)
     add_zoned(table, "esp_out_zoned", "esp_out_learn")
 
     learn = table.chain("esp_out_learn")
     learn.rule("jump refresh_out", "renew what lives")
-    learn.rule(f"{key} @esp_known update @esp_known {{ {key} }} update @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }} "
+    learn.rule(f"{key} @esp_known update @esp_known {{ {key} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
                f"add @esp_fast {{ {key} : {ZONE} }} return", "answered before: back to the fast path")
-    learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }} return",
+    learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} return",
                "a pair's first packet: the firewall may not let it pass")
     learn.rule(f"{key} @esp_unanswered goto esp_out_again", "seen before")
     learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs pass, but nothing is learned")
-    learn.rule(f"add @esp_unanswered {{ {key} }} add @out_zone {{ {SERVER_OUT} . @th,0,32 : {ZONE} }}", "a new SPI")
+    learn.rule(f"add @esp_unanswered {{ {key} }} add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}", "a new SPI")
     learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before it")
     learn.rule(notice(SPI_OUT), "tell the daemon")
     learn.rule("jump wait_out", "an answer will come with an SPI that we don't know")
@@ -111,10 +115,9 @@ def _add_esp_out(table: Table, devices: Devices) -> None:
 
 
 def _add_esp_in(table: Table) -> None:
-    key = "ip saddr . esp spi"
+    key = f"ip saddr . {SPI}"
     inbound = table.chain("esp_in")
     inbound.rule("@th,32,32 1 goto esp_in_first", "an SA begins")
-    inbound.rule(f"ct zone set {key} map @spi_fast return", "established: one lookup")
     inbound.rule("goto esp_in_slow", "new, or to be renewed")
 
     first = table.chain("esp_in_first")
@@ -128,7 +131,7 @@ def _add_esp_in(table: Table) -> None:
     same.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} goto esp_in_same_known", "made up, perhaps")
     same.rule(notice(SAME_SPI), "two clients chose the same SPI, or this is a repeated packet: the daemon knows who waits")
     same.rule(f"ip id set {STASH} map @ip_ids", "the IP ID is its own again")
-    same.rule(f"delete @spi_fast {{ {key} : {ZONE} }} delete @spi_zone {{ {key} : {ZONE} }} add @fanned {{ {key} }} goto copies",
+    same.rule(f"delete @esp_fast {{ {FAST} : {ZONE} }} delete @spi_zone {{ {key} : {ZONE} }} add @fanned {{ {key} }} goto copies",
               "until it has decided: to all")
     add_zoned(table, "esp_in_same_known", "esp_in_renew")
 
@@ -147,14 +150,14 @@ def _add_esp_in(table: Table) -> None:
 
     add_zoned(table, "esp_in_known", "esp_in_renew")
     renew = table.chain("esp_in_renew")
-    renew.rule(f"update @spi_zone {{ {key} : {ZONE} }} add @spi_fast {{ {key} : {ZONE} }}", "back to the fast path")
+    renew.rule(f"update @spi_zone {{ {key} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "back to the fast path")
 
     add_zoned(table, "esp_in_new", "esp_in_take")
     take = table.chain("esp_in_take")
     take.rule(f"update @answered {{ ip saddr . {ZONE} }} delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
               f"delete @waiting_one {{ ip saddr : {ZONE} }}", "no longer waits")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
-    take.rule(f"add @spi_zone {{ {key} : {ZONE} }} add @spi_fast {{ {key} : {ZONE} }}", "learned")
+    take.rule(f"add @spi_zone {{ {key} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "learned")
     take.rule(notice(SPI_TAKEN), "tell the daemon")
 
 

@@ -24,6 +24,9 @@ SLOTS = 8
 COPY_RATE = "5000/second burst 5000 packets"
 """Packets with keys that nobody knows, which are copied to all: what is beyond is an attack, and would be multiplied on the LAN."""
 
+SPI = "@th,0,32"
+"""ESP's SPI as raw bits: `esp spi` would look at the protocol once more."""
+
 SERVER = "@nh,96,32"
 """The source address as raw bits: nft 1.0.6 compares the raw bits of an ICMP quote only with keys declared as raw bits."""
 SERVER_OUT = "@nh,128,32"
@@ -52,10 +55,10 @@ def _declare(table: Table, config: Config) -> None:
         table.collection(f"client{slot}", "ip saddr", value="ip daddr", size=size, timeout=timeout,
                          comment=f"server: client {slot + 1}, who gets a copy")
     table.collection("crowded", "ip saddr", size=size, timeout=timeout, comment=f"servers with more than {SLOTS} clients")
-    table.collection("fanned", "ip saddr . esp spi", size=size, timeout=timeout, comment="SPIs that may be several clients'")
-    table.collection("listed", "ip saddr . esp spi", size=size, timeout=timeout, comment="of these, whose candidates the daemon knows")
+    table.collection("fanned", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="SPIs that may be several clients'")
+    table.collection("listed", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="of these, whose candidates the daemon knows")
     for slot in range(SLOTS):
-        table.collection(f"fan{slot}", "ip saddr . esp spi", value="ip daddr", size=size, timeout=timeout,
+        table.collection(f"fan{slot}", f"ip saddr . {SPI}", value="ip daddr", size=size, timeout=timeout,
                          comment=f"server, SPI: candidate {slot + 1}")
     table.collection("waiting", "ip daddr . ct zone", size=size, timeout=soon, comment="server, zone: waits for a new inbound SPI")
     table.collection("waiting_one", "ip daddr", value="ct zone", size=size, timeout=soon, comment="server: who waits first")
@@ -137,12 +140,12 @@ def _add_copies(table: Table) -> None:
     slots.rule("goto copies_end", "all have theirs")
 
     fan = table.chain("fan")
-    fan.rule("ip saddr . esp spi != @listed goto copies", "the daemon has not said whose it may be")
+    fan.rule(f"ip saddr . {SPI} != @listed goto copies", "the daemon has not said whose it may be")
     fan.rule(notice(SHARED, "200/second burst 400 packets"), "evidence for the daemon")
     fan.rule('counter name "copies"', "an SPI that may be several clients'")
-    fan.rule("update @fanned { ip saddr . esp spi } update @listed { ip saddr . esp spi }", "still in use")
+    fan.rule(f"update @fanned {{ ip saddr . {SPI} }} update @listed {{ ip saddr . {SPI} }}", "still in use")
     for slot in range(SLOTS):
-        fan.rule(f"ip daddr set ip saddr . esp spi map @fan{slot} update @fan{slot} {{ ip saddr . esp spi : ip daddr }} dup to ip daddr",
+        fan.rule(f"ip daddr set ip saddr . {SPI} map @fan{slot} update @fan{slot} {{ ip saddr . {SPI} : ip daddr }} dup to ip daddr",
                  f"a copy for candidate {slot + 1}")
     fan.rule("goto copies_end", "all have theirs")
 
