@@ -23,8 +23,41 @@ def readdress(packet: bytes, client: bytes) -> bytes:
         total = ~int.from_bytes(packet[header + 6:header + 8], "big") & 0xFFFF
         for old, new in zip(struct.unpack(">2H", packet[16:20]), struct.unpack(">2H", client), strict=True):
             total += (~old & 0xFFFF) + new
-        while total > 0xFFFF:
-            total = (total & 0xFFFF) + (total >> 16)
+        total = _fold(total)
+        sent[header + 6:header + 8] = (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big")
+    return bytes(sent)
+
+
+def _fold(total: int) -> int:
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def completed(packet: bytes) -> bytes:
+    """The UDP packet with its checksum. The kernel logs a packet of a virtual device, or one that a network card has yet to sum up, with
+    the sum of the pseudo-header only, not complemented (skbuff.h, CHECKSUM_PARTIAL)."""
+    header = (packet[0] & 15) * 4
+    datagram = packet[header:]
+    if packet[9] != socket.IPPROTO_UDP or len(datagram) < 8:
+        return packet
+    pseudo = sum(struct.unpack(">4H", packet[12:20])) + socket.IPPROTO_UDP + int.from_bytes(datagram[4:6], "big")
+    if int.from_bytes(datagram[6:8], "big") != _fold(pseudo):
+        return packet
+    even = datagram[:6] + b"\0\0" + datagram[8:] + b"\0" * (len(datagram) & 1)
+    total = _fold(pseudo + sum(struct.unpack(f">{len(even) // 2}H", even)))
+    return packet[:header + 6] + (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big") + packet[header + 8:]
+
+
+def report(packet: bytes, port: int) -> bytes:
+    """The UDP packet, to another port, one hop older; its checksum is adjusted (RFC 1624)."""
+    header = (packet[0] & 15) * 4
+    sent = bytearray(packet)
+    sent[8] = max(1, sent[8] - 1)
+    old, check = (int.from_bytes(packet[header + at:header + at + 2], "big") for at in (2, 6))
+    sent[header + 2:header + 4] = port.to_bytes(2, "big")
+    if check:
+        total = _fold((~check & 0xFFFF) + (~old & 0xFFFF) + port)
         sent[header + 6:header + 8] = (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big")
     return bytes(sent)
 
@@ -54,8 +87,16 @@ class Injector:
     def send(self, packet: bytes, client: bytes) -> bool:
         """Sends the packet to `client`; False if the kernel would not take it (a full queue): it is lost, as on any wire."""
         try:
-            for piece in fragments(readdress(packet, client)):
+            for piece in fragments(readdress(completed(packet), client)):
                 self._socket.sendto(piece, (socket.inet_ntoa(client), 0))
+        except OSError:
+            return False
+        return True
+
+    def send_to_port(self, packet: bytes, port: int) -> bool:
+        """Gives the UDP packet to the router's own address that it came to, at another port: conntrack passes it on to whose flow it is."""
+        try:
+            self._socket.sendto(report(completed(packet), port), (socket.inet_ntoa(packet[16:20]), 0))
         except OSError:
             return False
         return True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .ruleset import Ruleset
 
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
-_METERS = ("rate_in", "rate_out", "rate_exchange")  # their elements carry a limit, which begins anew
+_METERS = ("rate_in", "rate_out", "rate_exchange", "rate_l2tp")  # their elements carry a limit, which begins anew
 
 
 class Mirror:

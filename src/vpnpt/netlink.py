@@ -143,6 +143,18 @@ def dump_conntrack(sock: Netlink, family: int = conntrack.AF_INET, proto: int | 
     return found
 
 
+def get_flow(sock: Netlink, family: int, way: conntrack.Tuple) -> conntrack.Flow | None:
+    """The conntrack entry in zone 0 that has this tuple in one of its directions."""
+    try:
+        answer = sock.request(conntrack.get(family, way))
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    event = conntrack.decode(answer) if answer is not None else None
+    return None if event is None else event.flow
+
+
 def delete_flow(sock: Netlink, flow: conntrack.Flow) -> bool:
     """Delete this conntrack entry; False if it is gone already."""
     try:

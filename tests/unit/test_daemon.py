@@ -124,7 +124,7 @@ def test_a_reload_keeps_the_maps(router: Router) -> None:
     learn(router, CLIENTS)
     rules = comments(router)
     reload(router, CONFIG + "config 0 'l2tp'\n")
-    assert comments(router) > rules and learned(router) == CLIENTS
+    assert comments(router) != rules and learned(router) == CLIENTS
     reload(router, CONFIG)
     assert whole(router)
 

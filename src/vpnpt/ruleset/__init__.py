@@ -15,6 +15,7 @@ import sys
 from .access import add_access
 from .dispatch import Dispatch
 from .ipsec import add_ipsec
+from .l2tp import add_l2tp, l2tp_forward_rule
 from .sharing import add_sharing
 from .text import TABLE, Table, names
 from .zones import add_zones, zone_range
@@ -70,6 +71,8 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, by
                 add_zones(table, config, byteorder)
                 add_sharing(table, config, devices)
                 add_ipsec(table, config, devices, dispatch)
+            if config.behaviour("l2tp") == "help":
+                add_l2tp(table, config, devices, dispatch)
             dispatch.add(table, devices)
         add_access(table, config, devices, helper=helper)
         if table.chains:
@@ -82,13 +85,15 @@ def forward_rules(config: Config, devices: Devices) -> str:
 
     A verdict of our own tables can't do it: a packet passes only if every base chain accepts it.
     """
-    if not config.general.enabled or config.behaviour("ipsec") != "help":
+    if not config.general.enabled:
         return ""
     lan, wan, ipsec = names(devices.lan), names(devices.wan), config.protocols["ipsec"]
     rules = []
     if shares_servers(config):
         rules.append(f'iifname {wan} ct zone {zone_range(config)} ct status dnat accept comment "vpnpt: a server speaks first"')
-    if ipsec.ipv6_inbound == "open":
+    if config.behaviour("l2tp") == "help":
+        rules.append(l2tp_forward_rule(wan))
+    if config.behaviour("ipsec") == "help" and ipsec.ipv6_inbound == "open":
         ports = ", ".join(str(port) for port in (500, *ipsec.ports))
         for match in ("meta l4proto { esp, ah }", f"udp dport {{ {ports} }}"):
             rules.append(f'meta nfproto ipv6 iifname {wan} oifname {lan} {match} accept comment "vpnpt: IPv6 IPsec (RFC 6092 3.2.4)"')

@@ -21,6 +21,11 @@ LEARNED = "LEARNED"
 REFUSED = "REFUSED"
 AH = "AH"
 FULL = "FULL"
+L2TP = "L2TP"
+L2TP_HELD = "L2TP-HELD"
+L2TP_PASSED = "L2TP-PASSED"
+L2TP_MOVED = "L2TP-MOVED"
+L2TP_ALL = (L2TP, L2TP_HELD, L2TP_PASSED, L2TP_MOVED)
 
 
 def notice(prefix: str, rate: str = "100/second burst 200 packets") -> str:

@@ -103,6 +103,11 @@ def dump(family: int = AF_INET, proto: int | None = None) -> bytes:
     return nl.generic(nl.CTNETLINK, GET, nl.DUMP, family, chosen, nl.nested(CTA_FILTER, flags))
 
 
+def get(family: int, way: Tuple) -> bytes:
+    """Ask for the entry, in zone 0, that has this tuple in one of its directions; ENOENT if there is none."""
+    return nl.generic(nl.CTNETLINK, GET, 0, family, nl.nested(CTA_TUPLE_ORIG, _pack_tuple(family, way)))
+
+
 def delete(flow: Flow) -> bytes:
     """Delete exactly this entry: ENOENT if it is gone, or if another one (by ident) has its tuple now."""
     attrs = [nl.nested(CTA_TUPLE_ORIG, _pack_tuple(flow.family, flow.orig))]  # without a tuple this would delete every entry

@@ -1,0 +1,177 @@
+"""L2TP servers that plain NAT does not serve: those that answer from another port, and those that always send to port 1701.
+
+What plain NAT does well it goes on doing alone: one port of the router for each client, in conntrack zone 0. Here is only what it lacks.
+
+An answer from another port (RFC 2661 8.1) is a new flow for conntrack. It comes to the port that the client's own flow has on the WAN,
+so that port says whose it is: `l2tp_way`. The kernel learns it alone, because masquerading keeps the port unless two clients of one server
+clash; then the daemon looks it up, and the answer is held until it has.
+
+A packet to port 1701 has the wrong port, but the right tunnel ID, which its client chose: `l2tp_port`, of the daemon, names the port. The
+packet gets that port before conntrack sees it, and is then a packet of the client's own flow: no DNAT, no hole in the firewall. A
+server's only client needs no daemon: `l2tp_solo`. Two clients with the same tunnel ID are told apart by session ID (`l2tp_session`); what
+has none that tells goes to the daemon (`l2tp_shared`).
+
+Offsets of raw payload after 8 bytes of UDP (RFC 2661 3.1): T bit @th,64,1, L bit @th,65,1; tunnel and session ID @th,96,16 and @th,112,16
+with L bit, else @th,80,16 and @th,96,16; message type of a control message @th,208,16 (its first AVP, RFC 2661 4.4.1).
+"""
+
+from __future__ import annotations
+
+from .notices import L2TP, L2TP_HELD, L2TP_MOVED, L2TP_PASSED, notice, whole
+from .text import Table, names, numbers
+from .zones import ENTRIES_PER_CLIENT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Config, Devices
+    from .dispatch import Dispatch
+    from .text import Chain
+
+TIMEOUT = 3600
+"""Seconds that an element lives after its last renewal: by a client's control message, or by the daemon while conntrack has the flow."""
+SHARED_TIMEOUT = 60
+"""The same for `l2tp_shared`, whose packets only the daemon can deliver: it dies soon after the daemon."""
+MARK = 0x80000000
+"""The bit of the conntrack mark by which fw4's forward chain knows our flows; fw4, mwan3, pbr and SQM use lower ones."""
+TELLING = "{ 1, 4, 7, 8, 10, 11 }"
+"""Messages of a client that carry an ID of its own: SCCRQ, StopCCN, OCRQ, OCRP, ICRQ, ICRP (RFC 2661 3.2)."""
+STOPCCN = "4"
+REQUEST_RATE = "20/second burst 50 packets"
+"""Such messages a second of which one client may tell the daemon."""
+HELD_RATE = "1000/second burst 1000 packets"
+
+
+def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch) -> None:
+    """Everything for L2TP over UDP, from `dispatch` on."""
+    _declare(table, config)
+    lan, wan, ports = names(devices.lan), names(devices.wan), numbers(config.protocols["l2tp"].ports)
+    for port in config.protocols["l2tp"].ports:
+        dispatch.udp_both[port], dispatch.udp_in[port] = "l2tp", "l2tp_from"
+    either = table.chain("l2tp")
+    either.rule(f"iifname {lan} goto l2tp_out", "from a client")
+    either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
+    _add_out(table)
+    _add_in(table)
+    _add_registration(table, lan, wan, ports)
+    _add_other_port(table, wan, ports)
+
+
+def _declare(table: Table, config: Config) -> None:
+    size, sessions = config.general.max_clients * ENTRIES_PER_CLIENT, config.general.max_keys
+
+    def add(name: str, key: str, comment: str, value: str = "", size: int = size, timeout: int = TIMEOUT) -> None:
+        table.collection(name, key, value=value, size=size, timeout=timeout, comment=comment)
+
+    add("l2tp_servers", "ip saddr", "servers with which a client talks L2TP")
+    add("l2tp_pairs", "ip daddr . ip saddr", "server and client that talk L2TP")
+    add("l2tp_flows", "ip saddr . udp sport . ip daddr", "client, port and server: flows that the firewall has let pass")
+    add("l2tp_many", "ip saddr", "servers with a second client")
+    add("l2tp_odd", "ip saddr", "servers with a client whose port on the WAN may not be the server's own")
+    add("l2tp_solo", "ip saddr", "server: its only client's port", value="udp sport")
+    add("l2tp_ports", "ip saddr . udp dport", "server, port on the WAN: a client's")
+    add("l2tp_way", "ip saddr . udp dport", "server, port on the WAN: whose it is", value="ip daddr . udp dport")
+    add("l2tp_port", "ip saddr . @th,96,16", "server, tunnel ID: its client's port on the WAN", value="udp dport")
+    add("l2tp_session", "ip saddr . @th,96,16 . @th,112,16", "the same by session, where two clients have the same tunnel ID",
+        value="udp dport", size=sessions)
+    add("l2tp_shared", "ip saddr . @th,96,16", "tunnel IDs that two clients have: the daemon delivers", timeout=SHARED_TIMEOUT)
+    add("l2tp_router", "ip saddr", "servers with which the router itself talks L2TP")
+    add("rate_l2tp", "ip saddr", "how fast a client makes tunnels", size=config.general.max_clients, timeout=60)
+    table.counter("l2tp_held", "packets of servers that the daemon was given to deliver")
+
+
+def _add_out(table: Table) -> None:
+    out = table.chain("l2tp_out")
+    out.rule("@th,64,1 0 return", "data: nothing to learn")
+    out.rule(f"@th,208,16 {TELLING} jump l2tp_tell", "a tunnel or session begins or ends")
+    out.rule("ip saddr . udp sport . ip daddr != @l2tp_flows return", "has not passed the firewall yet")
+    out.rule("update @l2tp_flows { ip saddr . udp sport . ip daddr } update @l2tp_pairs { ip daddr . ip saddr } "
+             "update @l2tp_servers { ip daddr }", "lives: a control message a minute")
+    out.rule("ip daddr . udp sport @l2tp_ports update @l2tp_ports { ip daddr . udp sport } "
+             "update @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "and so does its way")
+    out.rule("ip daddr @l2tp_odd update @l2tp_odd { ip daddr } update @l2tp_solo { ip daddr : udp sport }", "renewed, not replaced")
+    out.rule("ip daddr @l2tp_many update @l2tp_many { ip daddr }", "still several")
+    tell = table.chain("l2tp_tell")
+    tell.rule(f"update @rate_l2tp {{ ip saddr limit rate over {REQUEST_RATE} }} return", "nobody drowns the others' notices")
+    tell.rule(whole(L2TP, "500/second burst 1000 packets"), "tell the daemon")
+
+
+def _add_in(table: Table) -> None:
+    end = table.chain("l2tp_from")
+    end.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
+             "the server ends a tunnel: tell the daemon")
+
+    inbound = table.chain("l2tp_in")
+    inbound.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
+                 "the server ends a tunnel: tell the daemon")
+    inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
+    inbound.rule("fib daddr type != local return", "not for the router's address: no NAT")
+    inbound.rule("@th,65,1 0 goto l2tp_in_short", "a header without length")
+    _add_lookup(inbound, 96)
+    _add_lookup(table.chain("l2tp_in_short"), 80)
+
+    unknown = table.chain("l2tp_in_unknown")
+    unknown.rule("ip saddr @l2tp_router return", "the router's own tunnels come first")
+    unknown.rule("ip saddr @l2tp_many goto l2tp_in_many", "several clients: the daemon may know")
+    unknown.rule("udp dport set ip saddr map @l2tp_solo", "the only client")
+
+    many = table.chain("l2tp_in_many")
+    many.rule(f"ip saddr . udp dport @l2tp_ports {whole(L2TP_PASSED, HELD_RATE)} return",
+              "as on any router to whom this very port belongs; the daemon sees to the others")
+    many.rule("goto l2tp_hold", "nobody's port")
+
+    hold = table.chain("l2tp_hold")
+    hold.rule('counter name "l2tp_held"', "counted")
+    hold.rule(whole(L2TP_HELD, HELD_RATE), "the daemon delivers")
+    hold.rule("drop", "no answer to the server, which would give up")
+
+
+def _add_lookup(chain: Chain, at: int) -> None:
+    """By the tunnel ID at this bit, and the session ID after it."""
+    tunnel, session = f"@th,{at},16", f"@th,{at + 16},16"
+    chain.rule(f"udp dport set ip saddr . {tunnel} map @l2tp_port return", "its client's port on the WAN")
+    chain.rule(f"{tunnel} 0 return", "asks the router itself for a tunnel")
+    chain.rule(f"udp dport set ip saddr . {tunnel} . {session} map @l2tp_session return", "the same by session")
+    chain.rule(f"ip saddr . {tunnel} @l2tp_shared goto l2tp_hold", "two clients have this tunnel ID")
+    chain.rule("goto l2tp_in_unknown", "an ID that the daemon has not told")
+
+
+def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
+    """Where fw4 has let the flow's first packet out, and before it gives it a port."""
+    base = table.chain("l2tp_registration", "nat hook postrouting priority srcnat - 5; policy accept;")
+    base.rule(f"udp dport {ports} oifname {wan} goto l2tp_register", "the first packet of a flow to an L2TP server")
+    register = table.chain("l2tp_register")
+    register.rule("fib saddr type local update @l2tp_router { ip daddr } return", "the router's own")
+    register.rule(f"iifname != {lan} return", "no client of ours")
+    register.rule("add @l2tp_flows { ip saddr . udp sport . ip daddr } add @l2tp_ports { ip daddr . udp sport } "
+                  "add @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "the port is kept unless it clashes: the first has it")
+    register.rule(f"udp sport != {ports} update @l2tp_odd {{ ip daddr }}", "its port is not the server's")
+    register.rule("ip daddr . ip saddr @l2tp_pairs delete @l2tp_solo { ip daddr : udp sport } "
+                  "add @l2tp_solo { ip daddr : udp sport } return", "from another port than before")
+    register.rule("add @l2tp_pairs { ip daddr . ip saddr }", "a new pair")
+    register.rule("ip daddr @l2tp_servers update @l2tp_odd { ip daddr } update @l2tp_many { ip daddr } return", "not the only client")
+    register.rule("add @l2tp_servers { ip daddr } add @l2tp_solo { ip daddr : udp sport }", "the only client")
+
+
+def _add_other_port(table: Table, wan: str, ports: str) -> None:
+    start = table.chain("l2tp_flow_start", "nat hook prerouting priority dstnat - 4; policy accept;")
+    start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp fib daddr type local goto l2tp_other_port",
+               "a flow that an L2TP server starts")
+    other = table.chain("l2tp_other_port")
+    other.rule("udp dport { 500, 4500 } return", "IPsec")
+    other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
+    other.rule("ip saddr . udp dport @l2tp_ports goto l2tp_deliver", "to a port that is a client's")
+    other.rule("@th,64,16 0xc802 @th,208,16 2 ip saddr @l2tp_many goto l2tp_hold", "SCCRP to a port that the daemon is about to learn")
+    deliver = table.chain("l2tp_deliver")
+    deliver.rule(f"udp sport != {ports} {notice(L2TP_MOVED)}", "tell the daemon from which port this server answers")
+    deliver.rule(f"ct mark set ct mark or {MARK:#x}", "fw4's forward chain lets it in")
+    deliver.rule("dnat to ip saddr . udp dport map @l2tp_way", "to the client that has this port on the WAN")
+
+    again = table.chain("l2tp_delivered", "nat hook output priority -100; policy accept;")
+    again.rule("ip saddr @l2tp_servers meta l4proto udp fib saddr type != local dnat to ip saddr . udp dport map @l2tp_way",
+               "what was held and the daemon sends on")
+
+
+def l2tp_forward_rule(wan: str) -> str:
+    """For fw4's forward chain: what an L2TP server sends from another port."""
+    marked = f"ct status dnat ct mark and {MARK:#x} == {MARK:#x}"
+    return f'iifname {wan} {marked} accept comment "vpnpt: an L2TP server answers from another port"'
