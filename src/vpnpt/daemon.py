@@ -10,11 +10,13 @@ import signal
 import sys
 import time
 
+from .answers import answer
 from .control import SOCKET, ControlServer
 from .log import Log
 from .netlink import Netlink, NflogSocket, Overrun
 from .ruleset import TABLE, notices
 from .service import Service
+from .ubus import Ubus
 from .wire.nftables import decode_change
 
 TYPE_CHECKING = False
@@ -53,9 +55,12 @@ class Daemon:
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
+        self.ubus = Ubus(self.selector, self.log, self._on_request, lambda seconds: self._at("ubus", seconds))
+        self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
+        self.ubus.connect()
         self.reload()
         while self.running:
             wait = max(0.0, min(self.due.values()) - time.monotonic()) if self.due else None
@@ -63,6 +68,7 @@ class Daemon:
                 key.data()
             self._do_due()
         self.service.stop()
+        self.ubus.close()
         self.control.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.run_dir, "ready"))
@@ -100,6 +106,8 @@ class Daemon:
                 self._schedule_tracker()
             elif what == "housekeeping":
                 self.service.tracker.housekeep()
+            elif what == "ubus":
+                self.ubus.connect()
             elif what == "apply":
                 self.reload()
             elif what == "helper":
@@ -162,6 +170,9 @@ class Daemon:
                 self.log.error("FULL", f"{_addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
             else:
                 tracker.on_notice(notice)
+                if notice.prefix == notices.PAIRED:
+                    client, _, server = _addresses(notice.payload).partition(" to ")
+                    self.ubus.event("vpnpt.session", {"event": "new", "protocol": "ipsec", "client": client, "server": server})
                 # At once, for what was learned, and once more for what follows from it without a notice of its own.
                 self._at("remember", max(0.02, self.remember_not_before - time.monotonic()))
                 self.due["remember_again"] = time.monotonic() + 3
@@ -180,13 +191,7 @@ class Daemon:
         self.log.info("REFUSED", f"{name}: {_addresses(notice.payload)}: {why} (vpnpt.{name})")
 
     def _on_request(self, request: dict[str, Any]) -> dict[str, Any]:
-        method = request.get("method")
-        if method == "status":
-            return self.service.snapshot()
-        if method == "reload":
-            done = self.reload()
-            return {"applied": done, "problem": self.service.problem, "diagnostics": [str(item) for item in self.service.diagnostics]}
-        return {"error": f"unknown method {method!r}; known: status, reload"}
+        return answer(self.service, self.reload, request)
 
 
 def _addresses(packet: bytes) -> str:

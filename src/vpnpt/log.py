@@ -11,6 +11,10 @@ import socket
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LEVELS = ("error", "warning", "info", "debug")
 _PRIORITY = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 _DAEMON = 3 << 3
@@ -22,6 +26,7 @@ class Log:
 
     def __init__(self, level: str = "info", *, syslog: bool = False) -> None:
         self.level = level
+        self.listener: Callable[[str, str, str], None] | None = None  # hears severity, code and text of errors and warnings
         self._syslog = syslog
         self._socket: socket.socket | None = None
         self._minute: dict[str, tuple[float, int]] = {}
@@ -48,6 +53,8 @@ class Log:
         if suppressed:
             self._emit(level, f"{code}: {suppressed} more lines of this kind were left out")
         self._emit(level, f"{code}: {text}")
+        if self.listener is not None and level in ("error", "warning"):
+            self.listener(level, code, text)
 
     def _count(self, code: str) -> int | None:
         """How many lines of this code were left out before this one; None: leave this one out too."""
