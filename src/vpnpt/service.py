@@ -75,6 +75,7 @@ class Service:
         self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
         if shares_servers(config):
             self.tracker.resync()
+        self.tracker.l2tp.resync()
         self._cut_refused()
         self._write_forward_rules()
         self.log.info("APPLIED", self.summary())
@@ -90,6 +91,7 @@ class Service:
             return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
         self.problem = ""
         self.tracker.resync()
+        self.tracker.l2tp.resync()
         self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
         return True
 
