@@ -139,10 +139,15 @@ class Tunnels:
 
     def _opened(self, server: Server, event: Opened, now: float) -> list[Action]:
         own = server.of_flow(event.client, event.port)
-        for tunnel in [tunnel for tunnel in own if tunnel.peer == event.peer] or own:
+        tunnel = next((tunnel for tunnel in own if tunnel.peer == event.peer), None) \
+            or next((tunnel for tunnel in reversed(own) if not tunnel.peer), None)
+        if tunnel is None or tunnel.over:
+            return []
+        tunnel.peer = event.peer
+        if event.session:
             tunnel.sessions[event.session] = None
-            while len(tunnel.sessions) > SESSION_CAP:
-                del tunnel.sessions[next(iter(tunnel.sessions))]
+        if len(tunnel.sessions) > SESSION_CAP:
+            del tunnel.sessions[next(iter(tunnel.sessions))]
         return self._show(event.server, server, now) if server.shared else []
 
     def _stopped(self, server: Server, event: Stopped, now: float) -> list[Action]:

@@ -26,7 +26,7 @@ class Requested(Record):
 
 
 class Opened(Record):
-    """A client named a session of its own, in a tunnel that the server calls `peer`."""
+    """A client named a session of its own (0: none), in a tunnel that the server calls `peer`."""
 
     __slots__ = ("server", "client", "port", "peer", "session")
     server: bytes

@@ -88,8 +88,9 @@ class L2tpTracker:
             return l2tp.Requested(server=packet.dst, client=packet.src, port=udp.sport, remote=udp.dport, tunnel=assigned)
         if message.message == wire.STOPCCN and assigned:
             return l2tp.Stopped(server=packet.dst, client=packet.src, port=udp.sport, tunnel=assigned, peer=message.tunnel)
-        if message.message in _OPENS and message.assigned_session:
-            return l2tp.Opened(server=packet.dst, client=packet.src, port=udp.sport, peer=message.tunnel, session=message.assigned_session)
+        if message.message == wire.SCCCN or (message.message in _OPENS and message.assigned_session):
+            return l2tp.Opened(server=packet.dst, client=packet.src, port=udp.sport, peer=message.tunnel,
+                               session=message.assigned_session or 0)
         return None
 
     def _handle(self, event: l2tp.Event) -> None:

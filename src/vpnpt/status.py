@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from .model import Config, Devices, Diagnostic
 
-COUNTED = {"clients": "client_zone", "servers": "servers", "contended": "slot1", "spis": "spi_zone", "cookies": "cookies"}
+COUNTED = {"clients": "client_zone", "servers": "servers", "contended": "slot1", "spis": "spi_zone", "cookies": "cookies",
+           "l2tp_tunnels": "l2tp_port"}
 """What is counted: the field of the snapshot, and the collection whose elements it counts."""
 
 

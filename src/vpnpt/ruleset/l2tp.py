@@ -33,9 +33,9 @@ SHARED_TIMEOUT = 60
 """The same for `l2tp_shared`, whose packets only the daemon can deliver: it dies soon after the daemon."""
 MARK = 0x80000000
 """The bit of the conntrack mark by which fw4's forward chain knows our flows; fw4, mwan3, pbr and SQM use lower ones."""
-TELLING = "{ 1, 4, 7, 8, 10, 11 }"
-"""Messages of a client that carry an ID of its own: SCCRQ, StopCCN, OCRQ, OCRP, ICRQ, ICRP (RFC 2661 3.2)."""
-STOPCCN = "4"
+TELLING = "{ 1, 3, 4, 7, 8, 10, 11 }"
+"""Messages of a client that tell an ID: SCCRQ, SCCCN (in its header the server's), StopCCN, OCRQ, OCRP, ICRQ, ICRP (RFC 2661 3.2)."""
+SCCRP, STOPCCN = 2, 4
 REQUEST_RATE = "20/second burst 50 packets"
 """Such messages a second of which one client may tell the daemon."""
 HELD_RATE = "1000/second burst 1000 packets"
@@ -105,6 +105,8 @@ def _add_in(table: Table) -> None:
                  "the server ends a tunnel: tell the daemon")
     inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
     inbound.rule("fib daddr type != local return", "not for the router's address: no NAT")
+    inbound.rule(f"@th,64,1 1 @th,208,16 {SCCRP} ip saddr @l2tp_many goto l2tp_in_many",
+                 "a tunnel begins: the daemon knows whether its ID is another client's too")
     inbound.rule("@th,65,1 0 goto l2tp_in_short", "a header without length")
     _add_lookup(inbound, 96)
     _add_lookup(table.chain("l2tp_in_short"), 80)
@@ -160,7 +162,8 @@ def _add_other_port(table: Table, wan: str, ports: str) -> None:
     other.rule("udp dport { 500, 4500 } return", "IPsec")
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
     other.rule("ip saddr . udp dport @l2tp_ports goto l2tp_deliver", "to a port that is a client's")
-    other.rule("@th,64,16 0xc802 @th,208,16 2 ip saddr @l2tp_many goto l2tp_hold", "SCCRP to a port that the daemon is about to learn")
+    other.rule(f"@th,64,16 0xc802 @th,208,16 {SCCRP} ip saddr @l2tp_many goto l2tp_hold",
+               "SCCRP to a port that the daemon will know in a moment")
     deliver = table.chain("l2tp_deliver")
     deliver.rule(f"udp sport != {ports} {notice(L2TP_MOVED)}", "tell the daemon from which port this server answers")
     deliver.rule(f"ct mark set ct mark or {MARK:#x}", "fw4's forward chain lets it in")
