@@ -73,7 +73,7 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, by
                 add_ipsec(table, config, devices, dispatch)
             if config.behaviour("l2tp") == "help":
                 add_l2tp(table, config, devices, dispatch)
-            dispatch.add(table, devices)
+            dispatch.add(table)
         add_access(table, config, devices, helper=helper)
         if table.chains:
             tables[family] = table

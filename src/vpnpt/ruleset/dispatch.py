@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from .text import Table, names
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import Devices
+    from .text import Table
+
+SOURCE, DESTINATION = "@th,0,16", "@th,16,16"
+"""Where UDP has its ports."""
 
 
 class Dispatch:
-    """Where packets go. protocols: IP protocol to chain. udp_out: a client's destination port to chain; udp_in: a server's source port.
+    """Where packets go, from whatever side. protocols: IP protocol to chain. udp_to, udp_from: destination and source port to chain.
 
-    udp_both: the destination port, from either side.
+    Ports are compared as raw bits: `udp dport` would look at the protocol once more, for every packet that is none of ours.
     """
 
     def __init__(self) -> None:
         self.protocols: dict[str, str] = {}
-        self.udp_out: dict[int, str] = {}
-        self.udp_in: dict[int, str] = {}
-        self.udp_both: dict[int, str] = {}
+        self.udp_to: dict[int, str] = {}
+        self.udp_from: dict[int, str] = {}
 
-    def add(self, table: Table, devices: Devices) -> None:
+    def add(self, table: Table) -> None:
         """The base chain and its branch by UDP port; nothing if nobody wants anything."""
-        if self.udp_out or self.udp_in or self.udp_both:
+        if self.udp_to or self.udp_from:
             self.protocols["udp"] = "from_udp"
             udp = table.chain("from_udp")
-            for port, chain in sorted(self.udp_both.items()):
-                udp.rule(f"udp dport {port} goto {chain}", "to or from a client")
-            for ports, field, devices_in, comment in ((self.udp_out, "dport", devices.lan, "from a client"),
-                                                      (self.udp_in, "sport", devices.wan, "from a server")):
-                for port, chain in sorted(ports.items()):
-                    udp.rule(f"udp {field} {port} iifname {names(devices_in)} goto {chain}", comment)
+            for port, chain in sorted(self.udp_to.items()):
+                udp.rule(f"{DESTINATION} {port} goto {chain}", f"to port {port}")
+            for port, chain in sorted(self.udp_from.items()):
+                udp.rule(f"{SOURCE} {port} goto {chain}", f"from port {port}")
         if self.protocols:
             base = table.chain("prerouting", "filter hook prerouting priority raw; policy accept;")
             verdicts = ", ".join(f"{protocol} : goto {chain}" for protocol, chain in sorted(self.protocols.items()))

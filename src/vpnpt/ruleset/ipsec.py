@@ -1,6 +1,6 @@
 """IPsec through NAT: ESP by SPI, IKE by initiator cookie, ICMP errors by what they quote.
 
-Fast path: one lookup (`esp_fast`, `ike_fast`, `cookie_fast`), no write. Its entries live some minutes only; when
+Fast path: one lookup (`esp_fast`, `ike_fast`), no write. Its entries live some minutes only; when
 one has died, the next packet takes the slow path, which renews the long-lived state and puts it back. So a tunnel that lives is never
 forgotten, a dead one is, and no packet of an established tunnel pays for either.
 
@@ -27,6 +27,9 @@ FAST = f"ip saddr . ip daddr . {SPI}"
 COOKIE = "@th,64,64"
 """The initiator cookie (IKEv2: the initiator's SPI) of a UDP packet."""
 
+IKE_FAST = f"ip saddr . ip daddr . {COOKIE}"
+"""The fast path's key for IKE."""
+
 CREATES_SAS = "{ 32, 35, 36 }"
 """IKE exchanges after which new SPIs appear: quick mode (RFC 2409 5.5), IKE_AUTH, CREATE_CHILD_SA (RFC 7296 3.1)."""
 
@@ -43,7 +46,7 @@ def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch
     _declare(table, config)
     lan, wan = names(devices.lan), names(devices.wan)
     if config.protocols["ipsec"].preserve_ike_port:
-        dispatch.udp_out[500], dispatch.udp_in[500] = "ike_out", "ike_in"
+        dispatch.udp_to[500] = dispatch.udp_from[500] = "ike"
         _add_ike(table, devices)
     dispatch.protocols["esp"] = "from_esp"
     esp = table.chain("from_esp")
@@ -72,10 +75,7 @@ def _declare(table: Table, config: Config) -> None:
                      comment="server, inbound SPI: whose it is")
     table.collection("out_zone", "@th,192,32 . @th,224,32", value="ct zone", size=size, timeout=long,
                      comment="server, outbound SPI, as an ICMP error quotes them")
-    table.collection("ike_fast", "ip saddr . ip daddr . @th,64,64", value="ct zone", size=size, timeout=fast,
-                     comment="fast path out: client, server, initiator cookie")
-    table.collection("cookie_fast", "ip saddr . @th,64,64", value="ct zone", size=size, timeout=fast,
-                     comment="fast path in: server, initiator cookie")
+    table.collection("ike_fast", IKE_FAST, value="ct zone", size=size, timeout=fast, comment="fast path, both ways: addresses, cookie")
     table.collection("cookie_zone", f"{SERVER} . @th,64,64", value="ct zone", size=size, timeout=long,
                      comment="server, initiator cookie: whose it is")
     table.collection("cookies", "ip saddr . @th,64,64", size=size, timeout=long, comment="server, initiator cookie: known")
@@ -169,11 +169,14 @@ def _add_ike(table: Table, devices: Devices) -> None:
         exchange.rule(f"jump wait_{way}", "waits from the first message on")
         exchange.rule(f"update @rate_exchange {{ ip saddr limit rate over {EXCHANGE_RATE} }} return", "nobody drowns the others' notices")
         exchange.rule(notice(EXCHANGE, "1000/second burst 2000 packets"), "tell the daemon")
-    out = table.chain("ike_out")
-    out.rule(f"@th,208,8 {CREATES_SAS} goto ike_out_slow", "new SPIs are about to appear")
-    out.rule(f"ct zone set ip saddr . ip daddr . {COOKIE} map @ike_fast return", "established: one lookup")
-    out.rule("goto ike_out_slow", "new, or to be renewed")
-    add_way_out(table.chain("ike_out_slow"), "ike_out_zoned", devices)
+    ike = table.chain("ike")
+    ike.rule(f"@th,208,8 {CREATES_SAS} goto ike_slow", "new SPIs are about to appear")
+    ike.rule(f"ct zone set {IKE_FAST} map @ike_fast return", "established, either way: one lookup")
+    ike.rule("goto ike_slow", "new, or to be renewed")
+    ike = table.chain("ike_slow")
+    ike.rule(f"iifname {names(devices.lan)} goto ike_out", "from a client")
+    ike.rule(f"iifname {names(devices.wan)} goto ike_in", "from a server")
+    add_way_out(table.chain("ike_out"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
 
     learn = table.chain("ike_out_learn")
@@ -186,14 +189,9 @@ def _add_ike(table: Table, devices: Devices) -> None:
     learn.rule("goto ike_out_renew", "into the fast path")
     renew = table.chain("ike_out_renew")
     renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "
-               f"add @ike_fast {{ ip saddr . ip daddr . {COOKIE} : {ZONE} }}", "renew")
+               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
 
-    inbound = table.chain("ike_in")
-    inbound.rule(f"@th,208,8 {CREATES_SAS} goto ike_in_slow", "new SPIs are about to appear")
-    inbound.rule(f"ct zone set ip saddr . {COOKIE} map @cookie_fast return", "established: one lookup")
-    inbound.rule("goto ike_in_slow", "new, or to be renewed")
-
-    slow = table.chain("ike_in_slow")
+    slow = table.chain("ike_in")
     slow.rule("fib daddr type != local goto routed_in", "not for the router's address: no NAT")
     slow.rule(f"ip saddr . {COOKIE} @router_cookies return", "the router's own IKE")
     slow.rule("jump stash", "keep the IP ID")
@@ -207,14 +205,14 @@ def _add_ike(table: Table, devices: Devices) -> None:
     renew = table.chain("ike_in_renew")
     renew.rule(f"@th,208,8 {CREATES_SAS} jump exchange_in", "its client waits for an SPI that we don't know")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
-               f"add @cookie_fast {{ ip saddr . {COOKIE} : {ZONE} }}", "renew")
+               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
 
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
     take.rule(f"@th,208,8 {CREATES_SAS} jump exchange_in", "its client waits for an SPI that we don't know")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
-              f"add @cookie_fast {{ ip saddr . {COOKIE} : {ZONE} }}", "learned")
+              f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "learned")
     take.rule(notice(LEARNED), "tell the daemon")
 
 

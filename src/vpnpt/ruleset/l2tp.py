@@ -9,7 +9,8 @@ clash; then the daemon looks it up, and the answer is held until it has.
 A packet to port 1701 has the wrong port, but the right tunnel ID, which its client chose: `l2tp_port`, of the daemon, names the port. The
 packet gets that port before conntrack sees it, and is then a packet of the client's own flow: no DNAT, no hole in the firewall. A
 server's only client needs no daemon: `l2tp_solo`. Two clients with the same tunnel ID are told apart by session ID (`l2tp_session`); what
-has none that tells goes to the daemon (`l2tp_shared`).
+has none that tells goes to the daemon (`l2tp_shared`). A server that has once sent to a client's port other than 1701 is none of those
+that always send to 1701 (`l2tp_plain`): what it sends to port 1701 is whose that port is.
 
 Offsets of raw payload after 8 bytes of UDP (RFC 2661 3.1): T bit @th,64,1, L bit @th,65,1; tunnel and session ID @th,96,16 and @th,112,16
 with L bit, else @th,80,16 and @th,96,16; message type of a control message @th,208,16 (its first AVP, RFC 2661 4.4.1).
@@ -46,12 +47,12 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     _declare(table, config)
     lan, wan, ports = names(devices.lan), names(devices.wan), numbers(config.protocols["l2tp"].ports)
     for port in config.protocols["l2tp"].ports:
-        dispatch.udp_both[port], dispatch.udp_in[port] = "l2tp", "l2tp_from"
+        dispatch.udp_to[port], dispatch.udp_from[port] = "l2tp", "l2tp_from"
     either = table.chain("l2tp")
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
     either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
     _add_out(table)
-    _add_in(table)
+    _add_in(table, wan)
     _add_registration(table, lan, wan, ports)
     _add_other_port(table, wan, ports)
 
@@ -67,6 +68,7 @@ def _declare(table: Table, config: Config) -> None:
     add("l2tp_flows", "ip saddr . udp sport . ip daddr", "client, port and server: flows that the firewall has let pass")
     add("l2tp_many", "ip saddr", "servers with a second client")
     add("l2tp_odd", "ip saddr", "servers with a client whose port on the WAN may not be the server's own")
+    add("l2tp_plain", "ip saddr", "servers that send to whatever port a client has")
     add("l2tp_solo", "ip saddr", "server: its only client's port", value="udp sport")
     add("l2tp_ports", "ip saddr . udp dport", "server, port on the WAN: a client's")
     add("l2tp_way", "ip saddr . udp dport", "server, port on the WAN: whose it is", value="ip daddr . udp dport")
@@ -95,15 +97,18 @@ def _add_out(table: Table) -> None:
     tell.rule(whole(L2TP, "500/second burst 1000 packets"), "tell the daemon")
 
 
-def _add_in(table: Table) -> None:
+def _add_in(table: Table, wan: str) -> None:
     end = table.chain("l2tp_from")
+    end.rule(f"iifname != {wan} return", "not from a server")
     end.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
              "the server ends a tunnel: tell the daemon")
+    end.rule("@th,64,1 1 ip saddr . udp dport @l2tp_ports update @l2tp_plain { ip saddr }", "it heeds its clients' ports")
 
     inbound = table.chain("l2tp_in")
     inbound.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
                  "the server ends a tunnel: tell the daemon")
     inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
+    inbound.rule("ip saddr @l2tp_plain return", "it means this very port")
     inbound.rule("fib daddr type != local return", "not for the router's address: no NAT")
     inbound.rule(f"@th,64,1 1 @th,208,16 {SCCRP} ip saddr @l2tp_many goto l2tp_in_many",
                  "a tunnel begins: the daemon knows whether its ID is another client's too")
@@ -166,6 +171,7 @@ def _add_other_port(table: Table, wan: str, ports: str) -> None:
                "SCCRP to a port that the daemon will know in a moment")
     deliver = table.chain("l2tp_deliver")
     deliver.rule(f"udp sport != {ports} {notice(L2TP_MOVED)}", "tell the daemon from which port this server answers")
+    deliver.rule(f"udp dport != {ports} update @l2tp_plain {{ ip saddr }}", "it heeds its clients' ports")
     deliver.rule(f"ct mark set ct mark or {MARK:#x}", "fw4's forward chain lets it in")
     deliver.rule("dnat to ip saddr . udp dport map @l2tp_way", "to the client that has this port on the WAN")
 
