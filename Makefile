@@ -1,5 +1,5 @@
 # One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench package feed package-sdk image clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -15,6 +15,18 @@ test: setup lint ## everything that must pass
 
 lint: setup ## ruff, mypy, shellcheck
 	@tests/lint
+
+package: ## dist/*.ipk, without an SDK, the same to the byte each time; *.apk where apk-tools 3 is installed
+	@python3 -m buildroot.build package
+
+feed: ## the packages with the indexes that make dist/ a feed for opkg and apk
+	@python3 -m buildroot.build feed
+
+package-sdk: ## .ipk or .apk by the official SDK, in Docker (RELEASE=24.10|25.12 TARGET=x86-64)
+	@buildroot/sdk/build "$(RELEASE)" "$(TARGET)"
+
+image: ## a whole firmware image with vpnpt in it, in Docker (RELEASE= TARGET= PROFILE=)
+	@buildroot/sdk/image "$(RELEASE)" "$(TARGET)" "$(PROFILE)"
 
 clean: ## removes what the other targets made
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

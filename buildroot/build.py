@@ -1,0 +1,93 @@
+"""Packages without an SDK, in seconds, the same to the byte each time.
+
+usage: python -m buildroot.build [package | feed]
+
+  package   dist/*.ipk, and dist/*.apk where apk-tools 3 is installed
+  feed      that, and the indexes which make dist/ a feed: Packages and Packages.gz for opkg, packages.adb for apk
+
+SOURCE_DATE_EPOCH (seconds) dates everything; without it the last commit does.
+"""
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from buildroot import apk, ipk
+from buildroot.recipe import RECIPES, TOP, read
+
+DIST = TOP / "dist"
+
+
+def date() -> int:
+    """Of what is built."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        done = subprocess.run(["git", "-C", TOP, "log", "-1", "--format=%ct"], capture_output=True, text=True)
+        given = done.stdout.strip() or "0"
+    return int(given)
+
+
+def package(dist: Path = DIST) -> list[Path]:
+    """Builds all packages in every form that can be built here."""
+    dist.mkdir(exist_ok=True)
+    epoch, made = date(), []
+    with tempfile.TemporaryDirectory() as temporary:
+        for directory in RECIPES:
+            work = Path(temporary) / directory
+            recipe = read(directory, work / "ipk")
+            target = dist / ipk.file_name(recipe)
+            target.write_bytes(ipk.build(recipe, epoch))
+            made.append(target)
+            if apk.tool():
+                recipe = read(directory, work / "apk", split_helpers=True)
+                target = dist / apk.file_name(recipe)
+                apk.build(recipe, epoch, target, work)
+                made.append(target)
+    return made
+
+
+def index(paths: list[Path]) -> str:
+    """`Packages`, as scripts/ipkg-make-index.sh writes it."""
+    stanzas = []
+    for path in sorted(paths):
+        content = path.read_bytes()
+        found = ipk.read_control(content)
+        size = f"Filename: {path.name}\nSize: {len(content)}\nSHA256sum: {hashlib.sha256(content).hexdigest()}\nDescription:"
+        stanzas.append(found.replace("Description:", size, 1) + "\n")
+    return "".join(stanzas)
+
+
+def feed(dist: Path = DIST) -> list[Path]:
+    """Builds all packages and their indexes."""
+    made = package(dist)
+    text = index([path for path in made if path.suffix == ".ipk"]).encode()
+    (dist / "Packages").write_bytes(text)
+    (dist / "Packages.gz").write_bytes(gzip.compress(text, 9, mtime=0))
+    made += [dist / "Packages", dist / "Packages.gz"]
+    program = apk.tool()
+    if program:
+        target = dist / "packages.adb"
+        subprocess.run([program, "mkndx", "--allow-untrusted", "--output", target, *(path for path in made if path.suffix == ".apk")],
+                       check=True)
+        made.append(target)
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in (["package"], ["feed"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    for path in (package if arguments == ["package"] else feed)():
+        print(f"{path.relative_to(TOP)}\t{path.stat().st_size} bytes")
+    if not apk.tool():
+        print("no .apk: apk-tools 3 is not installed here (`make package-sdk` has it)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
