@@ -13,6 +13,9 @@ demo: setup ## the main job, before your eyes: stock router and vpnpt, side by s
 test: setup lint ## everything that must pass
 	@.venv/bin/python -m pytest -c tests/pytest.ini $(ARGS)
 
+sim: setup ## thousands of clients against the engine (ARGS="--help" for options)
+	@.venv/bin/python -m tests.sim $(ARGS)
+
 lint: setup ## ruff, mypy, shellcheck
 	@tests/lint
 

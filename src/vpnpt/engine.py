@@ -1,17 +1,22 @@
 """Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
 
 The rules
- 1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange of which both directions have passed
-    entitles its client to one new SPI; an outbound SPI without an answer shows a client that waits for one (manual keys too).
+ 1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
+    the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
  2. The candidates for an SPI are the clients that need one when it is first seen. Who begins to need one later is none: the SPI
-    was there before. Where nobody is known to need one, every client of the server is a candidate.
+    was there before. Where there are others, those who have long asked in vain are none (but see 6). Where nobody is known to need
+    one, every client of the server is a candidate. A group of clients that needs just as many SPIs as are open among themselves needs
+    no other. What the kernel gave by itself is judged in the same way, unless its client asked a round trip ago.
  3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
-    the holder of the keys can use what it gets.
+    the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
- 5. Timing: a lone request of one candidate, answered after the server's round-trip time by a lone packet with the SPI, while no other
-    candidate had a request out, is a point for it. PROOF points and none for another decide.
+ 5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one
+    that it reacts to at once. Proof is a number of hits that chance gives with a probability below e^-SURE, while no other
+    candidate's are more than chance. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
+    proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children). Below e^-CERTAIN it ends
+    that of the silent too, unless there is a hint that the same client owns another SPI.
  6. A decision can be revised: if another candidate of then starves (sends on, long unanswered, and no SPI is open that could be its own),
-    the SPI is open again for REOPENED seconds, once.
+    the SPI is open again, once, and timing has no say in it any more.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
     them for good.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones; beyond, the oldest go.
@@ -19,115 +24,38 @@ The rules
 
 from __future__ import annotations
 
+from math import log
+
 from .actions import Assign, Deliver, Fan, Forget, Say
 from .events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
+from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, REQUEST_CAP, Open, Pair, Server, Settled, cap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Collection, Iterable
 
     from .actions import Action
     from .events import Event
 
-NEED = 30.0
-"""Seconds for which a finished exchange entitles its client to a new SPI."""
-HALF_OPEN = 5.0
-"""Seconds for which an exchange that only one direction has been seen of is taken to be under way."""
+RENUMBERED = 60.0
+"""Seconds after which the same message ID means another exchange: either end counts its own (RFC 7296 2.2)."""
 CREDIT = 1.0
 """Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
-OUT_LIFE = 60.0
-"""Seconds after which an outbound SPI that is not used again counts no more."""
+BEGINS = 1.0
+"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA."""
 IDLE = 3600.0
 """Seconds without a packet after which an open SPI is forgotten."""
 STARVES = 5.0
 """Seconds without an answer, while it sends, after which a client starves."""
-REOPENED = 60.0
-PROOF = 5
-"""Points that decide by timing."""
-FAN = 8
-"""Candidates that the kernel can copy to."""
-OUTBOUND_CAP, OPEN_CAP, SETTLED_CAP, EXCHANGE_CAP = 64, 1024, 4096, 64
-
-
-class Pair:
-    """One client of one server: what it needs."""
-
-    def __init__(self) -> None:
-        self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
-        self.entitled: dict[bytes, float] = {}
-        self.outbound: dict[bytes, tuple[float, float]] = {}
-        self.credited: dict[bytes, float] = {}
-        self.requests: list[float] = []
-        self.answered = -1e9
-
-    def expire(self, now: float) -> None:
-        """Drops what is too old to count."""
-        for name in [name for name, when in self.entitled.items() if now - when > NEED]:
-            del self.entitled[name]
-        for spi in [spi for spi, (_, last) in self.outbound.items() if now - last > OUT_LIFE]:
-            del self.outbound[spi]
-
-    def needs(self) -> int:
-        """How many new inbound SPIs this client may be waiting for: an exchange, and an outbound SPI seen after it, are about one."""
-        if not self.entitled:
-            return len(self.outbound)
-        since = min(self.entitled.values())
-        older = sum(first < since for first, _ in self.outbound.values())
-        return older + max(len(self.entitled), len(self.outbound) - older)
-
-    def in_exchange(self, now: float) -> bool:
-        """Is an exchange under way of which only one direction has passed: nothing new can come of it yet?"""
-        return any(len(seen) == 1 and now - began < HALF_OPEN for began, seen in self.exchanges.values())
-
-    def spend(self, now: float) -> None:
-        """An SPI was given to this client: the oldest need is met."""
-        self.answered = now
-        if self.entitled:
-            del self.entitled[next(iter(self.entitled))]
-        if self.outbound:
-            spi = next(iter(self.outbound))
-            del self.outbound[spi]
-            self.credited[spi] = now
-            _cap(self.credited, OUTBOUND_CAP)
-
-
-class Open:
-    """An inbound SPI whose owner is not known.
-
-    shared: several own it. loose: nobody is known to need it, so that elimination tells nothing. until, was: open again for a while,
-    and whose it was before.
-    """
-
-    def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
-        self.candidates = candidates
-        self.points: dict[bytes, int] = {}
-        self.first = self.last = self.previous = now
-        self.until = 0.0
-        self.shared = False
-        self.loose = False
-        self.was: bytes | None = None
-
-
-class Settled:
-    """A decision that may have to be revised: owner, and who else it could have been."""
-
-    def __init__(self, owner: bytes, losers: tuple[bytes, ...], when: float, *, reopened: bool) -> None:
-        self.owner, self.losers, self.when, self.reopened = owner, losers, when, reopened
-
-
-class Server:
-    """Everything about one server."""
-
-    def __init__(self) -> None:
-        self.pairs: dict[bytes, Pair] = {}
-        self.open: dict[bytes, Open] = {}
-        self.settled: dict[bytes, Settled] = {}
-        self.round_trip = 0.0
-
-    def sample(self, seconds: float) -> None:
-        """A time from question to answer: the shortest counts, and older ones count less and less."""
-        self.round_trip = min(seconds, self.round_trip * 1.1) if self.round_trip else seconds
+SURE = 14.0
+"""Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
+CERTAIN = 32.0
+"""The same against candidates that are silent, so that nothing speaks against them."""
+HINT = 5.0
+"""The same for a suspicion, which is enough to stop another's proof."""
+ASKED = 2
+"""Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
+OPEN_CAP, SETTLED_CAP, EXCHANGE_CAP = 1024, 1024, 64
 
 
 class Engine:
@@ -149,9 +77,7 @@ class Engine:
         if isinstance(event, SpiOut):
             return self._outbound(server, event, now)
         if isinstance(event, SpiTaken):
-            server.settled[event.spi] = Settled(event.client, (), now, reopened=True)
-            _cap(server.settled, SETTLED_CAP)
-            return self._given(event.server, server, event.client, now)
+            return self._taken(server, event, now)
         if isinstance(event, Fanned):
             return self._fanned(server, event, now)
         if isinstance(event, SpiShared):
@@ -163,35 +89,43 @@ class Engine:
 
     def next_deadline(self) -> float | None:
         """When a Tick is due, None if nothing is open: at rest the engine needs no time at all."""
-        return min((found.until or found.last + IDLE for server in self.servers.values() for found in server.open.values()), default=None)
+        return min((found.last + IDLE for server in self.servers.values() for found in server.open.values()), default=None)
 
     # needs
 
     def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
         pair = server.pairs.setdefault(event.client, Pair())
         began, seen = pair.exchanges.setdefault(event.message, (now, set()))
+        if now - began > RENUMBERED:
+            began, seen = pair.exchanges[event.message] = now, set()
         if len(seen) == 1 and not event.outbound and event.outbound not in seen:
             server.sample(now - began)
+        done = len(seen) == 2
         seen.add(event.outbound)
-        if len(seen) == 2:
-            # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
-            pair.entitled[event.message[:8] if event.auth else event.message] = now
-        _cap(pair.exchanges, EXCHANGE_CAP)
-        _cap(pair.entitled, EXCHANGE_CAP)
+        if len(seen) == 2 and not done:
+            # One IKE SA makes one child with IKE_AUTH, however many messages that takes. IKEv2 numbers its exchanges from 0 (RFC 7296 2.2),
+            # IKEv1 names them at random (RFC 2409 5.5): a low number that is not IKE_AUTH is CREATE_CHILD_SA.
+            child = not event.auth and event.message[-4:-2] == b"\0\0"
+            pair.entitled[event.message[:8] if event.auth else event.message] = now, not child
+        cap(pair.exchanges, EXCHANGE_CAP)
+        cap(pair.entitled, EXCHANGE_CAP)
         return []
 
     def _outbound(self, server: Server, event: SpiOut, now: float) -> list[Action]:
         pair = server.pairs.setdefault(event.client, Pair())
         pair.expire(now)
         pair.requests.append(now)
-        del pair.requests[:-16]
-        if now - pair.credited.get(event.spi, -CREDIT) < CREDIT:
+        del pair.requests[:-REQUEST_CAP]
+        if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
             return []
         first, _ = pair.outbound.get(event.spi, (now, now))
         pair.outbound[event.spi] = (first, now)
-        _cap(pair.outbound, OUTBOUND_CAP)
+        cap(pair.outbound, OUTBOUND_CAP)
+        for found in server.open.values():
+            if event.client in found.candidates:
+                found.asks(event.client, now)
         if now - first >= STARVES and now - pair.answered >= STARVES:
-            return self._starves(event.server, server, event.client, now)
+            return self._starves(event.server, server, event.client, first)
         return []
 
     def _given(self, name: bytes, server: Server, client: bytes, now: float) -> list[Action]:
@@ -203,12 +137,62 @@ class Engine:
             pair = server.pairs.setdefault(owner, Pair())
             pair.spend(now)
             if not pair.needs():
-                actions += self._eliminate(name, server, owner, owners, now)
+                for spi, found in list(server.open.items()):
+                    if not (found.shared or found.loose):
+                        actions += self._without(name, server, spi, found, {owner}, owners)
         return actions
+
+    def _candidates(self, server: Server, waiting: Iterable[bytes], now: float) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Who may own an SPI that is first seen now, the likeliest first (rules 1 and 2), empty if nobody is known to need one.
+
+        And those together with the ones who have waited longer in vain.
+        """
+        for pair in server.pairs.values():
+            pair.expire(now)
+        sated = server.sated()
+        others = {client: pair for client, pair in server.pairs.items() if client not in sated}
+        needy = {client for client, pair in others.items() if pair.needs()}
+        needy.update(client for client in waiting if client in others and not others[client].exchanges)
+        possible = needy | {client for client, pair in others.items() if pair.possible}
+        likely = {client for client in needy if not others[client].in_vain(now)}
+        likely.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
+        return self._by_likelihood(server, likely or possible, now), tuple(sorted(possible | likely))
+
+    def _by_likelihood(self, server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
+        """Who asked about a round trip ago first, then by the last sign of a need."""
+        def rank(client: bytes) -> tuple[bool, float, bytes]:
+            pair = server.pairs[client]
+            early, late = server.window(now)
+            last = max([FAR_PAST, *pair.requests[-1:], *(when for when, _ in pair.entitled.values())])
+            return not pair.asked(early, late), -last, client
+        return tuple(sorted(clients, key=rank))
 
     # open SPIs
 
+    def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
+        pair = server.pairs.setdefault(event.client, Pair())
+        candidates, everyone = self._candidates(server, (), now)
+        others = tuple(client for client in candidates if client != event.client)
+        asked = pair.asked(*server.window(now))
+        if not others or (event.client in candidates and asked) or len(server.pairs) == 1:
+            losers = tuple(client for client in everyone if client != event.client)
+            server.settled[event.spi] = Settled(event.client, losers, now, again=False)
+            cap(server.settled, SETTLED_CAP)
+            return self._given(event.server, server, event.client, now)
+        # Rule 2: nothing says that it is this client's and not that of another one that needs one.
+        pair.expire(now)
+        return self._reopen(event.server, server, event.spi, (event.client, *others), now, event.packet, frozenset({event.client}))
+
+    def _reopen(self, name: bytes, server: Server, spi: bytes, clients: tuple[bytes, ...], now: float, packet: bytes = b"",
+                copied: frozenset[bytes] = frozenset()) -> list[Action]:
+        server.settled.pop(spi, None)
+        found = server.open[spi] = Open(clients, now)
+        found.again = True
+        return [*_deliver(packet, clients, copied), Fan(server=name, spi=spi, clients=clients[:FAN]), *self._capped(name, server)]
+
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
+        for client in (*event.waiting, *event.copied, *([event.owner] if event.owner is not None else [])):
+            server.pairs.setdefault(client, Pair())
         decision = server.settled.get(event.spi)
         if decision is not None and not event.same:
             # Sent before the kernel had the decision, or long ago and forgotten there.
@@ -217,139 +201,148 @@ class Engine:
         known = server.open.get(event.spi)
         if known is None:
             return self._opened(server, event, now)
-        self._judge_timing(server, known, now)
+        if event.sequence == 1 and now - known.first > BEGINS and not known.shared:
+            return self._begins_anew(server, event, known, now)
+        actions = _deliver(event.packet, known.candidates, event.copied)
+        if self._judge_timing(server, known, now):
+            actions += self._proof(event.server, server, event.spi, known, now)
         known.last = now
-        decided = self._decided(event.server, server, event.spi, known, now)
-        return _deliver(event.packet, known.candidates, event.copied) + decided
+        return actions
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
-        for pair in server.pairs.values():
-            pair.expire(now)
-        for client in (*event.waiting, *event.copied):
-            server.pairs.setdefault(client, Pair())
         if event.same and event.owner is not None:
             return self._same_spi(server, event, now)
-        candidates = self._candidates(server, event.waiting, now)
-        found = Open(candidates or tuple(sorted(server.pairs)), now)
-        found.loose, candidates = not candidates, found.candidates
-        server.open[event.spi] = found
+        candidates, everyone = self._candidates(server, event.waiting, now)
+        loose = not candidates
+        candidates = candidates or self._by_likelihood(server, server.pairs, now)
+        if not candidates:
+            return []
+        found = Open(candidates, now, everyone)
+        found.loose = loose
         actions = _deliver(event.packet, candidates, event.copied)
-        if len(server.open) > OPEN_CAP:
+        if len(candidates) == 1:
+            return [*actions, self._settle(event.server, server, event.spi, found, candidates[0]),
+                    *self._given(event.server, server, candidates[0], now)]
+        server.open[event.spi] = found
+        self._judge_timing(server, found, now)
+        return [*actions, Fan(server=event.server, spi=event.spi, clients=candidates[:FAN]), *self._capped(event.server, server)]
+
+    def _capped(self, name: bytes, server: Server) -> list[Action]:
+        """Rule 8, for open SPIs."""
+        actions: list[Action] = []
+        while len(server.open) > OPEN_CAP:
             oldest = next(iter(server.open))
             del server.open[oldest]
-            actions.append(Forget(server=event.server, spi=oldest))
-        self._judge_timing(server, found, now)
-        decided = self._decided(event.server, server, event.spi, found, now)
-        if not decided and len(candidates) <= FAN:
-            decided = [Fan(server=event.server, spi=event.spi, clients=candidates)]
-        return actions + decided
+            actions.append(Forget(server=name, spi=oldest))
+        return actions
 
-    def _candidates(self, server: Server, waiting: Iterable[bytes], now: float) -> tuple[bytes, ...]:
-        """Who may own an SPI that is first seen now (rules 1 and 2); empty if nobody is known to need one."""
-        needy = {client for client, pair in server.pairs.items() if pair.needs()}
-        needy.update(client for client in waiting if not server.pairs[client].in_exchange(now))
-        return tuple(sorted(needy))
+    def _begins_anew(self, server: Server, event: SpiShared, known: Open, now: float) -> list[Action]:
+        """Rule 7, for an SPI that is open: whoever needs one now may have chosen the same."""
+        more = [client for client in self._candidates(server, event.waiting, now)[0] if client not in known.candidates]
+        known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), bool(more), now
+        return [*_deliver(event.packet, known.candidates, event.copied),
+                Fan(server=event.server, spi=event.spi, clients=known.fan())]
 
     def _same_spi(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         assert event.owner is not None
-        others = [client for client in self._candidates(server, event.waiting, now) if client != event.owner]
+        others = [client for client in self._candidates(server, event.waiting, now)[0] if client != event.owner]
         if not others:
-            return [Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
-        clients = tuple(sorted({event.owner, *others}))[:FAN]
-        found = Open(clients, now)
+            return [*_deliver(event.packet, [event.owner], event.copied),
+                    Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
+        clients = (event.owner, *others)
+        found = server.open[event.spi] = Open(clients, now)
         found.shared = True
-        server.open[event.spi] = found
         server.settled.pop(event.spi, None)
         say = Say(level="warning", code="SAME-SPI", text=f"{len(clients)} clients chose the same SPI with one server: all get its packets")
-        return [*_deliver(event.packet, clients, event.copied), Fan(server=event.server, spi=event.spi, clients=clients), say]
+        return [*_deliver(event.packet, clients, event.copied), Fan(server=event.server, spi=event.spi, clients=clients[:FAN]), say,
+                *self._capped(event.server, server)]
 
     def _fanned(self, server: Server, event: Fanned, now: float) -> list[Action]:
         for client in event.clients:
             server.pairs.setdefault(client, Pair())
-        found = Open(tuple(sorted(event.clients)), now)
-        found.shared = True
-        server.open[event.spi] = found
-        return []
-
-    def _owner(self, found: Open) -> bytes | None:
-        """The decision about an open SPI, if there is enough to make it (rules 3 and 5)."""
-        if found.shared:
-            return None
-        if len(found.candidates) == 1:
-            return found.candidates[0]
-        scored = [client for client in found.candidates if found.points.get(client)]
-        return scored[0] if len(scored) == 1 and found.points[scored[0]] >= PROOF else None
-
-    def _decided(self, name: bytes, server: Server, spi: bytes, found: Open, now: float) -> list[Action]:
-        owner = self._owner(found)
-        if owner is None:
+        if not event.clients:
             return []
-        return [self._settle(name, server, spi, found, owner, now), *self._given(name, server, owner, now)]
+        found = server.open[event.spi] = Open(tuple(sorted(event.clients)), now)
+        found.shared = True
+        return self._capped(event.server, server)
 
-    def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes, now: float) -> Action:
-        del server.open[spi]
-        losers = tuple(client for client in found.candidates if client != owner)
-        server.settled[spi] = Settled(owner, losers, now, reopened=bool(found.until) or not losers)
-        _cap(server.settled, SETTLED_CAP)
+    def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
+        server.open.pop(spi, None)
+        losers = tuple(client for client in found.everyone if client != owner)
+        server.settled[spi] = Settled(owner, losers, found.first, again=found.again)
+        cap(server.settled, SETTLED_CAP)
         return Assign(server=name, spi=spi, client=owner)
 
-    def _eliminate(self, name: bytes, server: Server, client: bytes, owners: list[bytes], now: float) -> list[Action]:
-        """`client` needs nothing more: out of all candidates; where one is left, that is an owner too, added to `owners`."""
-        actions: list[Action] = []
-        for spi, found in list(server.open.items()):
-            if found.shared or found.loose or client not in found.candidates or len(found.candidates) < 2:
-                continue
-            found.candidates = tuple(other for other in found.candidates if other != client)
-            owner = self._owner(found)
-            if owner is not None:
-                actions.append(self._settle(name, server, spi, found, owner, now))
-                owners.append(owner)
-            elif len(found.candidates) <= FAN:
-                actions.append(Fan(server=name, spi=spi, clients=found.candidates))
-        return actions
+    def _without(self, name: bytes, server: Server, spi: bytes, found: Open, out: Collection[bytes], owners: list[bytes]) -> list[Action]:
+        """These are candidates no more. Where one is left, that is an owner, added to `owners`; the last one never leaves."""
+        gone = [client for client in out if client in found.candidates]
+        if not gone or len(gone) == len(found.candidates):
+            return []
+        before = found.fan()
+        for client in gone:
+            del found.candidates[client]
+        if len(found.candidates) == 1:
+            owners.append(*found.candidates)
+            return [self._settle(name, server, spi, found, owners[-1])]
+        return [Fan(server=name, spi=spi, clients=found.fan())] if found.fan() != before else []
 
     # evidence
 
-    def _judge_timing(self, server: Server, found: Open, now: float) -> None:
-        """Rule 5: does this packet, alone on its SPI, answer the lone request of exactly one candidate?"""
-        lone, found.previous = now - found.previous > server.round_trip or found.first == now, now
-        if not server.round_trip or not lone:
-            return
-        early, late = now - server.round_trip * 2 - 0.005, now - server.round_trip * 0.9 + 0.001
-        asked = []
-        for client in found.candidates:
-            out = [when for when in server.pairs[client].requests if when > early - server.round_trip and when <= late]
-            if out:
-                asked.append((client, len(out) == 1 and out[0] >= early))
-        if len(asked) == 1 and asked[0][1]:
-            client = asked[0][0]
-            found.points[client] = found.points.get(client, 0) + 1
+    def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
+        """Rule 5: whose question may this packet answer? Only one that comes alone tells anything."""
+        early, late = server.window(now)
+        if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.again or found.loose:
+            return False
+        found.judge(server.pairs, early, late, now)
+        return True
 
-    def _starves(self, name: bytes, server: Server, client: bytes, now: float) -> list[Action]:
-        """Rule 6: nothing open could be this client's; a decision that it lost may have been wrong."""
-        if any(client in found.candidates for found in server.open.values()):
-            return []
+    def _proof(self, name: bytes, server: Server, spi: bytes, found: Open, now: float) -> list[Action]:
+        """Whose candidacy ends by rule 5?"""
+        scores = {client: found.tally[client].score() for client in found.candidates}
         actions: list[Action] = []
-        for spi, decision in list(server.settled.items()):
-            if client in decision.losers and not decision.reopened:
-                del server.settled[spi]
-                found = Open(tuple(sorted({decision.owner, client})), now)
-                found.until, found.was = now + REOPENED, decision.owner
-                server.open[spi] = found
-                actions.append(Fan(server=name, spi=spi, clients=found.candidates))
+        if len(scores) > FAN:
+            before, found.candidates = found.fan(), dict.fromkeys(sorted(scores, key=lambda client: -scores[client]))
+            if set(before) != set(found.fan()):
+                actions.append(Fan(server=name, spi=spi, clients=found.fan()))
+        best = max(scores, key=lambda client: scores[client])
+        chance = log(len(scores))
+        if scores[best] < SURE + chance or sum(score > HINT + chance for score in scores.values()) > 1:
+            return actions
+        proven = [other for other in server.open.values() if best in other.tally and other.tally[best].score() > SURE]
+        if len(proven) > max(1, server.pairs[best].needs()):
+            return actions
+        # Who asks another client through the server gets that one's answer, too: what comes out there looks like an answer as well.
+        elsewhere = any(other is not found and best in other.tally and other.tally[best].score() > HINT for other in server.open.values())
+        certain = scores[best] > CERTAIN + chance and not elsewhere
+        out = {client for client in found.candidates
+               if client != best and (certain or found.tally[client].unanswered >= ASKED or not server.pairs[client].must_have())}
+        owners: list[bytes] = []
+        actions += self._without(name, server, spi, found, out, owners)
+        if server.pairs[best].needs() <= 1:
+            for other, its in list(server.open.items()):
+                if its is not found and not (its.shared or its.loose or its.again):
+                    actions += self._without(name, server, other, its, {best}, owners)
+        for owner in owners:
+            actions += self._given(name, server, owner, now)
         return actions
+
+    def _starves(self, name: bytes, server: Server, client: bytes, since: float) -> list[Action]:
+        """Rule 6: nothing open could be this client's; a decision that it lost may have been wrong, if it did not starve before."""
+        if any(client in found.candidates and (client not in found.tally or found.tally[client].unanswered < ASKED)
+               for found in server.open.values()):
+            return []
+        wrong = [(spi, decision) for spi, decision in server.settled.items()
+                 if client in decision.losers and not decision.again and abs(decision.first - since) < STARVES]
+        return [action for spi, decision in wrong for action in self._reopen(name, server, spi, (client, decision.owner), decision.first)]
 
     # time and change
 
     def _tick(self, now: float) -> list[Action]:
         actions: list[Action] = []
         for name, server in list(self.servers.items()):
-            for spi, found in list(server.open.items()):
-                if found.until and now >= found.until and found.was is not None and not found.shared:
-                    actions.append(self._settle(name, server, spi, found, found.was, now))
-                elif now - found.last >= IDLE:
-                    del server.open[spi]
-                    actions.append(Forget(server=name, spi=spi))
+            for spi in [spi for spi, found in server.open.items() if now - found.last >= IDLE]:
+                del server.open[spi]
+                actions.append(Forget(server=name, spi=spi))
         return actions
 
     def _unpaired(self, name: bytes, server: Server, client: bytes) -> list[Action]:
@@ -357,13 +350,13 @@ class Engine:
         actions: list[Action] = []
         for spi, found in list(server.open.items()):
             if client in found.candidates:
-                found.candidates = tuple(other for other in found.candidates if other != client)
+                del found.candidates[client]
                 found.shared = found.shared and len(found.candidates) > 1
                 if not found.candidates:
                     del server.open[spi]
                     actions.append(Forget(server=name, spi=spi))
-                elif len(found.candidates) <= FAN:
-                    actions.append(Fan(server=name, spi=spi, clients=found.candidates))
+                else:
+                    actions.append(Fan(server=name, spi=spi, clients=found.fan()))
         for spi in [spi for spi, decision in server.settled.items() if decision.owner == client]:
             del server.settled[spi]
         if not server.pairs:
@@ -374,9 +367,3 @@ class Engine:
 def _deliver(packet: bytes, clients: Iterable[bytes], copied: frozenset[bytes]) -> list[Action]:
     rest = tuple(client for client in clients if client not in copied)
     return [Deliver(packet=packet, clients=rest)] if packet and rest else []
-
-
-def _cap(remembered: dict[bytes, Any], limit: int) -> None:
-    """Rule 8: the oldest go."""
-    while len(remembered) > limit:
-        del remembered[next(iter(remembered))]

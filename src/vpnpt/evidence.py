@@ -1,0 +1,232 @@
+"""What the engine knows about a server with several clients: who needs what, what is open, what speaks for whom. Rules: engine.py."""
+
+from __future__ import annotations
+
+from itertools import islice
+from math import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NEED = 3600.0
+"""Seconds for which a finished exchange entitles its client to a new SPI."""
+IN_VAIN = 60.0
+"""Seconds after which who asks without an answer, and has no newer need, asks in vain."""
+DOUBTFUL = 30.0
+"""Seconds for which an exchange that may have been about an IKE SA counts like others; then it is a mere possibility."""
+HALF_OPEN = 5.0
+"""Seconds for which an exchange that only one direction has been seen of is taken to be under way."""
+OUT_LIFE = 3600.0
+"""Seconds after which an outbound SPI that is not used again counts no more."""
+RECENT = 10.0
+"""Seconds over which the rate of questions is counted."""
+REACTS = 0.03
+"""Seconds within which a client's own packet is a reaction to one that it has just got."""
+FAN = 8
+"""Candidates that the kernel can copy to."""
+CHANCE = 0.02
+"""The least probability of a hit by chance."""
+OUTBOUND_CAP, REQUEST_CAP, POSSIBLE_CAP = 64, 32, 4
+FAR_PAST = -1e9
+
+
+class Pair:
+    """One client of one server: what it needs.
+
+    entitled: exchange → when, and whether it must have made an SPI. possible: older ones of those that need not have. outbound: SPI
+    without an answer → first and last use. credited: SPI → when it was answered. requests: when an unanswered SPI was used.
+    """
+
+    def __init__(self) -> None:
+        self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
+        self.entitled: dict[bytes, tuple[float, bool]] = {}
+        self.outbound: dict[bytes, tuple[float, float]] = {}
+        self.possible: dict[bytes, float] = {}
+        self.credited: dict[bytes, float] = {}
+        self.requests: list[float] = []
+        self.answered = FAR_PAST
+
+    def expire(self, now: float) -> None:
+        """Drops what is too old to count."""
+        for name in [name for name, (when, sure) in self.entitled.items() if now - when > (NEED if sure else DOUBTFUL)]:
+            when, sure = self.entitled.pop(name)
+            if not sure:
+                self.possible[name] = when
+                cap(self.possible, POSSIBLE_CAP)
+        for name in [name for name, when in self.possible.items() if now - when > NEED]:
+            del self.possible[name]
+        for spi in [spi for spi, (_, last) in self.outbound.items() if now - last > OUT_LIFE]:
+            del self.outbound[spi]
+
+    def needs(self) -> int:
+        """How many new inbound SPIs this client may be waiting for: an exchange, and an outbound SPI seen after it, are about one."""
+        if not self.entitled:
+            return len(self.outbound)
+        since = min(when for when, _ in self.entitled.values())
+        older = sum(first < since for first, _ in self.outbound.values())
+        return older + max(len(self.entitled), len(self.outbound) - older)
+
+    def in_vain(self, now: float) -> bool:
+        """Has this client asked for long without an answer, and is that all that it needs?"""
+        return bool(self.outbound) and not self.entitled and all(now - first > IN_VAIN for first, _ in self.outbound.values())
+
+    def latest(self) -> float:
+        """When the youngest need began."""
+        return max([FAR_PAST, *(when for when, _ in self.entitled.values()), *(first for first, _ in self.outbound.values())])
+
+    def must_have(self) -> bool:
+        """Is a need certain, or is there only an exchange that may have been about an IKE SA?"""
+        return bool(self.outbound) or any(sure for _, sure in self.entitled.values())
+
+    def may_come(self, now: float, round_trip: float) -> bool:
+        """Is an exchange under way that the server may have answered, though its answer has not passed (it may be overtaken)?"""
+        return any(len(seen) == 1 and round_trip / 2 < now - began < HALF_OPEN for began, seen in self.exchanges.values())
+
+    def spend(self, now: float) -> None:
+        """An SPI was given to this client: the oldest need is met."""
+        self.answered = now
+        if self.entitled:
+            del self.entitled[next(iter(self.entitled))]
+        elif self.possible:
+            del self.possible[next(iter(self.possible))]
+        if self.outbound:
+            spi = next(iter(self.outbound))
+            del self.outbound[spi]
+            self.credited[spi] = now
+            cap(self.credited, OUTBOUND_CAP)
+
+    def asked(self, early: float, late: float) -> bool:
+        """Is a question of this time known?"""
+        return any(early <= when <= late for when in self.requests)
+
+    def rate(self, now: float) -> float:
+        """Questions a second of late: by what is covered with their answers, a hit by chance is as probable."""
+        if not self.requests or now - self.requests[-1] >= RECENT:
+            return 0.0
+        recent = [when for when in self.requests if now - when < RECENT]
+        return len(recent) / (max(now - recent[0], REACTS) if len(recent) == REQUEST_CAP else RECENT)
+
+
+class Tally:
+    """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
+
+    Each with what chance would give; unanswered: questions that no packet answered.
+    """
+
+    def __init__(self) -> None:
+        self.judged = self.hits = self.reactions = self.unanswered = 0
+        self.hits_by_chance = self.reactions_by_chance = 0.0
+        self.reacted_to = FAR_PAST
+
+    def score(self) -> float:
+        """How unlikely it is that this is chance, as a natural logarithm."""
+        return max(unlikely(self.judged, self.hits, self.hits_by_chance), unlikely(self.judged, self.reactions, self.reactions_by_chance))
+
+
+class Open:
+    """An inbound SPI whose owner is not known.
+
+    everyone: the first candidates, and others who had waited longer in vain. judged_at: when the last packet came that tells something.
+    shared: several own it. loose: nobody is known to need it, so that elimination tells nothing. again: a decision was revised.
+    """
+
+    def __init__(self, candidates: tuple[bytes, ...], now: float, everyone: tuple[bytes, ...] = ()) -> None:
+        self.candidates = dict.fromkeys(candidates)
+        self.everyone = everyone or candidates
+        self.tally: dict[bytes, Tally] = {}
+        self.first = self.last = now
+        self.judged_at = FAR_PAST
+        self.shared = self.loose = self.again = False
+
+    def fan(self) -> tuple[bytes, ...]:
+        """The likeliest candidates, as many as the kernel can copy to."""
+        return tuple(islice(self.candidates, FAN))
+
+    def asks(self, client: bytes, now: float) -> None:
+        """A packet from a candidate: a question, or what it does at once with the packet that has just come."""
+        tally = self.tally.setdefault(client, Tally())
+        tally.unanswered += 1
+        if self.judged_at != tally.reacted_to and now - self.judged_at < REACTS:
+            tally.reacted_to = self.judged_at
+            tally.reactions += 1
+
+    def judge(self, pairs: dict[bytes, Pair], early: float, late: float, now: float) -> None:
+        """A packet came alone, which may answer a question asked between `early` and `late`."""
+        asked = {client for client in self.candidates if (requests := pairs[client].requests) and requests[-1] >= early
+                 and pairs[client].asked(early, late)}
+        # Where many start at once, many have asked just now.
+        common = (len(asked) - 1) / max(1, len(self.candidates) - 1)
+        for client in self.candidates:
+            tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
+            tally.judged += 1
+            rate = pair.rate(now)
+            tally.hits_by_chance += max(common, CHANCE, min(1.0, rate * (late - early)))
+            tally.reactions_by_chance += max(common, CHANCE, min(1.0, rate * REACTS))
+            if client in asked:
+                tally.hits += 1
+                tally.unanswered -= 1
+        self.judged_at = now
+
+
+class Settled:
+    """A decision that may have to be revised: owner, and who else it could have been."""
+
+    def __init__(self, owner: bytes, losers: tuple[bytes, ...], first: float, *, again: bool) -> None:
+        self.owner, self.losers, self.first, self.again = owner, losers, first, again
+
+
+class Server:
+    """Everything about one server."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[bytes, Pair] = {}
+        self.open: dict[bytes, Open] = {}
+        self.settled: dict[bytes, Settled] = {}
+        self.round_trip = 0.0
+
+    def sample(self, seconds: float) -> None:
+        """A time from question to answer: the shortest counts, and older ones count less and less."""
+        self.round_trip = min(seconds, self.round_trip * 1.1) if self.round_trip else seconds
+
+    def window(self, now: float) -> tuple[float, float]:
+        """From when to when a question was asked that is answered now."""
+        return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
+
+    def sated(self) -> set[bytes]:
+        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, none of the needs younger than
+        the last of them. More open ones than needs means that a need has been forgotten: then nothing is concluded."""
+        group: dict[bytes, bytes] = {}
+
+        def root(client: bytes) -> bytes:
+            while group.setdefault(client, client) != client:
+                group[client] = client = group[group[client]]
+            return client
+
+        among = [found for found in self.open.values() if not (found.shared or found.loose)]
+        for found in among:
+            first = root(next(iter(found.candidates)))
+            for client in found.candidates:
+                group[root(client)] = first
+        balance: dict[bytes, int] = {}
+        youngest: dict[bytes, float] = {}
+        for found in among:
+            name = root(next(iter(found.candidates)))
+            balance[name], youngest[name] = balance.get(name, 0) + 1, max(youngest.get(name, FAR_PAST), found.first)
+        for client in list(group):
+            balance[root(client)] -= self.pairs[client].needs()
+        return {client for client in group if balance[root(client)] == 0 and self.pairs[client].latest() <= youngest[root(client)]}
+
+
+def unlikely(trials: int, hits: int, by_chance: float) -> float:
+    """Chernoff's bound on the probability of so many hits where so many come by chance, as a natural logarithm, positive."""
+    if not trials or hits <= by_chance:
+        return 0.0
+    found, chance = min(hits / trials, 1.0), min(by_chance / trials, 0.999)
+    return trials * (found * log(found / chance) + ((1 - found) * log((1 - found) / (1 - chance)) if found < 1 else 0.0))
+
+
+def cap(remembered: dict[bytes, Any], limit: int) -> None:
+    """Rule 8: the oldest go."""
+    while len(remembered) > limit:
+        del remembered[next(iter(remembered))]

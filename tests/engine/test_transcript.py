@@ -1,0 +1,288 @@
+"""The engine's rules, each as a transcript: what the kernel tells, at what time, and what is to be done."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vpnpt.actions import Assign, Deliver, Fan, Forget, Say
+from vpnpt.engine import FAN, IDLE, OPEN_CAP, Engine
+from vpnpt.events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
+
+if TYPE_CHECKING:
+    from vpnpt.actions import Action
+    from vpnpt.events import Event
+
+    Transcript = list[tuple[float, Event | list[Event], list[Action]]]
+
+S = b"\xcb\x00\x71\x01"
+A, B, C, D = (bytes([192, 168, 1, number]) for number in (11, 12, 13, 14))
+X, Y, Z = b"\0\0\0\x0a", b"\0\0\0\x0b", b"\0\0\0\x0c"
+
+
+def exchange(client: bytes, *, number: int = 0x51234567, outbound: bool = True, auth: bool = False) -> Event:
+    return Exchange(server=S, client=client, message=client * 2 + number.to_bytes(4, "big"), outbound=outbound, auth=auth)
+
+
+def both(client: bytes, **more: Any) -> list[Event]:
+    """Request and answer of an exchange."""
+    return [exchange(client, **more), exchange(client, outbound=False, **more)]
+
+
+def out(client: bytes, spi: bytes = b"out1") -> Event:
+    return SpiOut(server=S, client=client, spi=spi)
+
+
+def shared(spi: bytes, waiting: tuple[bytes, ...] = (), *, copied: tuple[bytes, ...] = (A, B), **more: Any) -> Event:
+    return SpiShared(server=S, spi=spi, sequence=more.pop("sequence", 1), waiting=frozenset(waiting), copied=frozenset(copied), **more)
+
+
+def taken(spi: bytes, client: bytes, packet: bytes = b"") -> Event:
+    return SpiTaken(server=S, spi=spi, client=client, packet=packet)
+
+
+def assign(spi: bytes, client: bytes, *, credit: bool = True) -> Action:
+    return Assign(server=S, spi=spi, client=client, credit=credit)
+
+
+def fan(spi: bytes, *clients: bytes) -> Action:
+    return Fan(server=S, spi=spi, clients=clients)
+
+
+def pairs(*clients: bytes) -> list[Event]:
+    return [Paired(server=S, client=client) for client in clients]
+
+
+TRANSCRIPTS: dict[str, Transcript] = {
+    "rule 1: a finished exchange entitles its client": [
+        (0.0, [*pairs(A, B), *both(A)], []),
+        (1.0, shared(X), [assign(X, A)]),
+    ],
+    "rule 1: an outbound SPI without an answer does, too": [
+        (0.0, [*pairs(A, B), out(B)], []),
+        (1.0, shared(X), [assign(X, B)]),
+    ],
+    "rule 1: an exchange and the outbound SPI after it are about one inbound SPI": [
+        (0.0, [*pairs(A, B), *both(A), out(A)], []),
+        (1.0, shared(X), [assign(X, A)]),
+        (2.0, [*both(B)], []),
+        (3.0, shared(Y), [assign(Y, B)]),
+    ],
+    "rule 1: IKE_AUTH of several rounds makes one child": [
+        (0.0, [*pairs(A, B), *both(A, number=1, auth=True), *both(A, number=2, auth=True)], []),
+        (1.0, shared(X), [assign(X, A)]),
+        (2.0, [*both(B)], []),
+        (3.0, shared(Y), [assign(Y, B)]),
+    ],
+    "rule 1: an answer that the SPI's first packet has overtaken": [
+        (0.0, [*pairs(A, B), out(B)], []),
+        (0.5, exchange(A), []),
+        (0.6, shared(X), [fan(X, B, A)]),
+    ],
+    "rule 2: who begins to need one later is no candidate": [
+        (0.0, [*pairs(A, B, C), *both(A), *both(B)], []),
+        (1.0, shared(X), [fan(X, A, B)]),
+        (2.0, [*both(C)], []),
+        (3.0, shared(X, sequence=2), []),
+    ],
+    "rule 2: nobody is known to need one: everybody is a candidate": [
+        (0.0, [*pairs(A, B, C)], []),
+        (1.0, shared(X), [fan(X, A, B, C)]),
+    ],
+    "rule 2: who has asked in vain for a minute is none, where there is another": [
+        (0.0, [*pairs(A, B), out(A)], []),
+        (70.0, [out(A), *both(B)], []),
+        (71.0, shared(X, (A, B)), [assign(X, B)]),
+    ],
+    "rule 2: and is one where there is none": [
+        (0.0, [*pairs(A, B), out(A)], []),
+        (70.0, out(A), []),
+        (71.0, shared(X, (A,)), [assign(X, A)]),
+    ],
+    "rule 2: two that need two SPIs, and two are open among them, need no third": [
+        (0.0, [*pairs(A, B, C), *both(A), *both(B)], []),
+        (1.0, shared(X), [fan(X, A, B)]),
+        (1.1, shared(Y), [fan(Y, A, B)]),
+        (2.0, [*both(C)], []),
+        (3.0, shared(Z), [assign(Z, C)]),
+    ],
+    "rule 2: but then one of them has begun to need another": [
+        (0.0, [*pairs(A, B, C), *both(A), *both(B)], []),
+        (1.0, shared(X), [fan(X, A, B)]),
+        (1.1, shared(Y), [fan(Y, A, B)]),
+        (2.0, [*both(A, number=0x61234567), *both(C)], []),
+        (3.0, shared(Z), [fan(Z, A, C, B)]),
+    ],
+    "rule 2: the kernel's gift to the only one that needs one stands": [
+        (0.0, [*pairs(A, B), *both(A)], []),
+        (1.0, taken(X, A), []),
+        (2.0, [*both(B)], []),
+        (3.0, shared(Y), [assign(Y, B)]),
+    ],
+    "rule 2: its gift to one that asked for nothing, while another needs one, goes to both": [
+        (0.0, [*pairs(A, B), *both(A)], []),
+        (15.0, [*both(B)], []),
+        (16.0, taken(X, B, b"packet"), [Deliver(packet=b"packet", clients=(A,)), fan(X, B, A)]),
+    ],
+    "rule 3: nine candidates: the kernel copies to eight, the rest is ours": [
+        (0.0, [event for number in range(FAN + 1) for event in both(bytes([10, 0, 0, number]))], []),
+        (1.0, shared(X, copied=(A,), packet=b"packet"),
+         [Deliver(packet=b"packet", clients=tuple(bytes([10, 0, 0, number]) for number in range(FAN + 1))),
+          fan(X, *(bytes([10, 0, 0, number]) for number in range(FAN)))]),
+    ],
+    "rule 3: a packet that the kernel copied to all is not delivered again": [
+        (0.0, [*pairs(A, B), *both(A), *both(B)], []),
+        (1.0, shared(X, packet=b"packet"), [fan(X, A, B)]),
+    ],
+    "rule 4: who gets its SPI leaves the others, and so on": [
+        (0.0, [*pairs(A, B, C), *both(A), *both(B), *both(C)], []),
+        (1.0, shared(X), [fan(X, A, B, C)]),
+        (1.1, shared(Y), [fan(Y, A, B, C)]),
+        (2.0, Unpaired(server=S, client=C), [fan(X, A, B), fan(Y, A, B)]),
+        (3.0, Unpaired(server=S, client=B), [fan(X, A), fan(Y, A)]),
+    ],
+    "rule 7: a known SPI begins anew while another client waits": [
+        (0.0, [*pairs(A, B), *both(A)], []),
+        (1.0, shared(X), [assign(X, A)]),
+        (2.0, [*both(B)], []),
+        (3.0, shared(X, same=True, owner=A),
+         [fan(X, A, B), Say(level="warning", code="SAME-SPI", text="2 clients chose the same SPI with one server: all get its packets")]),
+        (4.0, shared(X, sequence=9), []),
+    ],
+    "rule 7: it was a repeated packet: nobody waits": [
+        (0.0, [*pairs(A, B), *both(A)], []),
+        (1.0, shared(X), [assign(X, A)]),
+        (3.0, shared(X, same=True, owner=A, copied=(B,), packet=b"packet"),
+         [Deliver(packet=b"packet", clients=(A,)), assign(X, A, credit=False)]),
+    ],
+    "a notice that was sent before the kernel had the decision": [
+        (0.0, [*pairs(A, B), *both(A)], []),
+        (1.0, shared(X), [assign(X, A)]),
+        (1.001, shared(X, sequence=2, copied=(B,), packet=b"packet"),
+         [Deliver(packet=b"packet", clients=(A,)), assign(X, A, credit=False)]),
+    ],
+    "IKE with a cookie that nobody knows goes to all that have no copy": [
+        (0.0, pairs(A, B, C), []),
+        (1.0, CookieShared(server=S, copied=frozenset({A, B}), packet=b"packet"), [Deliver(packet=b"packet", clients=(C,))]),
+    ],
+    "found in the kernel at the start: stays as it is": [
+        (0.0, Fanned(server=S, spi=X, clients=(A, B)), []),
+        (1.0, shared(X), []),
+    ],
+    "silence: forgotten after an hour": [
+        (0.0, pairs(A, B), []),
+        (1.0, shared(X), [fan(X, A, B)]),
+        (1.0 + IDLE, Tick(), [Forget(server=S, spi=X)]),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_transcript(name: str) -> None:
+    engine = Engine()
+    for now, events, expected in TRANSCRIPTS[name]:
+        got = [action for event in (events if isinstance(events, list) else [events]) for action in engine.handle(event, now)]
+        assert got == expected, f"at {now}"
+
+
+def dialogue(engine: Engine, asks: bytes, spi: bytes, start: float, times: int, silent: float = 1.0) -> list[Action]:
+    """`asks` asks every now and then, and a packet with `spi` comes a round trip of 50 ms later."""
+    actions = []
+    for number in range(times):
+        now = start + number * silent + 0.037 * (number % 5)
+        actions += engine.handle(out(asks, b"o" + asks[1:]), now)
+        actions += engine.handle(shared(spi, sequence=number + 2), now + 0.05)
+    return actions
+
+
+def two_open() -> Engine:
+    """A and B have finished exchanges with a round trip of 50 ms; X and Y may be anyone's."""
+    engine = Engine()
+    for client in (A, B):
+        engine.handle(exchange(client), 0.0)
+    for client in (A, B):
+        engine.handle(exchange(client, outbound=False), 0.05)
+    assert engine.handle(shared(X), 1.0) == [fan(X, A, B)]
+    assert engine.handle(shared(Y), 1.2) == [fan(Y, A, B)]
+    return engine
+
+
+def test_rule_5_questions_answered_on_one_spi_are_proof() -> None:
+    engine = two_open()
+    for _ in range(2):
+        engine.handle(out(A, b"o" + A[1:]), 2.0)
+    assert assign(X, B) in dialogue(engine, B, X, 10.0, 12)
+
+
+def test_rule_4_elimination_gives_the_other_spi_to_the_other() -> None:
+    actions = dialogue(two_open(), B, X, 10.0, 20)
+    assert [action for action in actions if isinstance(action, Assign) and action.credit] == [assign(Y, A), assign(X, B)]
+
+
+def test_rule_5_one_question_is_no_proof() -> None:
+    assert dialogue(two_open(), B, X, 10.0, 2) == []
+
+
+def test_rule_5_two_that_ask_at_the_same_time_prove_nothing() -> None:
+    engine = two_open()
+    actions = []
+    for number in range(50):
+        for client in (A, B):
+            actions += engine.handle(out(client, b"o" + client[1:]), 10.0 + number)
+        actions += engine.handle(shared(X, sequence=number + 2), 10.05 + number)
+    assert actions == []
+
+
+def test_rule_5_one_client_asks_the_other_through_the_server() -> None:
+    """B's question comes out of the tunnel of A, who answers: B's timing is perfect, and so is A's reaction. Nothing is concluded."""
+    engine = two_open()
+    actions = []
+    for number in range(50):
+        now = 10.0 + number * 1.1
+        actions += engine.handle(out(B, b"ob"), now)
+        actions += engine.handle(shared(X, sequence=number + 2), now + 0.05)
+        actions += engine.handle(out(A, b"oa"), now + 0.055)
+        actions += engine.handle(shared(Y, sequence=number + 2), now + 0.105)
+    assert actions == []
+
+
+def test_rule_5_a_stream_proves_nothing() -> None:
+    engine = two_open()
+    actions = []
+    for number in range(500):
+        actions += engine.handle(shared(X, sequence=number + 2), 10.0 + number * 0.02)
+        if number % 10 == 0:
+            actions += engine.handle(out(B, b"ob"), 10.0 + number * 0.02)
+    assert actions == []
+
+
+def test_rule_6_a_loser_that_starves_reopens() -> None:
+    """The kernel gave X to B, who had just asked; A has needed one as well, begins to ask, and gets nothing."""
+    engine = Engine()
+    for event, now in ((exchange(A), 0.0), (exchange(A, outbound=False), 0.05), (exchange(B), 20.0), (exchange(B, outbound=False), 20.05),
+                       (out(B, b"ob"), 20.1)):
+        engine.handle(event, now)
+    assert engine.handle(taken(X, B), 20.15) == []
+    actions = [(now, action) for now in (21.0, 23.0, 25.0, 27.0) for action in engine.handle(out(A, b"oa"), now)]
+    assert actions == [(27.0, fan(X, A, B))]
+
+
+def test_rule_6_who_starved_before_does_not_reopen() -> None:
+    engine = Engine()
+    for now in (0.0, 10.0, 20.0):
+        assert engine.handle(out(A, b"oa"), now) == []
+    for event, now in ((exchange(B), 20.0), (exchange(B, outbound=False), 20.05), (out(B, b"ob"), 20.1)):
+        engine.handle(event, now)
+    assert engine.handle(taken(X, B), 20.15) == []
+    assert [action for now in (21.0, 25.0, 29.0) for action in engine.handle(out(A, b"oa"), now)] == []
+
+
+def test_rule_8_open_spis_are_bounded() -> None:
+    engine = Engine()
+    for event in pairs(A, B):
+        engine.handle(event, 0.0)
+    forgotten = 0
+    for number in range(OPEN_CAP + 100):
+        forgotten += sum(isinstance(action, Forget) for action in engine.handle(shared(number.to_bytes(4, "big")), 1.0))
+    assert forgotten == 100
+    assert len(engine.servers[S].open) == OPEN_CAP

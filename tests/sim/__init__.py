@@ -1,0 +1,1 @@
+"""A simulator of contended servers: thousands of clients against a model of the kernel and the real engine, with ground truth."""

@@ -1,0 +1,174 @@
+"""What the kernel does with ESP by itself, and what it tells the daemon: a model of the ruleset, one dictionary for each map.
+
+Per server the registered clients in order, of which the first 8 have a slot (`dup` reaches them). An inbound SPI is known (one client
+gets it), fanned (a list gets copies), or new: then it is given to the only client that waits, or to all slots, and the daemon is told.
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vpnpt.actions import Assign, Deliver, Fan, Forget
+from vpnpt.events import Exchange, Paired, SpiOut, SpiShared, SpiTaken, Unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vpnpt.actions import Action
+    from vpnpt.events import Event
+
+SLOTS = 8
+WAITS = 10.0
+"""Seconds for which a client is taken to wait for a new SPI after the last packet that showed it."""
+GIFT = 60.0
+"""Seconds for which an answer may wait for the outbound SPI that it answers."""
+
+
+class Bucket:
+    """`limit rate N/second burst M`."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate, self.burst, self.tokens, self.at = rate, burst, burst, 0.0
+
+    def take(self, now: float) -> bool:
+        self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class Peer:
+    """One server as the kernel sees it."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.clients: list[bytes] = []
+        self.spis: dict[bytes, bytes] = {}
+        self.fans: dict[bytes, tuple[bytes, ...]] = {}
+        self.waiting: dict[bytes, float] = {}
+        self.many_until = -1.0
+        self.answered: dict[bytes, float] = {}
+        self.known_out: set[tuple[bytes, bytes]] = set()
+
+    def wait(self, client: bytes, now: float) -> None:
+        others = now < self.many_until or any(other != client and now < until for other, until in self.waiting.items())
+        self.waiting[client] = now + WAITS
+        if others:
+            self.many_until = now + WAITS
+
+    def gift(self, client: bytes, now: float) -> None:
+        self.answered[client] = now + GIFT
+        self.waiting.pop(client, None)
+
+    def only_one(self, now: float) -> bytes | None:
+        """Who waits, if nobody else did for WAITS seconds."""
+        waiting = [client for client, until in self.waiting.items() if now < until]
+        return waiting[0] if len(waiting) == 1 and now >= self.many_until else None
+
+    def others_wait(self, now: float) -> frozenset[bytes]:
+        return frozenset(client for client, until in self.waiting.items() if now < until)
+
+
+class Kernel:
+    """Maps, limits and notices. `tell` gets each notice that no limit stopped."""
+
+    def __init__(self, tell: Callable[[Event, float], None], *, shared_rate: float, shared_burst: float, out_rate: float) -> None:
+        self.tell = tell
+        self.peers: dict[bytes, Peer] = {}
+        self.unknown, self.fanned = Bucket(shared_rate, shared_burst), Bucket(shared_rate, shared_rate)
+        self.outward = Bucket(out_rate, out_rate)
+        self.full_on_take = True
+
+    def _paired(self, server: bytes, client: bytes, now: float) -> Peer:
+        peer = self.peers.get(server)
+        if peer is None:
+            peer = self.peers[server] = Peer(server)
+        if client not in peer.clients:
+            peer.clients.append(client)
+            self.tell(Paired(server=server, client=client), now)
+        return peer
+
+    def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, makes: bool) -> None:
+        """A message of IKE; makes: of an exchange that makes SAs."""
+        peer = self._paired(server, client, now)
+        if makes:
+            peer.wait(client, now)
+            self.tell(Exchange(server=server, client=client, message=message, outbound=outbound, auth=auth), now)
+
+    def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:
+        peer = self._paired(server, client, now)
+        key = (client, spi)
+        if key in peer.known_out:
+            return
+        if peer.answered.pop(client, -1.0) > now:
+            peer.known_out.add(key)
+            return
+        peer.wait(client, now)
+        if self.outward.take(now):
+            self.tell(SpiOut(server=server, client=client, spi=spi), now)
+
+    def esp_in(self, server: bytes, spi: bytes, sequence: int, packet: bytes, now: float) -> tuple[bytes, ...]:
+        """Who gets it from the kernel."""
+        peer = self.peers.get(server)
+        if peer is None:
+            return ()
+        owner = peer.spis.get(spi)
+        if owner is not None:
+            if sequence != 1 or len(peer.clients) < 2:
+                return (owner,)
+            del peer.spis[spi]
+            peer.fans[spi] = ()
+            return self._copies(peer, spi, sequence, packet, now, owner)
+        if spi in peer.fans:
+            return self._copies(peer, spi, sequence, packet, now, None, peer.fans[spi])
+        taker = peer.only_one(now)
+        if taker is None and len(peer.clients) == 1:
+            taker = peer.clients[0]
+        if taker is None:
+            return self._copies(peer, spi, sequence, packet, now, None)
+        peer.gift(taker, now)
+        peer.spis[spi] = taker
+        full = packet if self.full_on_take and len(peer.clients) > 1 else b""
+        self.tell(SpiTaken(server=server, spi=spi, client=taker, packet=full), now)
+        return (taker,)
+
+    def _copies(self, peer: Peer, spi: bytes, sequence: int, packet: bytes, now: float, owner: bytes | None,
+                clients: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
+        clients = clients or tuple(peer.clients[:SLOTS])
+        if (self.fanned if peer.fans.get(spi) else self.unknown).take(now):
+            self.tell(SpiShared(server=peer.name, spi=spi, sequence=sequence, waiting=peer.others_wait(now), copied=frozenset(clients),
+                                packet=packet if len(peer.clients) > SLOTS else b"", same=owner is not None, owner=owner), now)
+        return clients
+
+    def unpair(self, server: bytes, client: bytes, now: float) -> None:
+        """A pair's timeout."""
+        peer = self.peers.get(server)
+        if peer is None or client not in peer.clients:
+            return
+        peer.clients.remove(client)
+        peer.waiting.pop(client, None)
+        peer.answered.pop(client, None)
+        peer.spis = {spi: owner for spi, owner in peer.spis.items() if owner != client}
+        peer.known_out = {key for key in peer.known_out if key[0] != client}
+        self.tell(Unpaired(server=server, client=client), now)
+
+    def execute(self, action: Action, now: float) -> None:
+        """What the daemon does to the maps."""
+        if isinstance(action, Deliver):
+            return  # no map is touched
+        if isinstance(action, Assign):
+            peer = self.peers[action.server]
+            peer.fans.pop(action.spi, None)
+            peer.spis[action.spi] = action.client
+            if action.credit:
+                peer.gift(action.client, now)
+        elif isinstance(action, Fan):
+            peer = self.peers[action.server]
+            assert 0 < len(action.clients) <= SLOTS, action
+            peer.spis.pop(action.spi, None)
+            peer.fans[action.spi] = action.clients
+        elif isinstance(action, Forget):
+            peer = self.peers[action.server]
+            peer.fans.pop(action.spi, None)
+            peer.spis.pop(action.spi, None)
