@@ -57,13 +57,14 @@ class Tunnel:
 
 class Server:
     """Everything about one server. shown: what is in the kernel by us. waiting: packets that nobody is known for, and until when.
-    shared: tunnel IDs that several clients have. renewed: when the elements were put anew."""
+    shared: tunnel IDs that several clients have; told: of these, what was logged. renewed: when the elements were put anew."""
 
     def __init__(self, now: float) -> None:
         self.tunnels: dict[tuple[bytes, int], Tunnel] = {}  # by client and its tunnel ID
         self.shown: dict[Key, Value] = {}
         self.waiting: list[tuple[float, Unclear]] = []
         self.shared: set[int] = set()
+        self.told: set[int] = set()
         self.renewed = self.renewed_shared = now
 
     def by_ident(self, ident: int) -> list[Tunnel]:
@@ -86,6 +87,7 @@ class Tunnels:
 
     def __init__(self) -> None:
         self.servers: dict[bytes, Server] = {}
+        self._own: dict[bytes, dict[tuple[bytes, int], None]] = {}  # client to its tunnels, by server and ID, oldest first
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """One event in, what to do out. Never raises for anything that came from the wire."""
@@ -93,10 +95,16 @@ class Tunnels:
             return self._tick(now)
         if isinstance(event, Lost):
             return self._lost(now)
+        actions = self._of_server(event, now)
+        self._clear(event.server)
+        return actions
+
+    def _of_server(self, event: Event, now: float) -> list[Action]:
+        assert not isinstance(event, (Lost, Tick))
         if isinstance(event, Requested):
             return self._requested(event, now)
         if isinstance(event, Found):
-            self._found(self.servers.setdefault(event.server, Server(now)), event, now)
+            self._found(event, now)
             return []
         server = self.servers.get(event.server)
         if server is None:
@@ -118,22 +126,45 @@ class Tunnels:
 
     def tunnels(self) -> int:
         """How many there are."""
-        return sum(len(server.tunnels) for server in self.servers.values())
+        return sum(map(len, self._own.values()))
+
+    def _add(self, name: bytes, tunnel: Tunnel, now: float) -> bool:
+        """A tunnel more, if there is room."""
+        key = (tunnel.client, tunnel.ident)
+        self._drop(name, key)
+        own = self._own.get(tunnel.client, {})
+        if len(own) >= CLIENT_CAP:
+            oldest, ident = next(iter(own))
+            self._drop(oldest, (tunnel.client, ident))
+        if self.tunnels() >= TUNNEL_CAP:
+            return False
+        self._own.setdefault(tunnel.client, {})[name, tunnel.ident] = None
+        self.servers.setdefault(name, Server(now)).tunnels[key] = tunnel
+        return True
+
+    def _drop(self, name: bytes, key: tuple[bytes, int]) -> None:
+        server = self.servers.get(name)
+        if server is None or server.tunnels.pop(key, None) is None:
+            return
+        del self._own[key[0]][name, key[1]]
+        if not self._own[key[0]]:
+            del self._own[key[0]]
+
+    def _clear(self, name: bytes) -> None:
+        """Nothing is kept of a server without tunnels."""
+        server = self.servers.get(name)
+        if server is not None and not server.tunnels and not server.waiting and not server.shown:
+            del self.servers[name]
 
     # what clients say
 
     def _requested(self, event: Requested, now: float) -> list[Action]:
-        server = self.servers.setdefault(event.server, Server(now))
-        known = server.tunnels.get((event.client, event.tunnel))
+        server = self.servers.get(event.server)
+        known = server.tunnels.get((event.client, event.tunnel)) if server is not None else None
         if known is None or (known.port, known.ends) != (event.port, None):
             known = Tunnel(event.client, event.port, event.remote, event.tunnel, now + CHECK)
-            server.tunnels.pop((event.client, event.tunnel), None)
-            own = [(one, key) for one in self.servers.values() for key in one.tunnels if key[0] == event.client]
-            if len(own) >= CLIENT_CAP:
-                own[0][0].tunnels.pop(own[0][1])
-            if self.tunnels() >= TUNNEL_CAP:
+            if not self._add(event.server, known, now):
                 return []
-            server.tunnels[event.client, event.tunnel] = known
         known.due, known.tries = now + CHECK, 0
         return [Locate(server=event.server, client=event.client, port=event.port, remote=event.remote)]
 
@@ -172,7 +203,7 @@ class Tunnels:
                 tunnel.due = now + RETRIES[tunnel.tries]
                 tunnel.tries += 1
             else:
-                del server.tunnels[tunnel.client, tunnel.ident]
+                self._drop(event.server, (tunnel.client, tunnel.ident))
         actions = self._mend(event, server) + self._show(event.server, server, now)
         waiting, server.waiting = server.waiting, []
         for until, packet in waiting:
@@ -194,12 +225,13 @@ class Tunnels:
         return [Say(level="debug", code="MOVED", text=f"answers from port {event.remote}", server=event.server,
                     clients=tuple({tunnel.client for tunnel in new}))]
 
-    def _found(self, server: Server, event: Found, now: float) -> None:
-        if (event.client, event.tunnel) not in server.tunnels:
+    def _found(self, event: Found, now: float) -> None:
+        server = self.servers.get(event.server)
+        if server is None or (event.client, event.tunnel) not in server.tunnels:
             tunnel = Tunnel(event.client, event.port, event.remote, event.tunnel, now)
             tunnel.nat, tunnel.asked = event.nat, PORT
             tunnel.sessions = dict.fromkeys(event.sessions)
-            server.tunnels[event.client, event.tunnel] = tunnel
+            self._add(event.server, tunnel, now)
 
     def _lost(self, now: float) -> list[Action]:
         for server in self.servers.values():
@@ -219,12 +251,18 @@ class Tunnels:
             if now < until and len(server.waiting) < WAITING_CAP:
                 server.waiting.append((until, event))
             return []
+        actions: list[Action] = []
+        if len(owners) > 1 and not by_port and event.tunnel not in server.told:
+            server.told.add(event.tunnel)
+            text = f"chose the same tunnel ID {event.tunnel}, and it sends to port {event.nat} only: what names no session goes to all"
+            actions.append(Say(level="warning", code="SAME-TUNNEL", text=text, server=event.server,
+                               clients=tuple(tunnel.client for tunnel in owners)))
         if len(owners) > 1:
             owners = by_port or _meant(owners, event)
         if event.message == SCCRP and len(owners) == 1 and event.peer:
             owners[0].peer = event.peer
         ports = tuple(dict.fromkeys(tunnel.nat for tunnel in owners if not (event.passed and tunnel.nat == event.nat)))
-        return [Deliver(packet=event.packet, ports=ports)] if ports else []
+        return [*actions, Deliver(packet=event.packet, ports=ports)] if ports else actions
 
     # time
 
@@ -241,8 +279,7 @@ class Tunnels:
                     flows[tunnel.client, tunnel.port, tunnel.remote] = None
             actions += [Locate(server=name, client=client, port=port, remote=remote) for client, port, remote in flows]
             actions += self._show(name, server, now)
-            if not server.tunnels and not server.waiting:
-                del self.servers[name]
+            self._clear(name)
         return actions
 
     # what the kernel is to know
@@ -250,12 +287,8 @@ class Tunnels:
     def _show(self, name: bytes, server: Server, now: float) -> list[Action]:
         """What has changed since it was last shown, and what must be renewed."""
         actions: list[Action] = []
-        shared = server.same_idents()
-        for ident in shared - server.shared:
-            text = f"chose the same tunnel ID {ident}: where the server sends to port 1701, what names no session goes to all of them"
-            actions.append(Say(level="warning", code="SAME-TUNNEL", text=text, server=name,
-                               clients=tuple(tunnel.client for tunnel in server.by_ident(ident))))
-        server.shared = shared
+        shared = server.shared = server.same_idents()
+        server.told &= shared
         wanted = dict(_wanted(name, server, shared))
         gone = tuple(key for key in server.shown if key not in wanted)
         if gone:

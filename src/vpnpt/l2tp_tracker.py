@@ -145,6 +145,9 @@ class L2tpTracker:
         puts = {action.key: action.value for action in actions if isinstance(action, l2tp.Put)}
         gone = [key for action in actions if isinstance(action, l2tp.Remove) for key in action.keys]
         requests: list[bytes] = []
+        if (gone or puts) and self._sock.can_destroy is None:
+            # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM.
+            delete_elements(self._sock, IPV4, TABLE, "l2tp_shared", [bytes(8)])
         for key in dict.fromkeys([*gone, *puts]):
             if self._sock.can_destroy:
                 requests += nftables.delete_elements(IPV4, TABLE, key[0], [_packed(key[1:])], destroy=True)

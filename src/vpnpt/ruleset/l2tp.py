@@ -167,11 +167,10 @@ def _add_other_port(table: Table, wan: str, ports: str) -> None:
     other.rule("udp dport { 500, 4500 } return", "IPsec")
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
     other.rule("ip saddr . udp dport @l2tp_ports goto l2tp_deliver", "to a port that is a client's")
-    other.rule(f"@th,64,16 0xc802 @th,208,16 {SCCRP} ip saddr @l2tp_many goto l2tp_hold",
+    other.rule(f"@th,64,16 0xc802 @th,208,16 {SCCRP} ip saddr @l2tp_many update @l2tp_plain {{ ip saddr }} goto l2tp_hold",
                "SCCRP to a port that the daemon will know in a moment")
     deliver = table.chain("l2tp_deliver")
     deliver.rule(f"udp sport != {ports} {notice(L2TP_MOVED)}", "tell the daemon from which port this server answers")
-    deliver.rule(f"udp dport != {ports} update @l2tp_plain {{ ip saddr }}", "it heeds its clients' ports")
     deliver.rule(f"ct mark set ct mark or {MARK:#x}", "fw4's forward chain lets it in")
     deliver.rule("dnat to ip saddr . udp dport map @l2tp_way", "to the client that has this port on the WAN")
 
