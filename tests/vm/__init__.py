@@ -1,0 +1,1 @@
+"""The lab in a virtual machine, under a kernel that has what the host's may lack; `run` starts it."""
