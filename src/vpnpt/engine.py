@@ -91,6 +91,11 @@ class Engine:
         """When a Tick is due, None if nothing is open: at rest the engine needs no time at all."""
         return min((found.last + IDLE for server in self.servers.values() for found in server.open.values()), default=None)
 
+    def spills(self, server: bytes, spi: bytes) -> bool:
+        """Has this SPI more candidates than the kernel can copy to?"""
+        found = self.servers[server].open.get(spi) if server in self.servers else None
+        return found is not None and len(found.candidates) > FAN
+
     # needs
 
     def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
@@ -191,8 +196,9 @@ class Engine:
         return [*_deliver(packet, clients, copied), Fan(server=name, spi=spi, clients=clients[:FAN]), *self._capped(name, server)]
 
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
-        for client in (*event.waiting, *event.copied, *([event.owner] if event.owner is not None else [])):
-            server.pairs.setdefault(client, Pair())
+        named = event.waiting | event.copied if event.owner is None else event.waiting | event.copied | {event.owner}
+        for client in named - server.pairs.keys():
+            server.pairs[client] = Pair()
         decision = server.settled.get(event.spi)
         if decision is not None and not event.same:
             # Sent before the kernel had the decision, or long ago and forgotten there.
@@ -231,9 +237,10 @@ class Engine:
         """Rule 8, for open SPIs."""
         actions: list[Action] = []
         while len(server.open) > OPEN_CAP:
-            oldest = next(iter(server.open))
-            del server.open[oldest]
-            actions.append(Forget(server=name, spi=oldest))
+            # Made-up SPIs are seen once: what is in use stays.
+            idle = min(server.open, key=lambda spi: server.open[spi].last)
+            del server.open[idle]
+            actions.append(Forget(server=name, spi=idle))
         return actions
 
     def _begins_anew(self, server: Server, event: SpiShared, known: Open, now: float) -> list[Action]:
@@ -260,7 +267,7 @@ class Engine:
     def _fanned(self, server: Server, event: Fanned, now: float) -> list[Action]:
         for client in event.clients:
             server.pairs.setdefault(client, Pair())
-        if not event.clients:
+        if not event.clients or event.spi in server.open:
             return []
         found = server.open[event.spi] = Open(tuple(sorted(event.clients)), now)
         found.shared = True

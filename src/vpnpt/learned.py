@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .netlink import Netlink
 
 
-SPI_LISTS = ("fanned", "listed", *(f"fan{slot}" for slot in range(SLOTS)), "spi_zone")
+SPI_LISTS = ("fanned", "listed", "spilled", *(f"fan{slot}" for slot in range(SLOTS)), "spi_zone")
 """Where an inbound SPI may be written."""
 
 
@@ -84,10 +84,13 @@ class Learned:
         key = pack_key(server, spi)
         self._change([(name, key) for name in SPI_LISTS], [("router_spis", Element(key))])
 
-    def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes], addresses: Iterable[bytes]) -> None:
-        """This SPI is delivered to all of these, at most SLOTS. addresses: of ours, to which the server sends."""
+    def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes], addresses: Iterable[bytes], *, spills: bool) -> None:
+        """This SPI is delivered to all of these, at most SLOTS; if it spills, whole packets are logged for the others.
+
+        addresses: of ours, to which the server sends.
+        """
         key = pack_key(server, spi)
-        adds = [("fanned", Element(key)), ("listed", Element(key))]
+        adds = [(name, Element(key)) for name in (("fanned", "listed", "spilled") if spills else ("fanned", "listed"))]
         adds += [(f"fan{slot}", Element(key, client)) for slot, client in enumerate(list(clients)[:SLOTS])]
         fast = [("esp_fast", pack_key(server, address, spi)) for address in addresses]
         self._change([*((name, key) for name in SPI_LISTS), *fast], adds)

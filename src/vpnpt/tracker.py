@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .wire.nflog import LogPacket
 
 ESP, UDP = 50, 17
+HELD_CAP = 4096
+"""SPIs seen once that are remembered."""
 
 
 class Tracker:
@@ -43,6 +45,9 @@ class Tracker:
         self._clients: dict[int, bytes] = {}
         self._slots: dict[bytes, list[bytes]] = {}
         self._addresses: dict[bytes, set[bytes]] = {}
+        self._fans: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
+        self._held: dict[tuple[bytes, bytes], Fan] = {}
+        self._opening: tuple[bytes, bytes] | None = None
         self._injector = Injector()
         self.l2tp = L2tpTracker(sock, log, clock, self._injector)
 
@@ -53,7 +58,10 @@ class Tracker:
             self._slots = self._learned.slots()
             for client, server in self._learned.pairs():
                 self._handle(Paired(server=server, client=client))
+            self._fans.clear()
+            self._held.clear()
             for (server, spi), clients in self._learned.fans().items():
+                self._fans[server, spi] = tuple(clients)
                 self._handle(Fanned(server=server, spi=spi, clients=tuple(clients)))
         except NetlinkError as error:
             self._log.debug("RESYNC", f"the tables can't be read: {error.strerror}")
@@ -121,14 +129,14 @@ class Tracker:
         if kind == notices.SPI_TAKEN:
             client = self._client(packet.ident)
             return None if client is None else SpiTaken(server=packet.src, client=client, spi=esp.spi)
-        if kind in (notices.SHARED, notices.SAME_SPI):
+        if kind in (notices.SHARED, notices.FANNED, notices.SAME_SPI):
             self._addresses.setdefault(packet.src, set()).add(packet.dst)
             if self._may_be_the_routers(notice, packet, esp.spi):
                 return None
             whole = notice.payload if notice.group == notices.GROUP_WHOLE else b""
             same = kind == notices.SAME_SPI
             return SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=self._waiting(packet.src),
-                             copied=self._copied(packet.src), packet=whole, same=same,
+                             copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
                              owner=self._client(packet.ident) if same else None)
         return None
 
@@ -181,10 +189,19 @@ class Tracker:
             self._read_clients()
         return frozenset(self._clients[zone] for zone in zones if zone in self._clients)
 
-    def _copied(self, server: bytes) -> frozenset[bytes]:
-        return frozenset(self._slots.get(server, ()))
+    def _copied(self, server: bytes, spi: bytes = b"") -> frozenset[bytes]:
+        """Who got the kernel's own copy: all in the server's slots, or (spi) those that were listed for it."""
+        return frozenset(self._fans.get((server, spi), ()) if spi else self._slots.get(server, ()))
 
     def _handle(self, event: Event) -> None:
+        self._opening = None
+        if isinstance(event, SpiShared) and not event.same:
+            key = (event.server, event.spi)
+            held = self._held.pop(key, None)
+            if held is not None:
+                self._do(held)
+            elif key not in self._fans:
+                self._opening = key
         for action in self.engine.handle(event, self._clock()):
             self._do(action)
 
@@ -194,14 +211,28 @@ class Tracker:
             if zone is None:
                 self._read_clients()
                 zone = self._zones.get(action.client)
+            self._held.pop((action.server, action.spi), None)
+            self._fans.pop((action.server, action.spi), None)
             if zone is not None:
                 self._learned.assign(action.server, action.spi, zone, credit=action.credit)
                 self._log.debug("ASSIGNED", f"an SPI of {_text(action.server)} is {_text(action.client)}'s")
         elif isinstance(action, Fan):
-            self._learned.fan(action.server, action.spi, action.clients, self._addresses.get(action.server, ()))
+            key = (action.server, action.spi)
+            if key not in self._fans and key == self._opening:
+                # Made-up SPIs are seen once and are not worth the kernel's time: the kernel copies to all until the second packet.
+                self._held[key] = action
+                while len(self._held) > HELD_CAP:
+                    del self._held[next(iter(self._held))]
+                return
+            self._held.pop(key, None)
+            self._fans[key] = action.clients
+            self._learned.fan(action.server, action.spi, action.clients, self._addresses.get(action.server, ()),
+                              spills=self.engine.spills(action.server, action.spi))
             self._log.debug("FANNED", f"an SPI of {_text(action.server)} may be {' or '.join(map(_text, action.clients))}'s")
         elif isinstance(action, Forget):
-            self._learned.forget(action.server, action.spi)
+            if self._held.pop((action.server, action.spi), None) is None:
+                self._fans.pop((action.server, action.spi), None)
+                self._learned.forget(action.server, action.spi)
         elif isinstance(action, Deliver):
             for client in action.clients:
                 self._injector.send(action.packet, client)

@@ -10,7 +10,7 @@ passes (`waiting`), until an unknown SPI is given to it. `answered` is that gift
 
 from __future__ import annotations
 
-from .notices import PAIRED, SHARED, notice, whole
+from .notices import FANNED, PAIRED, SHARED, notice, whole
 from .text import Table, names
 from .zones import ENTRIES_PER_CLIENT, ZONE, zone_range
 
@@ -57,6 +57,7 @@ def _declare(table: Table, config: Config) -> None:
     table.collection("crowded", "ip saddr", size=size, timeout=timeout, comment=f"servers with more than {SLOTS} clients")
     table.collection("fanned", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="SPIs that may be several clients'")
     table.collection("listed", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="of these, whose candidates the daemon knows")
+    table.collection("spilled", f"ip saddr . {SPI}", size=size, timeout=timeout, comment=f"SPIs with more than {SLOTS} candidates")
     for slot in range(SLOTS):
         table.collection(f"fan{slot}", f"ip saddr . {SPI}", value="ip daddr", size=size, timeout=timeout,
                          comment=f"server, SPI: candidate {slot + 1}")
@@ -141,7 +142,13 @@ def _add_copies(table: Table) -> None:
 
     fan = table.chain("fan")
     fan.rule(f"ip saddr . {SPI} != @listed goto copies", "the daemon has not said whose it may be")
-    fan.rule(notice(SHARED, "200/second burst 400 packets"), "evidence for the daemon")
+    fan.rule(f"ip saddr . {SPI} @spilled goto fan_spilled", "more candidates than we can copy to")
+    fan.rule(notice(FANNED, "200/second burst 400 packets"), "evidence for the daemon")
+    fan.rule("goto fan_slots", "to all candidates")
+    spilled = table.chain("fan_spilled")
+    spilled.rule(whole(FANNED, "2000/second burst 2000 packets"), "the whole packet, for the daemon")
+    spilled.rule(f"update @spilled {{ ip saddr . {SPI} }} goto fan_slots", "to as many as we can")
+    fan = table.chain("fan_slots")
     fan.rule('counter name "copies"', "an SPI that may be several clients'")
     fan.rule(f"update @fanned {{ ip saddr . {SPI} }} update @listed {{ ip saddr . {SPI} }}", "still in use")
     for slot in range(SLOTS):
