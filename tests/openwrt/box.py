@@ -1,0 +1,224 @@
+"""A router with OpenWrt's own programs: a root of its own, seen by nobody else, in the lab's router namespace.
+
+    OPENWRT_ROOT   directories laid over each other, separated by colons, the first on top: together a root with sbin/procd,
+                   sbin/ubusd, sbin/rpcd, sbin/uci, sbin/fw4, bin/opkg, etc/rc.common, Python and nft. An unpacked rootfs of
+                   OpenWrt's with python3-light installed is one. Without it: this system's own root, if it has those programs.
+
+Whatever happens in it is written to memory and is gone with it.
+"""
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from buildroot import ipk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from tests.lab.topology import Lab
+
+PROGRAMS = ("procd", "ubusd", "rpcd", "uci", "fw4", "opkg", "jsonfilter", "reload_config", "nft", "python3")
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+# base, lower, and the init of the box: it reaps what procd's own children leave behind.
+SETUP = r"""
+set -e
+mount --make-rprivate /
+mkdir -p "$1"
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/root"
+cd "$1/root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t tmpfs tmpfs dev
+for node in null zero full random urandom tty; do
+  : >"dev/$node"
+  mount --bind "/dev/$node" "dev/$node"
+done
+ln -s /proc/self/fd dev/fd
+for name in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${name%:*}" "dev/${name#*:}"; done
+mount -t tmpfs tmpfs tmp
+if [ -d run ] && [ ! -L run ]; then mount -t tmpfs tmpfs run; fi
+mkdir -p tmp/run tmp/lock
+if [ -d run ]; then mkdir -p run/lock; fi
+exec chroot . /bin/sh -c 'mkdir -p /var/run/ubus /var/log /var/state; touch /tmp/.ready
+  while :; do sleep 1; done'
+"""
+FIREWALL = """
+config defaults
+	option input 'REJECT'
+	option output 'ACCEPT'
+	option forward 'REJECT'
+
+config zone
+	option name 'lan'
+	list device '{lan}'
+	option input 'ACCEPT'
+	option output 'ACCEPT'
+	option forward 'ACCEPT'
+
+config zone
+	option name 'wan'
+	list device '{wan}'
+	option input 'REJECT'
+	option output 'ACCEPT'
+	option forward 'REJECT'
+	option masq '1'
+
+config forwarding
+	option src 'lan'
+	option dest 'wan'
+"""
+
+
+def lower() -> str:
+    """What the box's root is made of. Raises LookupError, with the reason, where OpenWrt's programs are not to be had."""
+    given = os.environ.get("OPENWRT_ROOT", "/")
+    directories = [Path(part) for part in given.split(":")]
+
+    def there(program: str) -> bool:
+        return any((root / place / program).exists() or (root / place / program).is_symlink()
+                   for root in directories for place in ("usr/sbin", "usr/bin", "sbin", "bin"))
+
+    missing = [program for program in PROGRAMS if not there(program)]
+    if missing:
+        raise LookupError(f"no {', '.join(missing)} in {given}: OPENWRT_ROOT can name a root that has them")
+    return given
+
+
+class Box:
+    """The router. `sh` runs a command in it; `root` is its root, `written` what was written there; `log`: its system log."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        lab.router.nft("flush ruleset")
+        self._base = lab.directory / "openwrt"
+        self._holder = lab.router.spawn("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "sh", "-c", SETUP, "sh",
+                                        str(self._base), lower())
+        self.log: list[str] = []
+        self._pid = self._wait_for_init()
+        self.root = Path(f"/proc/{self._pid}/root")
+        self.written = Path(f"/proc/{self._holder.pid}/root{self._base}/upper")
+        self._syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._syslog.bind(str(self.root / "dev/log"))
+        self._syslog.setblocking(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._holder.kill()
+        self._holder.wait()
+        self._syslog.close()
+
+    def _wait_for_init(self) -> int:
+        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
+        limit = time.monotonic() + 10
+        while time.monotonic() < limit and self._holder.poll() is None:
+            for pid in children.read_text().split():
+                if Path(f"/proc/{pid}/root/tmp/.ready").exists():
+                    return int(pid)
+            time.sleep(0.01)
+        raise RuntimeError(f"the box did not start (status {self._holder.poll()})")
+
+    def start(self) -> None:
+        """ubusd, procd, rpcd and the firewall, as after a boot."""
+        devices = {"lan": self.lab.router.lan_device, "wan": self.lab.router.wan_device}
+        (self.root / "etc/config").mkdir(parents=True, exist_ok=True)
+        (self.root / "etc/config/firewall").write_text(FIREWALL.format(**devices))
+        self.start_ubusd()
+        self.spawn("procd")
+        self.until(lambda: "service" in self.sh("ubus list", check=False).split())
+        self.spawn("rpcd")
+        self.sh("/etc/init.d/firewall start")
+        self.sh("reload_config")
+
+    def start_ubusd(self) -> None:
+        """Until it answers."""
+        self._ubusd = self.spawn("ubusd")
+        self.until(lambda: self.sh("ubus list && echo up", check=False).endswith("up\n"))
+
+    def stop_ubusd(self) -> None:
+        """As if it had crashed."""
+        self._ubusd.kill()
+        self._ubusd.wait()
+        self.sh("kill -9 $(pidof ubusd)", check=False)
+
+    def spawn(self, *command: str) -> subprocess.Popen[Any]:
+        """A program that goes on in the box."""
+        return self.lab.router.spawn(*self._enter(), *command, env={"PATH": PATH, "HOME": "/tmp"}, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+
+    def sh(self, command: str, check: bool = True, timeout: float = 60) -> str:
+        """What a command prints. Raises RuntimeError, with all it said, when it fails."""
+        done = subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, capture_output=True,
+                              text=True, timeout=timeout, check=False)
+        if check and done.returncode:
+            raise RuntimeError(f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def status(self, command: str) -> int:
+        """A command's exit status."""
+        return subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, timeout=60, check=False,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+    def _enter(self) -> list[str]:
+        return ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid", "--ipc", "--root", "--wd"]
+
+    def call(self, object_: str, method: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A call on ubus."""
+        found = json.loads(self.sh(f"ubus call {object_} {method} '{json.dumps(arguments or {})}'"))
+        assert isinstance(found, dict)
+        return found
+
+    def until(self, condition: Callable[[], Any], timeout: float = 15.0) -> Any:
+        """Polls until it holds, while the lab goes on. Raises TimeoutError."""
+        limit = time.monotonic() + timeout
+        while time.monotonic() < limit:
+            found = condition()
+            if found:
+                return found
+            self.lab.pump.run(lambda: False, 0.02)
+        raise TimeoutError(f"not within {timeout} s; the log:\n" + "\n".join(self.read_log()))
+
+    def read_log(self) -> list[str]:
+        """The system log so far."""
+        while True:
+            try:
+                self.log.append(self._syslog.recv(65536).decode("utf-8", "replace"))
+            except BlockingIOError:
+                return self.log
+
+    def tables(self) -> set[str]:
+        """Those of nftables."""
+        return set(self.sh("nft list tables").splitlines())
+
+    def install(self, package: Path) -> str:
+        """By opkg. Where the root is no whole OpenWrt, what the package depends on counts as installed."""
+        known = self.root / "usr/lib/opkg/status"
+        if not known.exists():
+            (self.root / "usr/lib/opkg/info").mkdir(parents=True, exist_ok=True)
+            (self.root / "etc/opkg.conf").write_text("dest root /\nlists_dir ext /tmp/opkg-lists\narch all 1\n")
+            (self.root / "tmp/opkg-lists").mkdir(exist_ok=True)
+            depends = next(line for line in ipk.read_control(package.read_bytes()).splitlines() if line.startswith("Depends: "))
+            for name in depends.removeprefix("Depends: ").split(", "):
+                (self.root / f"usr/lib/opkg/info/{name}.list").touch()
+            known.write_text("".join(f"Package: {name}\nVersion: 1\nStatus: install ok installed\nArchitecture: all\n\n"
+                                     for name in depends.removeprefix("Depends: ").split(", ")))
+        (self.root / "tmp" / package.name).write_bytes(package.read_bytes())
+        return self.sh(f"opkg install /tmp/{package.name} 2>&1")
+
+    def ready(self) -> bool:
+        """Has the daemon put its configuration in force?"""
+        return self.status("test -e /var/run/vpnpt/ready") == 0
+
+    def call_silently(self, object_: str, method: str, arguments: dict[str, Any]) -> None:
+        """A call that answers nothing but its status."""
+        self.sh(f"ubus call {object_} {method} '{json.dumps(arguments)}'")

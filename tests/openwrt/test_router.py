@@ -1,0 +1,251 @@
+"""What routers do all day, by their own programs: opkg, uci, reload_config, procd, ubusd, rpcd, fw4."""
+from __future__ import annotations
+
+import json
+import time
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from buildroot import ipk
+from buildroot.recipe import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lab.verbs import Stage
+    from tests.openwrt.box import Box
+
+OURS = {"table ip vpnpt", "table ip6 vpnpt"}
+RESTORED_WITHIN = 1.0  # seconds: what the daemon promises
+
+
+def behaviour(box: Box, protocol: str) -> str:
+    found: str = box.call("vpnpt", "status")["protocols"][protocol]["behaviour"]
+    return found
+
+
+def commit(box: Box, *changes: str) -> None:
+    """As typed by a person."""
+    for change in changes:
+        box.sh(f"uci set {change}")
+    box.sh("uci commit vpnpt; reload_config")
+
+
+def files(box: Box) -> set[str]:
+    """What was written since the box was made, without the package manager's own."""
+    found = {f"/{path.relative_to(box.written)}" for path in box.written.rglob("*") if not path.is_char_device()}
+    found |= set(box.sh("find /var/run/ /tmp").splitlines())
+    return {path for path in found if not path.startswith(("/usr/lib/opkg", "/etc/opkg", "/tmp/opkg", "/var/run/config.md5"))}
+
+
+def test_installed_and_running(box: Box) -> None:
+    assert box.tables() >= OURS | {"table inet fw4"}
+    shot = box.call("vpnpt", "status")
+    assert (shot["in_place"], shot["problem"], shot["lan"], shot["wan"]) == (True, "", ["br-lan"], ["wan"])
+    assert "S21vpnpt" in box.sh("ls /etc/rc.d")
+    assert "a server speaks first" in box.sh("nft list chain inet fw4 forward")
+    assert box.sh("vpnpt status").startswith(f"vpnpt {shot['version']}, up 0 h")
+    assert box.sh("/etc/init.d/vpnpt status") == box.sh("vpnpt status")
+    assert box.sh("/etc/init.d/vpnpt check") == "the configuration is right\n"
+    assert "table ip vpnpt" in box.sh("/etc/init.d/vpnpt render")
+
+
+def test_the_command_of_the_shorthand(box: Box, stage: Stage) -> None:
+    """`uci set vpnpt.ipsec=0` blocks, `=1` helps, and what was typed is what is read back."""
+    pid = box.call("vpnpt", "status")["pid"]
+    assert stage.do_probe(["ike", "esp"], "c1", "s1") == {"ike": "arrived", "esp": "arrived"}
+    for value, becomes, seen in (("0", "block", "dropped"), ("1", "help", "arrived")):
+        commit(box, f"vpnpt.ipsec={value}")
+        box.until(lambda becomes=becomes: behaviour(box, "ipsec") == becomes)
+        assert stage.do_probe(["ike", "esp"], "c1", "s1") == {"ike": seen, "esp": seen}
+        assert box.sh("uci get vpnpt.ipsec") == f"{value}\n"
+        assert box.sh("uci changes") == ""
+    assert box.call("vpnpt", "status")["pid"] == pid, "no restart for that"
+
+
+def test_shorthand_and_option_are_the_same_switch(box: Box) -> None:
+    """After `=0` the option `enabled`, which stays in the section, says something else: it is named, and the type counts."""
+    commit(box, "vpnpt.ipsec=0")
+    box.until(lambda: behaviour(box, "ipsec") == "block")
+    (diagnostic,) = box.call("vpnpt", "status")["diagnostics"]
+    assert "contradicts the section's type '0'" in diagnostic and "the type wins" in diagnostic
+    commit(box, "vpnpt.ipsec=protocol")
+    box.until(lambda: behaviour(box, "ipsec") == "help")
+    commit(box, "vpnpt.ipsec.enabled=0")
+    box.until(lambda: behaviour(box, "ipsec") == "block")
+
+
+def test_a_broken_configuration_leaves_what_runs(box: Box) -> None:
+    listening = box.root / "tmp" / "events"
+    box.spawn("sh", "-c", "exec ubus listen vpnpt.alert >/tmp/events")
+    box.until(lambda: listening.exists())
+    time.sleep(0.3)  # until ubusd knows the listener, which nothing tells
+    box.sh("uci add_list vpnpt.ipsec.allow_src=nobody")
+    commit(box)
+    box.until(lambda: box.call("vpnpt", "status")["problem"])
+    assert behaviour(box, "ipsec") == "help" and box.tables() >= OURS
+    alerts = [json.loads(line)["vpnpt.alert"] for line in listening.read_text().splitlines()]
+    assert [(alert["severity"], alert["code"]) for alert in alerts] == [("warning", "CONFIG"), ("error", "CONFIG")]
+    assert "not one entry is valid" in alerts[-1]["text"]
+    assert any("not one entry is valid" in line for line in box.read_log())
+
+
+def test_killed_and_back(box: Box, stage: Stage) -> None:
+    """Tunnels go on meanwhile, and what was known is known again."""
+    assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+    stage.do_traffic()
+    before = box.call("vpnpt", "status")
+    assert before["clients"] == 2
+    box.sh(f"kill -9 {before['pid']}")
+    assert not stage.do_traffic()["c1"].lost
+    after = box.until(lambda: box.status("ubus call vpnpt status") == 0 and box.call("vpnpt", "status"))
+    assert after["pid"] != before["pid"] and after["in_place"]
+    assert [after[field] for field in ("clients", "servers", "spis")] == [before[field] for field in ("clients", "servers", "spis")]
+    assert not any(tally.lost for name, tally in stage.do_traffic().items() if name in ("c1", "c2"))
+
+
+def test_ubusd_dies_and_returns(box: Box) -> None:
+    pid = box.call("vpnpt", "status")["pid"]
+    box.stop_ubusd()
+
+    def seconds() -> float:
+        fields = (box.root / f"proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+
+    before = seconds()
+    time.sleep(1.5)
+    assert seconds() - before < 0.2, "no busy loop"
+    assert box.sh("vpnpt status").count("rules in place") == 1
+    box.start_ubusd()
+    shot = box.until(lambda: box.status("ubus call vpnpt status") == 0 and box.call("vpnpt", "status"))
+    assert shot["pid"] == pid
+
+
+def test_calls_as_luci_makes_them(box: Box) -> None:
+    """uhttpd adds the caller's session to the arguments of every call."""
+    session = {"ubus_rpc_session": "0" * 32}
+    assert box.call("vpnpt", "status", session)["in_place"]
+    assert box.call("vpnpt", "doctor", session) == {"findings": []}
+    assert box.call("vpnpt", "reload", session) == {"applied": True, "problem": "", "diagnostics": []}
+    assert "Invalid argument" in box.sh("ubus call vpnpt kill '{}' 2>&1; true"), "whose?"
+    assert "Method not found" in box.sh("ubus call vpnpt nonsense 2>&1; true")
+
+
+def test_the_acl(box: Box) -> None:
+    """rpcd gives a session that may read the reading methods, and one that may write the others as well."""
+    for level, may in (("read", {"status": True, "reload": False}), ("write", {"status": False, "reload": True})):
+        acl: dict[str, Any] = json.loads((box.root / "usr/share/rpcd/acl.d/vpnpt.json").read_text())["vpnpt"][level]
+        session = box.call("session", "create", {"timeout": 60})["ubus_rpc_session"]
+        objects = [[name, method] for name, methods in acl["ubus"].items() for method in methods]
+        box.call_silently("session", "grant", {"ubus_rpc_session": session, "scope": "ubus", "objects": objects})
+        for method, allowed in may.items():
+            found = box.call("session", "access", {"ubus_rpc_session": session, "scope": "ubus", "object": "vpnpt", "function": method})
+            assert found["access"] is allowed
+
+
+def test_sessions_events_and_kill(box: Box, stage: Stage) -> None:
+    events = box.root / "tmp" / "events"
+    box.spawn("sh", "-c", "exec ubus listen vpnpt.session >/tmp/events")
+    box.until(events.exists)
+    time.sleep(0.3)
+    client, server = (box.lab.host(name).address for name in ("c1", "s1"))
+    assert stage.do_up("c1") == {"c1": "up"}
+    stage.do_traffic()
+    event = json.loads(box.until(events.read_text).splitlines()[0])["vpnpt.session"]
+    assert event == {"event": "new", "protocol": "ipsec", "client": client, "server": server}
+    sessions = box.call("vpnpt", "sessions")["sessions"]
+    assert [(item["protocol"], item["client"], item["server"]) for item in sessions] == [("ipsec", client, server)]
+    assert box.call("vpnpt", "kill", {"client": client})["ended"] == sessions[0]["flows"]
+    assert box.call("vpnpt", "sessions")["sessions"] == []
+    assert not stage.do_traffic()["c1"].lost, "a client that goes on is served again"
+
+
+def test_fw4_reloads_under_traffic(box: Box, stage: Stage) -> None:
+    assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+    stage.do_traffic()
+    reloading = box.spawn("sh", "-c", "for turn in 0 1 2 3 4 5 6 7 8 9; do fw4 -q reload || exit 1; done")
+    while reloading.poll() is None:
+        found = stage.do_stream(seconds=0.2, every=0.02)
+        assert not found["c1"].lost and not found["c2"].lost and not found["wrong"]
+    assert reloading.returncode == 0
+    assert "a server speaks first" in box.sh("nft list chain inet fw4 forward")
+
+
+@pytest.mark.parametrize("command", ["fw4 flush; fw4 start", "fw4 restart", "/etc/init.d/firewall restart"])
+def test_the_firewall_starts_anew_under_traffic(box: Box, stage: Stage, command: str) -> None:
+    assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+    stage.do_traffic()
+    before = box.call("vpnpt", "status")
+    box.sh(command)
+    box.until(lambda: box.tables() >= OURS | {"table inet fw4"}, RESTORED_WITHIN + 0.5)
+    found = stage.do_traffic()
+    assert not found["c1"].lost and not found["c2"].lost and not found["wrong"]
+    after = box.call("vpnpt", "status")
+    assert [after[field] for field in ("clients", "spis", "pid")] == [before[field] for field in ("clients", "spis", "pid")]
+    assert "a server speaks first" in box.sh("nft list chain inet fw4 forward")
+
+
+def test_an_interface_comes_up(box: Box) -> None:
+    """fw4 has put another device into the zone; the hotplug script of ours runs after fw4's."""
+    assert box.call("vpnpt", "status")["wan"] == ["wan"]
+    box.sh("uci add_list firewall.@zone[1].device=pppoe-wan; uci commit firewall; fw4 -q reload")
+    box.sh("ACTION=ifdown INTERFACE=wan sh /etc/hotplug.d/iface/30-vpnpt; true")
+    assert box.call("vpnpt", "status")["wan"] == ["wan"]
+    box.sh("ACTION=ifup INTERFACE=wan sh /etc/hotplug.d/iface/30-vpnpt")
+    box.until(lambda: box.call("vpnpt", "status")["wan"] == ["wan", "pppoe-wan"])
+
+
+def test_the_firewall_is_configured_anew(box: Box) -> None:
+    """By procd's trigger, after the firewall's own."""
+    box.sh("uci add_list firewall.@zone[0].device=br-guest; uci commit firewall; reload_config")
+    box.until(lambda: box.call("vpnpt", "status")["lan"] == ["br-lan", "br-guest"])
+
+
+def test_a_reload_does_not_start_what_was_stopped(box: Box) -> None:
+    box.sh("/etc/init.d/vpnpt stop")
+    box.until(lambda: not box.tables() & OURS)
+    box.sh("ACTION=ifup INTERFACE=wan sh /etc/hotplug.d/iface/30-vpnpt; true")
+    box.sh("fw4 -q reload; reload_config")
+    time.sleep(1)
+    assert not box.tables() & OURS and box.status("vpnpt status") == 1
+    assert "vpnpt" not in box.sh("nft list ruleset")
+
+
+def test_an_upgrade(box: Box, stage: Stage, tmp_path: Path) -> None:
+    """Keeps the user's configuration, and costs no tunnel a packet."""
+    commit(box, "vpnpt.l2tp=0")
+    box.until(lambda: behaviour(box, "l2tp") == "block")
+    assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+    stage.do_traffic()
+    before = box.call("vpnpt", "status")
+    newer = tmp_path / "vpnpt_99-r1_all.ipk"
+    newer.write_bytes(ipk.build(read("package/vpnpt", tmp_path / "recipe")._replace(version="99-r1"), 0))
+    (box.root / "tmp" / newer.name).write_bytes(newer.read_bytes())
+    installing = box.spawn("opkg", "install", f"/tmp/{newer.name}")
+    limit = time.monotonic() + 3
+    while installing.poll() is None or time.monotonic() < limit:
+        found = stage.do_stream(seconds=0.2, every=0.02)
+        assert not found["c1"].lost and not found["c2"].lost and not found["wrong"]
+    assert installing.returncode == 0 and "99-r1" in box.sh("opkg list-installed vpnpt")
+    after = box.until(lambda: box.status("ubus call vpnpt status") == 0 and box.call("vpnpt", "status"))
+    assert after["pid"] != before["pid"]
+    assert after["protocols"]["l2tp"]["behaviour"] == "block" and box.sh("uci get vpnpt.l2tp") == "0\n"
+    assert [after[field] for field in ("clients", "spis")] == [before[field] for field in ("clients", "spis")]
+
+
+def test_removed_without_a_trace(bare: Box, package: Path) -> None:
+    before, rules = files(bare), bare.sh("nft list ruleset")
+    bare.install(package)
+    bare.until(bare.ready)
+    assert files(bare) - before
+    bare.sh("opkg remove vpnpt")
+    shared = {str(parent) for path in bare.sh(f"tar xzOf /tmp/{package.name} ./data.tar.gz | tar tzf -").split()
+              for parent in PurePosixPath("/", path).parents}
+    procds = {"/var/run/lock/procd_vpnpt.lock", "/etc/rc.d"}  # of its own doing, for every service
+    assert files(bare) - before - shared - procds - {f"/tmp/{package.name}"} == set()
+    assert "vpnpt" not in bare.sh("find /etc /usr/lib /usr/share/rpcd /usr/share/nftables.d -name '*vpnpt*' | grep -v opkg; true")
+    assert bare.sh("nft list ruleset") == rules
+    assert "vpnpt" not in bare.sh("ubus list; ubus call service list")
+    assert not [path for path in bare.root.glob("proc/[0-9]*/cmdline") if b"vpnpt" in path.read_bytes()]
