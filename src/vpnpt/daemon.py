@@ -54,6 +54,7 @@ class Daemon:
         self.logs: list[NflogSocket] = []
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
+        self._open_log(notices.GROUP_SPILLED, 0xFFFF)
         self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
         self.ubus = Ubus(self.selector, self.log, self._on_request, lambda seconds: self._at("ubus", seconds))
         self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})

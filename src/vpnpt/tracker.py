@@ -119,7 +119,7 @@ class Tracker:
         if kind == notices.EXCHANGE:
             return self._exchange(packet)
         if kind == notices.SHARED and packet.proto == UDP:
-            whole = notice.payload if notice.group == notices.GROUP_WHOLE else b""
+            whole = notice.payload if notice.group != notices.GROUP else b""
             return CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)
         esp = parse_esp(packet.payload) if packet.proto == ESP else None
         if esp is None:
@@ -133,7 +133,7 @@ class Tracker:
             self._addresses.setdefault(packet.src, set()).add(packet.dst)
             if self._may_be_the_routers(notice, packet, esp.spi):
                 return None
-            whole = notice.payload if notice.group == notices.GROUP_WHOLE else b""
+            whole = notice.payload if notice.group != notices.GROUP else b""
             same = kind == notices.SAME_SPI
             return SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=self._waiting(packet.src),
                              copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
@@ -153,7 +153,7 @@ class Tracker:
             return True
         if own:
             return False
-        if notice.group == notices.GROUP_WHOLE:
+        if notice.group != notices.GROUP:
             copied = self._copied(packet.src)
             clients = tuple(client for client, server in self._learned.pairs() if server == packet.src and client not in copied)
             self._do(Deliver(packet=notice.payload, clients=clients))

@@ -39,7 +39,7 @@ class Datagrams:
         self.on_receive: Callable[[bytes, str, int], None] | None = None
         self._strip = strip_header
         with contextlib.suppress(PermissionError):
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         sock.setblocking(False)
         host.pump.register(sock, self._read)
 
@@ -275,7 +275,7 @@ class Host:
         for ethertype in (ETH_P_IP, ETH_P_IPV6) if ipv6 else (ETH_P_IP,):
             sock = self.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ethertype))
             with contextlib.suppress(PermissionError):
-                sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+                sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
             sock.setblocking(False)
             self.pump.register(sock, lambda sock=sock: self._read_capture(sock))
             self._open.append(sock)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 GROUP = 9107
 GROUP_WHOLE = 9108
+GROUP_SPILLED = 9109
+"""Whole packets of SPIs that are in use: a flood of unknown ones can't fill this group's buffer."""
 HEADERS = 96
 """Bytes of a packet that a notice carries: IPv4 or IPv6, UDP and IKE headers."""
 
@@ -34,6 +36,6 @@ def notice(prefix: str, rate: str = "100/second burst 200 packets") -> str:
     return f'limit rate {rate} log prefix "{prefix}" group {GROUP} snaplen {HEADERS}'
 
 
-def whole(prefix: str, rate: str) -> str:
+def whole(prefix: str, rate: str, group: int = GROUP_WHOLE) -> str:
     """A statement that gives the daemon the whole packet."""
-    return f'limit rate {rate} log prefix "{prefix}" group {GROUP_WHOLE}'
+    return f'limit rate {rate} log prefix "{prefix}" group {group}'

@@ -10,7 +10,7 @@ passes (`waiting`), until an unknown SPI is given to it. `answered` is that gift
 
 from __future__ import annotations
 
-from .notices import FANNED, PAIRED, SHARED, notice, whole
+from .notices import FANNED, GROUP_SPILLED, PAIRED, SHARED, notice, whole
 from .text import Table, names
 from .zones import ENTRIES_PER_CLIENT, ZONE, zone_range
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SLOTS = 8
 """Clients of one server that get copies by the kernel alone. Where there are more, the daemon knows them."""
 
-COPY_RATE = "5000/second burst 5000 packets"
+COPY_RATE = "2000/second burst 2000 packets"
 """Packets with keys that nobody knows, which are copied to all: what is beyond is an attack, and would be multiplied on the LAN."""
 
 SPI = "@th,0,32"
@@ -146,7 +146,7 @@ def _add_copies(table: Table) -> None:
     fan.rule(notice(FANNED, "200/second burst 400 packets"), "evidence for the daemon")
     fan.rule("goto fan_slots", "to all candidates")
     spilled = table.chain("fan_spilled")
-    spilled.rule(whole(FANNED, "2000/second burst 2000 packets"), "the whole packet, for the daemon")
+    spilled.rule(whole(FANNED, "2000/second burst 2000 packets", GROUP_SPILLED), "the whole packet, for the daemon")
     spilled.rule(f"update @spilled {{ ip saddr . {SPI} }} goto fan_slots", "to as many as we can")
     fan = table.chain("fan_slots")
     fan.rule('counter name "copies"', "an SPI that may be several clients'")
