@@ -6,7 +6,8 @@ The rules
  2. The candidates for an SPI are the clients that need one when it is first seen. Who begins to need one later is none: the SPI
     was there before. Where there are others, those who have long asked in vain are none (but see 6). Where nobody is known to need
     one, every client of the server is a candidate. A group of clients that needs just as many SPIs as are open among themselves needs
-    no other. What the kernel gave by itself is judged in the same way, unless its client asked a round trip ago.
+    no other, nor does a client whose own is proven (5). What the kernel gave by itself is judged in the same way, unless its client
+    asked a round trip ago.
  3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
     the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
@@ -318,6 +319,7 @@ class Engine:
         proven = [other for other in server.open.values() if best in other.tally and other.tally[best].score() > SURE]
         if len(proven) > max(1, server.pairs[best].needs()):
             return actions
+        found.proven = best
         # Who asks another client through the server gets that one's answer, too: what comes out there looks like an answer as well.
         elsewhere = any(other is not found and best in other.tally and other.tally[best].score() > HINT for other in server.open.values())
         certain = scores[best] > CERTAIN + chance and not elsewhere

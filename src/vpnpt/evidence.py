@@ -129,6 +129,7 @@ class Open:
 
     everyone: the first candidates, and others who had waited longer in vain. judged_at: when the last packet came that tells something.
     shared: several own it. loose: nobody is known to need it, so that elimination tells nothing. again: a decision was revised.
+    proven: whose timing speaks for it, though it is not decided yet.
     """
 
     def __init__(self, candidates: tuple[bytes, ...], now: float, everyone: tuple[bytes, ...] = ()) -> None:
@@ -137,6 +138,7 @@ class Open:
         self.tally: dict[bytes, Tally] = {}
         self.first = self.last = now
         self.judged_at = FAR_PAST
+        self.proven: bytes | None = None
         self.shared = self.loose = self.again = False
 
     def fan(self) -> tuple[bytes, ...]:
@@ -194,8 +196,11 @@ class Server:
         return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
 
     def sated(self) -> set[bytes]:
-        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, none of the needs younger than
-        the last of them. More open ones than needs means that a need has been forgotten: then nothing is concluded."""
+        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
+
+        None of their needs may be younger than the last of these SPIs. More open ones than needs means that a need has been forgotten:
+        then nothing is concluded.
+        """
         group: dict[bytes, bytes] = {}
 
         def root(client: bytes) -> bytes:
@@ -215,7 +220,15 @@ class Server:
             balance[name], youngest[name] = balance.get(name, 0) + 1, max(youngest.get(name, FAR_PAST), found.first)
         for client in list(group):
             balance[root(client)] -= self.pairs[client].needs()
-        return {client for client in group if balance[root(client)] == 0 and self.pairs[client].latest() <= youngest[root(client)]}
+        sated = {client for client in group if balance[root(client)] == 0 and self.pairs[client].latest() <= youngest[root(client)]}
+        proven: dict[bytes, list[float]] = {}
+        for found in among:
+            if found.proven in found.candidates and found.proven is not None:
+                proven.setdefault(found.proven, []).append(found.first)
+        for client, opened in proven.items():
+            if len(opened) >= self.pairs[client].needs() and self.pairs[client].latest() <= max(opened):
+                sated.add(client)
+        return sated
 
 
 def unlikely(trials: int, hits: int, by_chance: float) -> float:
