@@ -66,6 +66,10 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool) 
 
 def _add_delivery(table: Table, config: Config, start: Chain, wan: str) -> None:
     if config.behaviour("ipsec") == "help" and config.protocols["ipsec"].multi_client:
+        # The flow table knows no zones: it would take two clients' UDP 500 for one flow. It takes no flow that has the extension of
+        # helpers (nft_flow_offload_eval), which an expectation brings without any helper.
+        table.expectation("keep_out", "gives a flow the extension that keeps it out of flow tables")
+        start.rule(f'ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
         start.rule(f"iifname {wan} ct zone {zone_range(config)} fib daddr type local dnat to ct zone map @zone_client",
                    "the server speaks first: to the zone's client")
 

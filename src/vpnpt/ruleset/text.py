@@ -127,6 +127,10 @@ class Table:
         """A conntrack helper object (nf_conntrack_KIND must be there, or the whole transaction fails)."""
         self._object("ct helper", name, [f'type "{kind}" protocol {protocol}', "l3proto ip"], f"the kernel's {kind} helper")
 
+    def expectation(self, name: str, comment: str) -> None:
+        """A conntrack expectation object that expects next to nothing: UDP to port 9 of the same pair, for a millisecond."""
+        self._object("ct expectation", name, ["protocol udp", "dport 9", "timeout 1ms", "size 1", "l3proto ip"], comment)
+
     def chain(self, name: str, hook: str = "") -> Chain:
         """A new chain; with `hook` ("filter hook prerouting priority raw; policy accept;") a base chain."""
         made = Chain(name, f"type {hook}" if hook else "")
