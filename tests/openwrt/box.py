@@ -137,6 +137,7 @@ class Box:
         self.spawn("procd")
         self.until(lambda: "service" in self.sh("ubus list", check=False).split())
         self.spawn("rpcd")
+        self.until(lambda: "session" in self.sh("ubus list", check=False).split())
         self.sh("/etc/init.d/firewall start")
         self.sh("reload_config")
 

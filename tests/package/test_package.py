@@ -1,0 +1,199 @@
+"""Our packages, as files: what needs no OpenWrt to be right."""
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import vpnpt as source
+from buildroot import apk, build, ipk
+from buildroot.recipe import RECIPES, TOP, read
+from buildroot.strip import stripped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.package.conftest import Package
+
+SIZE = 100_000  # bytes
+# What python3-light holds of what we use: all that OpenWrt's recipe of Python does not split off into packages of their own.
+SPLIT_OFF = {"asyncio", "cProfile", "ctypes", "dbm", "decimal", "distutils", "email", "ensurepip", "html", "http", "logging", "lzma",
+             "multiprocessing", "ncurses", "curses", "pydoc", "readline", "sqlite3", "ssl", "unicodedata", "unittest", "urllib", "uuid",
+             "venv", "xml", "xmlrpc", "cgi", "cgitb", "concurrent", "pstats", "profile", "hashlib", "lib2to3", "turtle", "tkinter",
+             "idlelib", "webbrowser", "gzip", "bz2"}
+# Packages of OpenWrt's, as its recipes (24.10 and 25.12) name them.
+KNOWN = {"python3-light", "nftables-json", "kmod-nft-core", "kmod-nft-nat", "kmod-nft-fib", "kmod-nft-dup-inet", "kmod-nfnetlink-log",
+         "kmod-nf-conntrack-netlink", "luci-base", "vpnpt"}
+HELPERS = {False: "kmod-nf-nathelper-extra", True: "kmod-nf-nathelper-pptp"}
+# Expressions of rules, and the package whose module knows them; all others are of kmod-nft-core (OpenWrt's include/netfilter.mk).
+EXPRESSIONS = {" fib ": "kmod-nft-fib", " dup to ": "kmod-nft-dup-inet", " dnat ": "kmod-nft-nat", " log ": "kmod-nfnetlink-log"}
+OF_OTHER_PACKAGES = (" queue ", " socket ", " tproxy ", " ct count ", " synproxy ", " flow add ", " xfrm ", " osf ")
+MODES = {"./etc/config/vpnpt": 0o600, "./etc/init.d/vpnpt": 0o755, "./usr/bin/vpnpt": 0o755, "./usr/sbin/vpnptd": 0o755}
+
+
+def test_the_form_that_opkg_takes(packages: dict[str, Package]) -> None:
+    for package in packages.values():
+        assert list(package.outer) == ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]
+        assert package.content[:2] == b"\x1f\x8b", "a .tar.gz, no ar archive"
+        assert len(package.content) < SIZE
+
+
+def test_control_fields(packages: dict[str, Package]) -> None:
+    for name, package in packages.items():
+        fields = package.fields()
+        assert list(fields)[:3] == ["Package", "Version", "Depends"] and list(fields)[-1] == "Description"
+        assert (fields["Package"], fields["Architecture"], fields["License"]) == (name, "all", "GPL-2.0-or-later")
+        assert fields["Version"] == f"{source.__version__}-r1"
+        assert int(fields["Installed-Size"]) == sum(member.size for member in package.data.values())
+        assert all(fields.values()), "opkg crashes on an empty field"
+        assert package.text("control").endswith("\n")
+
+
+def test_no_empty_depends(vpnpt: Package) -> None:
+    assert "Depends" not in ipk.control(vpnpt.recipe._replace(depends=()), 0, 0)
+
+
+@pytest.mark.parametrize("split_helpers", [False, True], ids=["24.10", "25.12"])
+def test_dependencies_are_packages_of_openwrt(split: Path, split_helpers: bool) -> None:
+    for directory in RECIPES:
+        recipe = read(directory, split / str(split_helpers) / directory, split_helpers=split_helpers)
+        assert set(recipe.depends) - {HELPERS[split_helpers]} <= KNOWN
+        assert recipe.name != "vpnpt" or HELPERS[split_helpers] in recipe.depends
+
+
+def test_python_modules_are_in_python3_light() -> None:
+    found = set()
+    for path in (TOP / "src" / "vpnpt").rglob("*.py"):
+        waiting: list[ast.AST] = [ast.parse(path.read_text())]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                continue
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add((node.module or "").partition(".")[0])
+            waiting += ast.iter_child_nodes(node)
+    assert found <= sys.stdlib_module_names and not found & SPLIT_OFF
+
+
+def test_rules_need_no_module_that_is_not_depended_on(vpnpt: Package) -> None:
+    rules = "".join(path.read_text() for path in (TOP / "tests" / "golden" / "cases").glob("*.txt"))
+    needed = {package for expression, package in EXPRESSIONS.items() if expression in rules}
+    assert needed <= set(vpnpt.recipe.depends) and needed == set(EXPRESSIONS.values())
+    assert not [expression for expression in OF_OTHER_PACKAGES if expression in rules]
+
+
+def test_files_and_modes(vpnpt: Package) -> None:
+    for name, member in vpnpt.data.items():
+        assert (member.uid, member.gid, member.mtime) == (0, 0, 1700000000)
+        assert member.mode == (0o755 if member.isdir() else MODES.get(name, 0o644)), name
+    assert set(MODES) <= set(vpnpt.data)
+    ours = {f"./{path.relative_to(TOP / 'files')}" for path in (TOP / "files").rglob("*") if path.is_file()}
+    code = {f"./usr/lib/vpnpt/{path.relative_to(TOP / 'src')}" for path in (TOP / "src" / "vpnpt").rglob("*.py")}
+    assert {name for name, member in vpnpt.data.items() if member.isfile()} == ours | code, "nothing forgotten, nothing else"
+
+
+def test_conffiles(vpnpt: Package) -> None:
+    assert vpnpt.text("conffiles") == "/etc/config/vpnpt\n"
+    assert vpnpt.control["./conffiles"].mode == 0o644
+
+
+def test_scripts(packages: dict[str, Package]) -> None:
+    for package in packages.values():
+        scripts = {name[2:] for name in package.control} - {"", "control", "conffiles"} - {"."}
+        assert scripts >= {"postinst", "prerm"}
+        for name in scripts - {"."}:
+            assert package.control[f"./{name}"].mode == 0o755
+            assert package.text(name).startswith("#!/bin/sh\n")
+            subprocess.run(["sh", "-n"], input=package.text(name), text=True, check=True)
+
+
+def test_shell_as_busybox_has_it(vpnpt: Package, tmp_path: Path) -> None:
+    busybox = shutil.which("busybox")
+    scripts = {name: vpnpt.file(name[2:]) for name, member in vpnpt.data.items() if member.isfile()}
+    for name, text in scripts.items():
+        if text.startswith("#!/bin/sh"):
+            assert "\r" not in text and not re.search(r"\[\[|function |<<<", text), name
+            subprocess.run([busybox, "ash", "-n"] if busybox else ["sh", "-n"], input=text, text=True, check=True)
+
+
+def test_the_acl_divides_reading_from_writing(vpnpt: Package) -> None:
+    acl = json.loads(vpnpt.file("usr/share/rpcd/acl.d/vpnpt.json"))["vpnpt"]
+    assert acl["read"]["ubus"]["vpnpt"] == ["status", "sessions", "doctor"]
+    assert acl["write"]["ubus"]["vpnpt"] == ["reload", "kill"]
+
+
+def test_the_same_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
+    first = {path.name: path.read_bytes() for path in build.feed(tmp_path / "1")}
+    umask = os.umask(0o077)
+    try:
+        second = {path.name: path.read_bytes() for path in build.feed(tmp_path / "2")}
+    finally:
+        os.umask(umask)
+    assert first == second and len(first) >= 4
+
+
+def test_the_feed_has_every_package(tmp_path: Path) -> None:
+    made = build.feed(tmp_path)
+    stanzas = [dict(line.split(": ", 1) for line in stanza.splitlines()) for stanza in
+               (tmp_path / "Packages").read_text().strip().split("\n\n")]
+    assert {stanza["Filename"] for stanza in stanzas} == {path.name for path in made if path.suffix == ".ipk"}
+    for stanza in stanzas:
+        assert int(stanza["Size"]) == (tmp_path / stanza["Filename"]).stat().st_size
+
+
+def test_what_is_shipped_is_the_same_program() -> None:
+    """Without docstrings and comments; every line has the number it has in the source."""
+    def bare(text: str) -> str:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            for name in ("body", "orelse", "finalbody"):
+                body = getattr(node, name, None)
+                if isinstance(body, list):
+                    setattr(node, name, [item for item in body
+                                         if not isinstance(item, ast.Expr) or not isinstance(item.value, ast.Constant)])
+        return ast.dump(tree)
+
+    for path in (TOP / "src" / "vpnpt").rglob("*.py"):
+        text = path.read_text()
+        shipped = stripped(text)
+        assert bare(text) == bare(shipped) and len(text.splitlines()) == len(shipped.splitlines()), path
+
+
+def test_it_runs_as_installed(vpnpt: Package, tmp_path: Path) -> None:
+    launcher = vpnpt.file("usr/lib/vpnpt/main.py").replace("/usr/lib", f"{vpnpt.recipe.root}/usr/lib")
+    launcher = launcher.replace("/var/run/vpnpt", str(tmp_path))
+    (tmp_path / "main.py").write_text(launcher)
+    done = subprocess.run([sys.executable, "-I", tmp_path / "main.py", "cli", "version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"vpnpt {source.__version__}\n"
+    assert list((tmp_path / "bytecode").rglob("*.pyc")), "compiled into memory"
+    assert not list(vpnpt.recipe.root.rglob("*.pyc")), "and nowhere else"
+
+
+def test_apk_scripts(vpnpt: Package) -> None:
+    scripts = apk.scripts(vpnpt.recipe)
+    assert set(scripts) == {"post-install", "post-upgrade", "pre-deinstall", "post-deinstall"}
+    assert "export PKG_UPGRADE=1" in scripts["post-upgrade"] and "default_postinst" in scripts["post-upgrade"]
+    for script in scripts.values():
+        assert script.count("#!") == 1 and script.startswith("#!/bin/sh\n")
+        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.skipif(apk.tool() is None, reason="apk-tools 3 is missing: no .apk was built")
+def test_apk(tmp_path: Path) -> None:
+    made = [path for path in build.feed(tmp_path) if path.suffix == ".apk"]
+    assert {path.name for path in made} == {f"{name}-{source.__version__}-r1.apk" for name in ("vpnpt", "luci-app-vpnpt")}
+    program = apk.tool()
+    assert program is not None
+    for path in made:
+        said = subprocess.run([program, "adbdump", path], capture_output=True, text=True, check=True).stdout
+        assert f"version: {source.__version__}-r1" in said
