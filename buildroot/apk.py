@@ -57,7 +57,10 @@ def build(recipe: Recipe, epoch: int, target: Path, work: Path) -> None:
         (lists / f"{recipe.name}.conffiles").write_text("".join(f"{name}\n" for name in recipe.conffiles))
         (lists / f"{recipe.name}.conffiles_static").write_text("".join(
             f"{name} {hashlib.sha256((recipe.root / name.lstrip('/')).read_bytes()).hexdigest()}\n" for name in recipe.conffiles))
-    for path in [recipe.root, *recipe.root.rglob("*")]:
+    # What recipes install has the modes they say; what was written here has those of the umask.
+    for path in [*recipe.root.rglob("*"), recipe.root]:
+        if path.is_dir() or path.parent == lists:
+            path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (epoch, epoch))
     command = [program, "mkpkg", "--files", str(recipe.root), "--output", str(target)]
     for field, value in {"name": recipe.name, "version": recipe.version, "arch": "noarch", "license": recipe.license,

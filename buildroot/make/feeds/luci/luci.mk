@@ -16,6 +16,7 @@ endef
 define Package/$(PKG_NAME)/install
 	if [ -d htdocs ]; then $(INSTALL_DIR) $(1)/www && cp -R htdocs/. $(1)/www/; fi
 	if [ -d root ]; then cp -R root/. $(1)/; fi
+	chmod -R u=rwX,go=rX $(1)
 endef
 
 $(eval $(call BuildPackage,$(PKG_NAME)))
