@@ -56,6 +56,8 @@ HINT = 5.0
 """The same for a suspicion, which is enough to stop another's proof."""
 ASKED = 2
 """Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
+KERNEL_WAITS = 8.0
+"""Seconds for which the kernel surely knows who waits (vpnpt.global.pending_timeout is 10 by default)."""
 OPEN_CAP, SETTLED_CAP, EXCHANGE_CAP = 1024, 1024, 64
 
 
@@ -91,6 +93,12 @@ class Engine:
     def next_deadline(self) -> float | None:
         """When a Tick is due, None if nothing is open: at rest the engine needs no time at all."""
         return min((found.last + IDLE for server in self.servers.values() for found in server.open.values()), default=None)
+
+    def doubts(self, server: bytes, now: float) -> bool:
+        """May the kernel not decide alone, because somebody needs an SPI of this server of whom it no longer knows?"""
+        found = self.servers.get(server)
+        return found is not None and any((pair.needs() or pair.possible) and pair.latest() < now - KERNEL_WAITS
+                                         for pair in found.pairs.values())
 
     def spills(self, server: bytes, spi: bytes) -> bool:
         """Has this SPI more candidates than the kernel can copy to?"""

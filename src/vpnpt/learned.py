@@ -95,6 +95,10 @@ class Learned:
         fast = [("esp_fast", pack_key(server, address, spi)) for address in addresses]
         self._change([*((name, key) for name in SPI_LISTS), *fast], adds)
 
+    def doubt(self, server: bytes, *, yes: bool) -> None:
+        """May the kernel decide alone whose a new SPI of this server is, if just one client waits for it?"""
+        self._change([("doubted", server)], [("doubted", Element(server))] if yes else [])
+
     def forget(self, server: bytes, spi: bytes) -> None:
         """Nothing is known of this SPI any more."""
         key = pack_key(server, spi)

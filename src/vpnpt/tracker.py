@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .wire.nflog import LogPacket
 
 ESP, UDP = 50, 17
+DOUBT_RENEWED = 1800.0
+"""Seconds after which the kernel is told again; it forgets after an hour."""
 HELD_CAP = 4096
 """SPIs seen once that are remembered."""
 
@@ -48,6 +50,7 @@ class Tracker:
         self._fans: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
+        self._doubted: dict[bytes, float] = {}
         self._injector = Injector()
         self.l2tp = L2tpTracker(sock, log, clock, self._injector)
 
@@ -58,6 +61,7 @@ class Tracker:
             self._slots = self._learned.slots()
             for client, server in self._learned.pairs():
                 self._handle(Paired(server=server, client=client))
+            self._doubted.clear()
             self._fans.clear()
             self._held.clear()
             for (server, spi), clients in self._learned.fans().items():
@@ -112,28 +116,26 @@ class Tracker:
             self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
 
     def _event(self, notice: LogPacket, packet: Ipv4) -> Event | None:
-        kind = notice.prefix
+        kind, whole = notice.prefix, notice.payload if notice.group != notices.GROUP else b""
         if kind == notices.PAIRED:
             self._slots = self._learned.slots()
             return Paired(server=packet.dst, client=packet.src)
         if kind == notices.EXCHANGE:
             return self._exchange(packet)
         if kind == notices.SHARED and packet.proto == UDP:
-            whole = notice.payload if notice.group != notices.GROUP else b""
             return CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)
         esp = parse_esp(packet.payload) if packet.proto == ESP else None
         if esp is None:
             return None
         if kind == notices.SPI_OUT:
             return SpiOut(server=packet.dst, client=packet.src, spi=esp.spi)
+        self._addresses.setdefault(packet.src, set()).add(packet.dst)
         if kind == notices.SPI_TAKEN:
             client = self._client(packet.ident)
-            return None if client is None else SpiTaken(server=packet.src, client=client, spi=esp.spi)
+            return None if client is None else SpiTaken(server=packet.src, client=client, spi=esp.spi, packet=whole)
         if kind in (notices.SHARED, notices.FANNED, notices.SAME_SPI):
-            self._addresses.setdefault(packet.src, set()).add(packet.dst)
             if self._may_be_the_routers(notice, packet, esp.spi):
                 return None
-            whole = notice.payload if notice.group != notices.GROUP else b""
             same = kind == notices.SAME_SPI
             return SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=self._waiting(packet.src),
                              copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
@@ -202,8 +204,22 @@ class Tracker:
                 self._do(held)
             elif key not in self._fans:
                 self._opening = key
-        for action in self.engine.handle(event, self._clock()):
+        now = self._clock()
+        for action in self.engine.handle(event, now):
             self._do(action)
+        if isinstance(event, (Exchange, SpiOut, SpiTaken, SpiShared)):
+            self._doubt(event.server, now)
+
+    def _doubt(self, server: bytes, now: float) -> None:
+        """Tells the kernel when it may not decide alone, and for how long: the element dies an hour after us."""
+        doubts = len(self._slots.get(server, ())) > 1 and self.engine.doubts(server, now)
+        told = self._doubted.get(server)
+        if doubts != (told is not None) or (told is not None and now - told > DOUBT_RENEWED):
+            self._learned.doubt(server, yes=doubts)
+            if doubts:
+                self._doubted[server] = now
+            else:
+                del self._doubted[server]
 
     def _do(self, action: Action) -> None:
         if isinstance(action, Assign):

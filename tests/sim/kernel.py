@@ -79,6 +79,11 @@ class Kernel:
         self.unknown, self.fanned = Bucket(shared_rate, shared_burst), Bucket(shared_rate, shared_rate)
         self.outward = Bucket(out_rate, out_rate)
         self.full_on_take = True
+        self.doubts: Callable[[bytes, float], bool] = lambda server, now: False
+        """Has the daemon put the server into the set `doubted`?"""
+        self.spilled = Bucket(2000, 2000)
+        self.spills: set[bytes] = set()
+        self.spill: Callable[[bytes, bytes], bool] = lambda server, spi: False
 
     def _paired(self, server: bytes, client: bytes, now: float) -> Peer:
         peer = self.peers.get(server)
@@ -122,7 +127,7 @@ class Kernel:
             return self._copies(peer, spi, sequence, packet, now, owner)
         if spi in peer.fans:
             return self._copies(peer, spi, sequence, packet, now, None, peer.fans[spi])
-        taker = peer.only_one(now)
+        taker = None if self.doubts(server, now) else peer.only_one(now)
         if taker is None and len(peer.clients) == 1:
             taker = peer.clients[0]
         if taker is None:
@@ -136,7 +141,8 @@ class Kernel:
     def _copies(self, peer: Peer, spi: bytes, sequence: int, packet: bytes, now: float, owner: bytes | None,
                 clients: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
         clients = clients or tuple(peer.clients[:SLOTS])
-        if (self.fanned if peer.fans.get(spi) else self.unknown).take(now):
+        bucket = self.spilled if spi in self.spills else self.fanned if peer.fans.get(spi) else self.unknown
+        if bucket.take(now):
             self.tell(SpiShared(server=peer.name, spi=spi, sequence=sequence, waiting=peer.others_wait(now), copied=frozenset(clients),
                                 packet=packet if len(peer.clients) > SLOTS else b"", same=owner is not None, owner=owner), now)
         return clients
@@ -165,6 +171,7 @@ class Kernel:
                 peer.gift(action.client, now)
         elif isinstance(action, Fan):
             peer = self.peers[action.server]
+            (self.spills.add if self.spill(action.server, action.spi) else self.spills.discard)(action.spi)
             assert 0 < len(action.clients) <= SLOTS, action
             peer.spis.pop(action.spi, None)
             peer.fans[action.spi] = action.clients

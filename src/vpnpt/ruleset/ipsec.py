@@ -11,7 +11,7 @@ UDP destination port @th,240,16 and cookie @th,288,64 (a header of 20 bytes assu
 
 from __future__ import annotations
 
-from .notices import EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice
+from .notices import EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice, whole
 from .sharing import SERVER, SERVER_OUT, SPI
 from .text import Table, names
 from .zones import STASH, ZONE, add_way_out, add_zoned
@@ -144,6 +144,7 @@ def _add_esp_in(table: Table) -> None:
     inbound.rule("ip saddr != @servers return", "no client talks with it")
     inbound.rule("ip saddr @router_hosts goto copies", "the router's own SAs: the daemon knows which")
     inbound.rule("ip saddr @waiting_many goto copies", "several wait: never guess")
+    inbound.rule("ip saddr @doubted goto copies", "the daemon knows of somebody who has waited longer than we remember")
     inbound.rule(f"{ZONE} set ip saddr map @waiting_one goto esp_in_new", "exactly one waits")
     inbound.rule("ip saddr @slot1 goto copies", "nobody waits, several could be meant")
     inbound.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_new", "the only client")
@@ -158,6 +159,7 @@ def _add_esp_in(table: Table) -> None:
               f"delete @waiting_one {{ ip saddr : {ZONE} }}", "no longer waits")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
     take.rule(f"add @spi_zone {{ {key} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "learned")
+    take.rule(f"ip saddr @slot1 {whole(SPI_TAKEN, '200/second burst 400 packets')} return", "the daemon may know of others")
     take.rule(notice(SPI_TAKEN), "tell the daemon")
 
 

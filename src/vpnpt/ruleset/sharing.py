@@ -55,6 +55,7 @@ def _declare(table: Table, config: Config) -> None:
         table.collection(f"client{slot}", "ip saddr", value="ip daddr", size=size, timeout=timeout,
                          comment=f"server: client {slot + 1}, who gets a copy")
     table.collection("crowded", "ip saddr", size=size, timeout=timeout, comment=f"servers with more than {SLOTS} clients")
+    table.collection("doubted", "ip saddr", size=size, timeout=3600, comment="servers of whose SPIs the kernel may not decide alone")
     table.collection("fanned", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="SPIs that may be several clients'")
     table.collection("listed", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="of these, whose candidates the daemon knows")
     table.collection("spilled", f"ip saddr . {SPI}", size=size, timeout=timeout, comment=f"SPIs with more than {SLOTS} candidates")
