@@ -1,0 +1,64 @@
+"""What the daemon answers besides its status, with real connections through the lab's router."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.topology import Lab
+from tests.lab.verbs import Stage
+from vpnpt import control
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVER = "198.51.100.11"
+CLIENTS = ("192.168.1.101", "192.168.1.102")
+
+
+@pytest.fixture
+def stage(sandbox: None) -> Iterator[Stage]:
+    """Two clients with a tunnel each to one server, through vpnpt."""
+    with Lab(clients=2, servers=1, router="vpnpt", config="config 1 ipsec\nconfig 1 pptp\n", ipv6=False) as lab:
+        stage = Stage(lab, {}, {}, str)
+        assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+        stage.do_traffic()
+        yield stage
+
+
+def ask(stage: Stage, method: str, **arguments: Any) -> dict[str, Any]:
+    return control.call(str(stage.lab.router.run_dir), {"method": method, **arguments})
+
+
+def test_sessions(stage: Stage) -> None:
+    found = ask(stage, "sessions")["sessions"]
+    assert [(item["protocol"], item["client"], item["server"]) for item in found] == [("ipsec", client, SERVER) for client in CLIENTS]
+    assert all(item["flows"] == 2 for item in found), "IKE and ESP"
+    assert stage.do_up("c1", kind="pptp", name="call") == {"call": "up"}
+    assert [item["protocol"] for item in ask(stage, "sessions")["sessions"]] == ["ipsec", "ipsec", "pptp"]
+
+
+def test_kill(stage: Stage) -> None:
+    assert ask(stage, "kill", client=CLIENTS[0]) == {"ended": 2}
+    assert [item["client"] for item in ask(stage, "sessions")["sessions"]] == [CLIENTS[1]]
+    assert ask(stage, "kill", client=CLIENTS[0]) == {"ended": 0}
+    assert ask(stage, "kill", client="nobody") == {"ended": 0}
+    assert ask(stage, "kill") == {"ended": 0}
+    found = stage.do_traffic()
+    assert not found["c1"].lost and not found["c2"].lost, "who goes on is served again"
+
+
+def test_doctor(stage: Stage) -> None:
+    router = stage.lab.router
+    assert ask(stage, "doctor") == {"findings": []}
+    router.write_config("config 1 ipsec\nconfig protocol 'l2tp'\n option enabled maybe\n")
+    assert ask(stage, "reload")["applied"]
+    (finding,) = ask(stage, "doctor")["findings"]
+    assert finding["severity"] == "warning" and "'maybe'" in finding["text"]
+    router.write_config("config 1 'ipsec\n")
+    assert not ask(stage, "reload")["applied"]
+    assert ask(stage, "doctor")["findings"][0] == {"severity": "error", "text": ask(stage, "status")["problem"]}
+
+
+def test_unknown(stage: Stage) -> None:
+    assert ask(stage, "nonsense") == {"error": "unknown method 'nonsense'; known: status, sessions, doctor, reload, kill"}
