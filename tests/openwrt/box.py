@@ -157,10 +157,10 @@ class Box:
         return self.lab.router.spawn(*self._enter(), *command, env={"PATH": PATH, "HOME": "/tmp"}, stdout=subprocess.DEVNULL,
                                      stderr=subprocess.DEVNULL)
 
-    def sh(self, command: str, check: bool = True, timeout: float = 60) -> str:
-        """What a command prints. Raises RuntimeError, with all it said, when it fails."""
+    def sh(self, command: str, check: bool = True, text: str = "") -> str:
+        """What a command prints that reads `text`. Raises RuntimeError, with all it said, when it fails."""
         done = subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, capture_output=True,
-                              text=True, timeout=timeout, check=False)
+                              text=True, input=text, timeout=60, check=False)
         if check and done.returncode:
             raise RuntimeError(f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

@@ -65,12 +65,14 @@ def test_the_command_of_the_shorthand(box: Box, stage: Stage) -> None:
     assert box.call("vpnpt", "status")["pid"] == pid, "no restart for that"
 
 
-def test_shorthand_and_option_are_the_same_switch(box: Box) -> None:
-    """After `=0` the option `enabled`, which stays in the section, says something else: it is named, and the type counts."""
+def test_there_is_one_switch(box: Box) -> None:
+    """The section's type. Who adds an option that says something else is told; the older form, with the option alone, counts too."""
     commit(box, "vpnpt.ipsec=0")
     box.until(lambda: behaviour(box, "ipsec") == "block")
-    (diagnostic,) = box.call("vpnpt", "status")["diagnostics"]
-    assert "contradicts the section's type '0'" in diagnostic and "the type wins" in diagnostic
+    assert box.call("vpnpt", "status")["diagnostics"] == []
+    commit(box, "vpnpt.ipsec.enabled=1")
+    (diagnostic,) = box.until(lambda: box.call("vpnpt", "status")["diagnostics"])
+    assert "contradicts the section's type '0'" in diagnostic and behaviour(box, "ipsec") == "block"
     commit(box, "vpnpt.ipsec=protocol")
     box.until(lambda: behaviour(box, "ipsec") == "help")
     commit(box, "vpnpt.ipsec.enabled=0")
@@ -195,6 +197,45 @@ def test_an_interface_comes_up(box: Box) -> None:
     assert box.call("vpnpt", "status")["wan"] == ["wan"]
     box.sh("ACTION=ifup INTERFACE=wan sh /etc/hotplug.d/iface/30-vpnpt")
     box.until(lambda: box.call("vpnpt", "status")["wan"] == ["wan", "pppoe-wan"])
+
+
+def test_the_wan_is_renumbered(box: Box, stage: Stage) -> None:
+    """Nothing of the old address stays behind, and clients go on from the new one."""
+    router, server = box.lab.router, box.lab.host("s1")
+    assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+    stage.do_traffic()
+    old, new = router.wan_address, "203.0.113.77"
+    for command in (f"addr del {old}/24 dev wan", f"addr add {new}/24 dev wan", "route replace default via 203.0.113.254"):
+        router.run("ip", *command.split())
+    box.sh("ACTION=ifupdate IFUPDATE_ADDRESSES=1 INTERFACE=wan sh /etc/hotplug.d/iface/30-vpnpt")
+    assert not [line for line in router.conntrack_list() if old in line]
+    before = len(server.packets)
+    stage.do_traffic(back=0)
+    assert {packet.src for packet in server.packets[before:] if packet.proto == 50} == {new}
+
+
+def test_a_rule_of_the_users_stays_in_charge(box: Box, stage: Stage) -> None:
+    box.sh("uci add firewall rule; uci set firewall.@rule[-1].src=lan; uci set firewall.@rule[-1].dest=wan; "
+           "uci set firewall.@rule[-1].proto=esp; uci set firewall.@rule[-1].target=REJECT; uci commit firewall; fw4 -q reload")
+    assert stage.do_probe(["ike", "esp"], "c1", "s1") == {"ike": "arrived", "esp": "dropped"}
+
+
+def test_fw4s_own_pptp_helper_beside_ours(box: Box, stage: Stage) -> None:
+    """Where fw4 sets one too, the connection has it once."""
+    commit(box, "vpnpt.pptp=1")
+    box.until(lambda: behaviour(box, "pptp") == "help")
+    if box.call("vpnpt", "status")["helper_missing"]:
+        pytest.skip("this kernel has no PPTP helper")
+    if "type \"pptp\"" not in box.sh("nft list table inet fw4"):  # fw4 sets it only where it is a module
+        box.sh("nft -f -", text='''table inet fw4 {
+    ct helper pptp { type "pptp" protocol tcp; l3proto ip; }
+    chain helper_both { type filter hook prerouting priority filter; tcp dport 1723 ct helper set "pptp"; }
+}''')
+    assert stage.do_up("c1..c2", kind="pptp") == {"c1": "up", "c2": "up"}
+    found = stage.do_traffic()
+    assert not found["c1"].lost and not found["c2"].lost and not found["wrong"]
+    assert len(box.lab.router.conntrack_list("-p", "tcp")) == 2
+    assert [line.count("helper=pptp") for line in box.lab.router.conntrack_list("-p", "tcp")] == [1, 1]
 
 
 def test_the_firewall_is_configured_anew(box: Box) -> None:
