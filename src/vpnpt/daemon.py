@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+from . import nft
 from .answers import answer
 from .control import SOCKET, ControlServer
 from .log import Log
@@ -152,6 +153,8 @@ class Daemon:
                 self._at("restore", 0)
                 continue
             change = decode_change(message)
+            if change is not None and change.what == "flowtable" and nft.has_flowtable() != self.service.offload:
+                self._at("apply", 0.5)
             if change is not None and change.verb == "del" and change.what == "table" and change.table == TABLE:
                 self._at("restore", 0)
 

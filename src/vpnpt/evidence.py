@@ -69,7 +69,8 @@ class Pair:
 
     def in_vain(self, now: float) -> bool:
         """Has this client asked for long without an answer, and is that all that it needs?"""
-        return bool(self.outbound) and not self.entitled and all(now - first > IN_VAIN for first, _ in self.outbound.values())
+        return bool(self.outbound) and all(now - first > IN_VAIN for first, _ in self.outbound.values()) and all(
+            now - when > IN_VAIN for when, _ in self.entitled.values())
 
     def latest(self) -> float:
         """When the youngest need began."""

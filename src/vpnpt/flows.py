@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from .wire.conntrack import AH, DST_NAT, ESP, GRE, L2TP, TCP, UDP
+from .wire.conntrack import AH, DST_NAT, ESP, GRE, L2TP, OFFLOAD, TCP, UDP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +77,12 @@ def refused(config: Config, flow: Flow, local: Collection[bytes], neighbours: Ma
     if behaviour == "help":
         return not allowed(protocol, flow.orig.src, neighbours.get(flow.orig.src)) and not _inbound(flow)
     return behaviour == "block"
+
+
+def bypasses(flow: Flow, local: Collection[bytes]) -> bool:
+    """Is this a client's IKE that was offloaded before our rules came? It would take all clients' packets, past any rule."""
+    ike = flow.orig.proto == UDP and 500 in (flow.orig.sport, flow.orig.dport)
+    return ike and bool(flow.status & OFFLOAD) and not flow.zone and flow.orig.src not in local
 
 
 def _inbound(flow: Flow) -> bool:

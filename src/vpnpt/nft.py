@@ -76,6 +76,12 @@ def helper_available(kind: str) -> bool:
     return True
 
 
+def has_flowtable() -> bool:
+    """Does anybody have a flow table (fw4 with flow_offloading)?"""
+    result = process.run(["nft", "list", "flowtables"], timeout=TIMEOUT)
+    return result.status == 0 and b"flowtable" in result.stdout
+
+
 def counters() -> dict[str, tuple[int, int]]:
     """Our named counters, both families added up: packets and bytes. Empty where there is no table of ours."""
     found: dict[str, tuple[int, int]] = {}

@@ -12,7 +12,7 @@ import time
 from . import facts, nft, process, uci
 from .addresses import local_addresses, neighbours
 from .config import compile_config
-from .flows import refused
+from .flows import bypasses, refused
 from .mirror import Mirror
 from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
 from .nft import NftError
@@ -35,6 +35,10 @@ MODULES = {"pptp": ("nf_nat_pptp",), "ipsec": ("nfnetlink_log",), "l2tp": ("nfne
 """Kernel modules that nothing loads by itself when the ruleset is loaded, by the protocol that needs them."""
 
 
+EXPECT_MAX = "/proc/sys/net/netfilter/nf_conntrack_expect_max"
+EXPECTATIONS = 4096
+
+
 class Service:
     """Holds what is in force: `config`, `devices`, `ruleset`; `problem` says why the last attempt to change it failed, or is ''."""
 
@@ -45,7 +49,7 @@ class Service:
         self.ruleset: Ruleset | None = None
         self.problem = ""
         self.diagnostics: list[Diagnostic] = []
-        self.helper_missing = False
+        self.helper_missing = self.offload = False
         self.started = time.time()
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
@@ -67,7 +71,10 @@ class Service:
         self.log.level = config.general.log_level
         self._report(diagnostics)
         self._load_modules(config)
-        ruleset = compile_ruleset(config, devices, helper=self._helper(config))
+        self.offload = nft.has_flowtable()
+        if self.offload:
+            self._make_room()
+        ruleset = compile_ruleset(config, devices, helper=self._helper(config), offload=self.offload)
         try:
             self._load(ruleset)
         except NftError as error:
@@ -166,6 +173,15 @@ class Service:
                 for module in modules:
                     process.run(["modprobe", "-q", module])
 
+    def _make_room(self) -> None:
+        """For the expectations that keep flows out of the flow table: a packet whose expectation finds no room is dropped."""
+        with contextlib.suppress(OSError, ValueError):  # not ours to change in a namespace that is not the first
+            with open(EXPECT_MAX, encoding="ascii") as file:
+                room = int(file.read())
+            if room < EXPECTATIONS:
+                with open(EXPECT_MAX, "w", encoding="ascii") as file:
+                    file.write(str(EXPECTATIONS))
+
     def _helper(self, config: Config) -> bool:
         wanted = config.general.enabled and config.behaviour("pptp") == "help"
         self.helper_missing = wanted and not nft.helper_available("pptp")
@@ -184,6 +200,8 @@ class Service:
                 for flow in dump_conntrack(self._netlink, _NUMBERS[family]):
                     if refused(self.config, flow, local, known):
                         cut += delete_flow(self._netlink, flow)
+                    elif shares_servers(self.config) and bypasses(flow, local):
+                        delete_flow(self._netlink, flow)
         except NetlinkError as error:
             self.log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
         if cut:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.lab.pump import Pump
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-READY_TIMEOUT = 10.0
+READY_TIMEOUT = 60.0
 
 
 class Router(Host):

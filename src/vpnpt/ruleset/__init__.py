@@ -55,10 +55,12 @@ class Ruleset:
         return "\n".join(table.render(by_family.get(family)) for family, table in self.tables.items())
 
 
-def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, byteorder: str = sys.byteorder) -> Ruleset:
+def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, offload: bool = False,
+                    byteorder: str = sys.byteorder) -> Ruleset:
     """The ruleset of a configuration.
 
-    `helper`: the kernel has the PPTP helper (a ruleset that names it does not load without). `byteorder`: the router's.
+    `helper`: the kernel has the PPTP helper (a ruleset that names it does not load without). `offload`: somebody
+    (fw4) has a flow table. `byteorder`: the router's.
     """
     tables: dict[str, Table] = {}
     if not config.general.enabled:
@@ -74,7 +76,7 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, by
             if config.behaviour("l2tp") == "help":
                 add_l2tp(table, config, devices, dispatch)
             dispatch.add(table)
-        add_access(table, config, devices, helper=helper)
+        add_access(table, config, devices, helper=helper, offload=offload)
         if table.chains:
             tables[family] = table
     return Ruleset(tables)

@@ -36,14 +36,14 @@ def first_packets(protocol: Protocol) -> list[str]:
     return [f"udp dport {ports}"]
 
 
-def add_access(table: Table, config: Config, devices: Devices, *, helper: bool) -> None:
-    """The NAT chains of `table` (family ip or ip6). `helper`: nf_conntrack_pptp is there."""
+def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, offload: bool) -> None:
+    """The NAT chains of `table` (family ip or ip6). `helper`: nf_conntrack_pptp is there. `offload`: there is a flow table."""
     lan, wan = names(devices.lan), names(devices.wan)
     start = table.chain("flow_start", "nat hook prerouting priority dstnat - 5; policy accept;")
     end = table.chain("flow_end", "nat hook postrouting priority srcnat - 6; policy accept;")
     out, inbound = table.chain("from_lan"), table.chain("to_lan")
     if table.family == "ip":
-        _add_delivery(table, config, start, wan)
+        _add_delivery(table, config, start, wan, offload=offload)
     for protocol in config.protocols.values():
         behaviour = config.behaviour(protocol.name)
         if behaviour == "block":
@@ -64,12 +64,14 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool) 
     table.chains = [chain for chain in table.chains if chain.rules]
 
 
-def _add_delivery(table: Table, config: Config, start: Chain, wan: str) -> None:
+def _add_delivery(table: Table, config: Config, start: Chain, wan: str, *, offload: bool) -> None:
     if config.behaviour("ipsec") == "help" and config.protocols["ipsec"].multi_client:
-        # The flow table knows no zones: it would take two clients' UDP 500 for one flow. It takes no flow that has the extension of
-        # helpers (nft_flow_offload_eval), which an expectation brings without any helper.
-        table.expectation("keep_out", "gives a flow the extension that keeps it out of flow tables")
-        start.rule(f'ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
+        if offload:
+            # The flow table knows no zones: it would take two clients' UDP 500 for one flow. It takes no flow that has the extension of
+            # helpers (nft_flow_offload_eval), which an expectation brings without any helper. Only where there is a flow table: a packet
+            # whose expectation finds no room is dropped (nft_ct_expect_obj_eval), and small routers have room for 16.
+            table.expectation("keep_out", "gives a flow the extension that keeps it out of flow tables")
+            start.rule(f'ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
         start.rule(f"iifname {wan} ct zone {zone_range(config)} fib daddr type local dnat to ct zone map @zone_client",
                    "the server speaks first: to the zone's client")
 

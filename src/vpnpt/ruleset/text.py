@@ -128,7 +128,10 @@ class Table:
         self._object("ct helper", name, [f'type "{kind}" protocol {protocol}', "l3proto ip"], f"the kernel's {kind} helper")
 
     def expectation(self, name: str, comment: str) -> None:
-        """A conntrack expectation object that expects next to nothing: UDP to port 9 of the same pair, for a millisecond."""
+        """A conntrack expectation object that expects next to nothing: UDP to port 9 of the same pair, for a second.
+
+        nft sends milliseconds, the kernel reads seconds (nft_ct_expect_obj_init): "1s" stays for 1,000 of them.
+        """
         self._object("ct expectation", name, ["protocol udp", "dport 9", "timeout 1ms", "size 1", "l3proto ip"], comment)
 
     def chain(self, name: str, hook: str = "") -> Chain:
