@@ -44,7 +44,8 @@ def _row(section: str, option: Option) -> str:
 
 def tables() -> str:
     """The option tables as Markdown."""
-    lines = ["`config vpnpt 'global'`, then for each protocol `config 1 'NAME'` (or 0), or `config protocol 'NAME'` with `option enabled`:", "",
+    lines = ["`config vpnpt 'global'`, then for each protocol `config 1 'NAME'` (or 0), or `config protocol 'NAME'` with `option enabled`:",
+             "",
              "| section | option | values | default | meaning |", "| --- | --- | --- | --- | --- |"]
     lines += [_row("global", option) for option in OPTIONS["global"]]
     for section, options in OPTIONS.items():
