@@ -244,6 +244,15 @@ def test_the_firewall_is_configured_anew(box: Box) -> None:
     box.until(lambda: box.call("vpnpt", "status")["lan"] == ["br-lan", "br-guest"])
 
 
+def test_reloads_while_it_starts(box: Box) -> None:
+    """None of them ends the daemon that is just being started."""
+    box.sh("/etc/init.d/vpnpt stop; /etc/init.d/vpnpt start")
+    pid = box.call("service", "list", {"name": "vpnpt"})["vpnpt"]["instances"]["instance1"]["pid"]
+    box.sh("for turn in 0 1 2 3 4 5 6 7 8 9; do /etc/init.d/vpnpt reload; done")
+    box.until(box.ready)
+    assert box.call("vpnpt", "status")["pid"] == pid
+
+
 def test_a_reload_does_not_start_what_was_stopped(box: Box) -> None:
     box.sh("/etc/init.d/vpnpt stop")
     box.until(lambda: not box.tables() & OURS)
