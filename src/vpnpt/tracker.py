@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ESP, UDP = 50, 17
 DOUBT_RENEWED = 1800.0
 """Seconds after which the kernel is told again; it forgets after an hour."""
+QUEUED = 10.0
+"""Seconds for which a logged packet may have waited for us."""
 HELD_CAP = 4096
 """SPIs seen once that are remembered."""
 
@@ -48,6 +50,7 @@ class Tracker:
         self._slots: dict[bytes, list[bytes]] = {}
         self._addresses: dict[bytes, set[bytes]] = {}
         self._fans: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
+        self._retired: dict[tuple[bytes, bytes], list[tuple[float, tuple[bytes, ...]]]] = {}
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
         self._doubted: dict[bytes, float] = {}
@@ -63,6 +66,7 @@ class Tracker:
                 self._handle(Paired(server=server, client=client))
             self._doubted.clear()
             self._fans.clear()
+            self._retired.clear()
             self._held.clear()
             for (server, spi), clients in self._learned.fans().items():
                 self._fans[server, spi] = tuple(clients)
@@ -193,7 +197,14 @@ class Tracker:
 
     def _copied(self, server: bytes, spi: bytes = b"") -> frozenset[bytes]:
         """Who got the kernel's own copy: all in the server's slots, or (spi) those that were listed for it."""
-        return frozenset(self._fans.get((server, spi), ()) if spi else self._slots.get(server, ()))
+        if not spi:
+            return frozenset(self._slots.get(server, ()))
+        copied = frozenset(self._fans.get((server, spi), ()))
+        # The packet may have come while an earlier list was in force: a second copy does no harm, none does.
+        for until, clients in self._retired.get((server, spi), ()):
+            if self._clock() - until < QUEUED:
+                copied &= frozenset(clients)
+        return copied
 
     def _handle(self, event: Event) -> None:
         self._opening = None
@@ -229,6 +240,7 @@ class Tracker:
                 zone = self._zones.get(action.client)
             self._held.pop((action.server, action.spi), None)
             self._fans.pop((action.server, action.spi), None)
+            self._retired.pop((action.server, action.spi), None)
             if zone is not None:
                 self._learned.assign(action.server, action.spi, zone, credit=action.credit)
                 self._log.debug("ASSIGNED", f"an SPI of {_text(action.server)} is {_text(action.client)}'s")
@@ -241,6 +253,8 @@ class Tracker:
                     del self._held[next(iter(self._held))]
                 return
             self._held.pop(key, None)
+            if key in self._fans:
+                self._retired[key] = [*self._retired.get(key, ())[-3:], (self._clock(), self._fans[key])]
             self._fans[key] = action.clients
             self._learned.fan(action.server, action.spi, action.clients, self._addresses.get(action.server, ()),
                               spills=self.engine.spills(action.server, action.spi))
@@ -248,6 +262,7 @@ class Tracker:
         elif isinstance(action, Forget):
             if self._held.pop((action.server, action.spi), None) is None:
                 self._fans.pop((action.server, action.spi), None)
+                self._retired.pop((action.server, action.spi), None)
                 self._learned.forget(action.server, action.spi)
         elif isinstance(action, Deliver):
             for client in action.clients:
