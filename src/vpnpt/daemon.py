@@ -159,8 +159,18 @@ class Daemon:
                 self._at("restore", 0)
 
     def _on_notices(self, log: NflogSocket) -> None:
+        """What a log group has. Whole packets have groups of their own, and so overtake the headers of earlier ones: those come first,
+        or the engine would not know who has finished an exchange. The packets are read before, so that nothing newer is meant."""
+        found = log.receive()
+        if log is not self.logs[0]:
+            while earlier := self.logs[0].receive():
+                self._handle_notices(earlier)
+        self._handle_notices(found)
+        self._schedule_tracker()
+
+    def _handle_notices(self, found: list[LogPacket | Overrun]) -> None:
         tracker = self.service.tracker
-        for notice in log.receive():
+        for notice in found:
             if isinstance(notice, Overrun):
                 self.log.warning("OVERRUN", "notices of the kernel were lost: what it knows is read again")
                 tracker.resync()
@@ -180,7 +190,6 @@ class Daemon:
                 # At once, for what was learned, and once more for what follows from it without a notice of its own.
                 self._at("remember", max(0.02, self.remember_not_before - time.monotonic()))
                 self.due["remember_again"] = time.monotonic() + 3
-        self._schedule_tracker()
 
     def _schedule_tracker(self) -> None:
         deadline = self.service.tracker.next_deadline()

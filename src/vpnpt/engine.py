@@ -163,10 +163,11 @@ class Engine:
         """
         for pair in server.pairs.values():
             pair.expire(now)
-        sated = server.sated()
+        unexplained = {client for client in waiting if server.pairs[client].unexplained(now, server.round_trip)}
+        sated = server.sated(unexplained)
         others = {client: pair for client, pair in server.pairs.items() if client not in sated}
         needy = {client for client, pair in others.items() if pair.needs()}
-        needy.update(client for client in waiting if client in others and not others[client].exchanges)
+        needy.update(unexplained - sated)
         possible = needy | {client for client, pair in others.items() if pair.possible}
         likely = {client for client in needy if not others[client].in_vain(now)}
         likely.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))

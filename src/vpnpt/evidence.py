@@ -21,6 +21,8 @@ OUT_LIFE = 3600.0
 """Seconds after which an outbound SPI that is not used again counts no more."""
 RECENT = 10.0
 """Seconds over which the rate of questions is counted."""
+KERNEL_REMEMBERS = 12.0
+"""Seconds for which the kernel may go on to call a client waiting that has its SPI (vpnpt.global.pending_timeout)."""
 REACTS = 0.03
 """Seconds within which a client's own packet is a reaction to one that it has just got."""
 FAN = 8
@@ -83,6 +85,12 @@ class Pair:
     def may_come(self, now: float, round_trip: float) -> bool:
         """Is an exchange under way that the server may have answered, though its answer has not passed (it may be overtaken)?"""
         return any(len(seen) == 1 and round_trip / 2 < now - began < HALF_OPEN for began, seen in self.exchanges.values())
+
+    def unexplained(self, now: float, round_trip: float) -> bool:
+        """The kernel saw this client begin to wait: is that for nothing that we know? Then a notice was lost, or is yet to come."""
+        if self.needs() or now - self.answered < KERNEL_REMEMBERS:
+            return False
+        return not any(len(seen) == 1 and now - began <= round_trip / 2 for began, seen in self.exchanges.values())
 
     def spend(self, now: float) -> None:
         """An SPI was given to this client: the oldest need is met."""
@@ -196,11 +204,11 @@ class Server:
         """From when to when a question was asked that is answered now."""
         return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
 
-    def sated(self) -> set[bytes]:
-        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
+    def sated(self, waiting: set[bytes]) -> set[bytes]:
+        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own
+        are proven. None of their needs may be younger than the last of these SPIs. More open ones than needs means that a need has been forgotten: then nothing is concluded.
 
-        None of their needs may be younger than the last of these SPIs. More open ones than needs means that a need has been forgotten:
-        then nothing is concluded.
+        waiting: who needs one besides those that we know of, as the kernel says.
         """
         group: dict[bytes, bytes] = {}
 
@@ -220,7 +228,7 @@ class Server:
             name = root(next(iter(found.candidates)))
             balance[name], youngest[name] = balance.get(name, 0) + 1, max(youngest.get(name, FAR_PAST), found.first)
         for client in list(group):
-            balance[root(client)] -= self.pairs[client].needs()
+            balance[root(client)] -= self.pairs[client].needs() or client in waiting
         sated = {client for client in group if balance[root(client)] == 0 and self.pairs[client].latest() <= youngest[root(client)]}
         proven: dict[bytes, list[float]] = {}
         for found in among:

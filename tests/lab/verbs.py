@@ -40,7 +40,7 @@ class Stage(Disturbances):
         self._uci = uci
         self._random = random.Random(seed)
         # What a stock router does not deliver at once it never will; the daemon may hold a packet until it knows.
-        self.patience = 0.15 if self.stock else 1.5
+        self.patience = 0.15 if self.stock else 8.0
 
     def do(self, verb: str, arguments: Any) -> Results | None:
         """Runs one step."""
