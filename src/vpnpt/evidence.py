@@ -205,10 +205,10 @@ class Server:
         return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
 
     def sated(self, waiting: set[bytes]) -> set[bytes]:
-        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own
-        are proven. None of their needs may be younger than the last of these SPIs. More open ones than needs means that a need has been forgotten: then nothing is concluded.
+        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
 
-        waiting: who needs one besides those that we know of, as the kernel says.
+        None of their needs may be younger than the last of these SPIs. More open ones than needs means that a need has been forgotten:
+        then nothing is concluded. waiting: who needs one besides those that we know of, as the kernel says.
         """
         group: dict[bytes, bytes] = {}
 
