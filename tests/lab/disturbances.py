@@ -43,7 +43,7 @@ class Disturbances:
         """
         before, said = self._daemon_memory(), len(self.lab.router.log_text().splitlines())
         storm = self.lab.isp.spawn(sys.executable, "-m", "tests.lab.storm", str(seconds), self.lab.host(spoofed).address,
-                                   self.lab.router.wan_address, "1", stdout=subprocess.PIPE, cwd=str(ROOT))
+                                   self.lab.router.wan_address, "1", stdout=subprocess.PIPE, cwd=str(ROOT), anywhere=True)
         results = self.do_stream(seconds=seconds, every=every)
         sent, _ = storm.communicate()
         results["made up"] = int(sent)

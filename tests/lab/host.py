@@ -182,10 +182,10 @@ class Host:
             raise RuntimeError(f"{self.name}: {' '.join(args)}: status {result.returncode}\n{result.stderr}{result.stdout}")
         return result
 
-    def spawn(self, *args: str, **options: Any) -> subprocess.Popen[Any]:
-        """Starts a program in this namespace; it ends with the lab."""
+    def spawn(self, *args: str, anywhere: bool = False, **options: Any) -> subprocess.Popen[Any]:
+        """Starts a program in this namespace; it ends with the lab. anywhere: it may use every processor, not only the lab's."""
         with sandbox.inside(self.namespace):
-            return subprocess.Popen(args, preexec_fn=_child, **options)
+            return subprocess.Popen(args, preexec_fn=_child if anywhere else sandbox.die_with_parent, **options)
 
     def sysctl(self, name: str, value: object) -> None:
         """Sets one, by its path under /proc/sys. Raises OSError where /proc/sys cannot be written."""
@@ -336,7 +336,7 @@ class Host:
 
 
 def _child() -> None:
-    """A program of the lab ends with it, and may use every processor: only the lab's own process keeps to one."""
+    """A program that ends with the lab, and may use every processor."""
     sandbox.die_with_parent()
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
 

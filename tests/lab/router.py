@@ -105,7 +105,7 @@ class Router(Host):
         ready.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.daemon = self.spawn(sys.executable, "-m", "vpnpt.daemon", "--config-dir", str(self.config_dir), "--run-dir",
-                                     str(self.run_dir), "--foreground", env=self._environment, stdout=log, stderr=log)
+                                     str(self.run_dir), "--foreground", env=self._environment, stdout=log, stderr=log, anywhere=True)
         daemon = self.daemon
         if not self.wait_until(lambda: ready.exists() or daemon.poll() is not None, READY_TIMEOUT) or daemon.poll() is not None:
             status = daemon.poll()
