@@ -5,6 +5,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "vpnpt"
 EDGE = {"process", "netlink", "nlsocket", "nft", "uci", "facts", "service", "daemon", "cli", "control", "log", "addresses", "mirror",
-        "learned", "tracker", "l2tp_tracker", "execute", "ubus", "answers"}
+        "learned", "tracker", "l2tp_tracker", "execute", "ubus", "answers", "xfrm", "inject"}
 # Installed nowhere on a router, or too large for one (megabytes each; DESIGN says how many).
 FORBIDDEN = {"scapy", "yaml", "pyroute2", "asyncio", "dataclasses", "typing", "enum", "logging", "subprocess", "argparse", "ipaddress",
              "ctypes", "hypothesis", "pytest"}
@@ -106,6 +107,13 @@ def golden_rules() -> list[str]:
         chains = re.findall(r"^\tchain \S+ \{\n(.*?)^\t\}$", path.read_text(), re.DOTALL | re.MULTILINE)
         found += [line for chain in chains for line in chain.splitlines() if not line.startswith("\t\ttype ")]
     return found
+
+
+def test_every_package_is_installed() -> None:
+    """What `pip install ./src` installs: it once left a package out, and the command it had installed did not start."""
+    listed = tomllib.loads((ROOT / "src" / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {".".join(path.parent.relative_to(ROOT / "src").parts) for path in PACKAGE.rglob("__init__.py")}
+    assert set(listed) == there
 
 
 def test_every_rule_has_a_comment() -> None:

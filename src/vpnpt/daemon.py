@@ -7,6 +7,7 @@ import fcntl
 import os
 import selectors
 import signal
+import socket
 import sys
 import time
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 RUN_DIR = "/var/run/vpnpt"
 HOUSEKEEPING = 600.0
-"""Seconds between two looks for clients that have gone, while a server is contended."""
+"""Seconds between two looks for clients that have gone, while an SPI is open."""
 NFTABLES_GROUP = 7
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--foreground]
 
@@ -209,8 +210,6 @@ class Daemon:
 
 def _addresses(packet: bytes) -> str:
     """`192.168.1.2 to 203.0.113.1` of an IPv4 or IPv6 packet."""
-    import socket
-
     if len(packet) >= 20 and packet[0] >> 4 == 4:
         return f"{socket.inet_ntop(socket.AF_INET, packet[12:16])} to {socket.inet_ntop(socket.AF_INET, packet[16:20])}"
     if len(packet) >= 40 and packet[0] >> 4 == 6:

@@ -99,7 +99,10 @@ class Tracker:
 
     def tick(self) -> None:
         """The engine's deadline has come."""
-        self._handle(Tick())
+        try:
+            self._handle(Tick())
+        except NetlinkError as error:
+            self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
         self.l2tp.tick()
 
     def on_notice(self, notice: LogPacket) -> None:
