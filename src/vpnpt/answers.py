@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the daemon answers, by method: the same on ubus and on the control socket. Every answer is an object that JSON can carry."""
+"""What the daemon answers, by method: the same on ubus and on the control socket. Every answer is an object that JSON can carry.
+
+HANDLERS is the whole table. A handler gets the context and the arguments, all of them text; what it can't do it answers with
+{"error": text}.
+"""
 from __future__ import annotations
 
 import socket
+import time
 
 from .addresses import local_addresses
 from .flows import protocol_of
@@ -10,34 +15,84 @@ from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
+    from .log import Log
     from .model import Config
     from .service import Service
     from .wire.conntrack import Flow
 
-METHODS = ("status", "sessions", "doctor", "reload", "kill")
+    Handler = Callable[["Context", Mapping[str, str]], dict[str, Any]]
 
 
-def answer(service: Service, reload: Callable[[], bool], request: dict[str, Any]) -> dict[str, Any]:
+class Context:
+    """What handlers may ask. reload: puts the configuration in force, True if that worked."""
+
+    __slots__ = ("service", "reload", "log")
+
+    def __init__(self, service: Service, reload: Callable[[], bool], log: Log) -> None:
+        self.service, self.reload, self.log = service, reload, log
+
+
+def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one request, {"method": ..., arguments}; {"error": ...} if it can't be done."""
     method = request.get("method")
-    if method == "status":
-        return service.snapshot()
-    if method == "reload":
-        done = reload()
-        return {"applied": done, "problem": service.problem, "diagnostics": [str(item) for item in service.diagnostics]}
-    if method == "doctor":
-        return {"findings": findings(service)}
-    if method not in METHODS:
-        return {"error": f"unknown method {method!r}; known: {', '.join(METHODS)}"}
+    handler = HANDLERS.get(method) if isinstance(method, str) else None
+    if handler is None:
+        return {"error": f"unknown method {method!r}; known: {', '.join(HANDLERS)}"}
+    arguments = {name: value for name, value in request.items() if name != "method"}
+    for name, value in arguments.items():
+        if not isinstance(value, str):
+            return {"error": f"argument {name!r} is no text"}
     try:
-        if method == "sessions":
-            return {"sessions": sessions(service.config)}
-        return kill(service.config, request.get("client"))
+        return handler(context, arguments)
     except NetlinkError as error:
         return {"error": f"the kernel's connections can't be read: {error.strerror} (is kmod-nf-conntrack-netlink installed?)"}
+
+
+def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return context.service.snapshot()
+
+
+def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    done, service = context.reload(), context.service
+    return {"applied": done, "problem": service.problem, "diagnostics": [str(item) for item in service.diagnostics]}
+
+
+def _doctor(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"time": int(time.time()), "checked": [], "findings": findings(context.service)}
+
+
+def _sessions(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"now": int(time.time()), "sessions": sessions(context.service.config), "ended": []}
+
+
+def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    if not arguments.get("client"):
+        return {"error": "whose? give a session, a client, or a client and a protocol"}
+    return kill(context.service.config, arguments["client"])
+
+
+def _block(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"error": "not yet"}
+
+
+def _changes(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"changes": []}
+
+
+def _events(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"events": []}
+
+
+def _metrics(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"text": ""}
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "status": _status, "sessions": _sessions, "doctor": _doctor, "changes": _changes, "events": _events, "metrics": _metrics,
+    "reload": _reload, "kill": _kill, "block": _block, "unblock": _block}
 
 
 def sessions(config: Config | None) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import sys
 import time
 
 from . import nft
-from .answers import answer
+from .answers import Context, answer
 from .control import SOCKET, ControlServer
 from .log import Log
 from .netlink import Netlink, NflogSocket, Overrun
@@ -57,6 +57,7 @@ class Daemon:
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
+        self.context = Context(self.service, self.reload, self.log)
         self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
         self.ubus = Ubus(self.selector, self.log, self._on_request, lambda seconds: self._at("ubus", seconds))
         self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
@@ -205,7 +206,7 @@ class Daemon:
         self.log.info("REFUSED", f"{name}: {_addresses(notice.payload)}: {why} (vpnpt.{name})")
 
     def _on_request(self, request: dict[str, Any]) -> dict[str, Any]:
-        return answer(self.service, self.reload, request)
+        return answer(self.context, request)
 
 
 def _addresses(packet: bytes) -> str:

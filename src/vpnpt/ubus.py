@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 SOCKET = "/var/run/ubus/ubus.sock"
 OBJECT = "vpnpt"
 METHODS: Mapping[str, Mapping[str, int]] = {
-    "status": {}, "sessions": {}, "doctor": {}, "reload": {}, "kill": {"client": wire.STRING}}
-"""Each with its arguments and their types, as `ubus -v list` shows them."""
+    "status": {}, "sessions": {}, "doctor": {}, "changes": {}, "events": {}, "metrics": {}, "reload": {},
+    "kill": {"session": wire.STRING, "client": wire.STRING, "protocol": wire.STRING},
+    "block": {"client": wire.STRING, "protocol": wire.STRING}, "unblock": {"client": wire.STRING, "protocol": wire.STRING}}
+"""Each with its arguments and their types, as `ubus -v list` shows them. All arguments are optional: the handler says what it needs."""
 RETRY_FIRST, RETRY_LAST = 1.0, 60.0
 """Seconds until the first and between later attempts to reach ubusd."""
 BACKLOG = 4 << 20
@@ -121,11 +123,11 @@ class Ubus:
         status = wire.OK
         if method not in METHODS:
             status = wire.METHOD_NOT_FOUND
-        elif any(not isinstance(arguments.get(name), str) for name in METHODS[method]):
+        elif any(name in arguments and not isinstance(arguments[name], str) for name in METHODS[method]):
             status = wire.INVALID_ARGUMENT
         else:
             # Others are left out: uhttpd adds the session of whoever calls through LuCI.
-            known = {name: arguments[name] for name in METHODS[method]}
+            known = {name: arguments[name] for name in METHODS[method] if name in arguments}
             answer = wire.message(wire.DATA, message.seq, message.peer, own,
                                   wire.table(wire.ATTR_DATA, self._handler({"method": method, **known})))
             if len(answer) <= wire.MAX_MESSAGE:

@@ -129,7 +129,7 @@ def test_calls_as_luci_makes_them(box: Box) -> None:
     """uhttpd adds the caller's session to the arguments of every call."""
     session = {"ubus_rpc_session": "0" * 32}
     assert box.call("vpnpt", "status", session)["in_place"]
-    assert box.call("vpnpt", "doctor", session) == {"findings": []}
+    assert box.call("vpnpt", "doctor", session)["findings"] == []
     assert box.call("vpnpt", "reload", session) == {"applied": True, "problem": "", "diagnostics": []}
     assert "Invalid argument" in box.sh("ubus call vpnpt kill '{}' 2>&1; true"), "whose?"
     assert "Method not found" in box.sh("ubus call vpnpt nonsense 2>&1; true")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vpnpt import ubus
+from vpnpt.answers import HANDLERS
 from vpnpt.log import Log
 from vpnpt.wire import ubus as wire
 
@@ -79,7 +80,7 @@ class Bus:
         self.say(wire.message(wire.HELLO, 0, 7))
         (add,) = self.hear()
         assert (add.type, add.text(wire.ATTR_OBJPATH)) == (wire.ADD_OBJECT, "vpnpt")
-        assert wire.decode_table(add.attrs[wire.ATTR_SIGNATURE])["kill"] == {"client": wire.STRING}
+        assert wire.decode_table(add.attrs[wire.ATTR_SIGNATURE])["kill"] == dict.fromkeys(("session", "client", "protocol"), wire.STRING)
         self.say(wire.message(wire.DATA, add.seq, 0, wire.number(wire.ATTR_OBJID, OBJECT)),
                  wire.message(wire.STATUS, add.seq, 0, wire.number(wire.ATTR_STATUS, 0)))
 
@@ -110,11 +111,21 @@ def test_a_call(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize(("method", "arguments", "status"), [
-    ("nonsense", {}, wire.METHOD_NOT_FOUND), ("kill", {}, wire.INVALID_ARGUMENT), ("kill", {"client": 5}, wire.INVALID_ARGUMENT)])
+    ("nonsense", {}, wire.METHOD_NOT_FOUND), ("kill", {"client": 5}, wire.INVALID_ARGUMENT)])
 def test_a_call_that_is_wrong(bus: Bus, method: str, arguments: dict[str, Any], status: int) -> None:
     bus.up()
     (answer,) = bus.call(method, arguments)
     assert answer.number(wire.ATTR_STATUS) == status and not bus.calls
+
+
+def test_arguments_are_optional(bus: Bus) -> None:
+    bus.up()
+    assert bus.call("kill", {}) and bus.call("kill", {"session": "ipsec-1", "client": "192.168.1.2", "ubus_rpc_session": "0" * 32})
+    assert bus.calls == [{"method": "kill"}, {"method": "kill", "session": "ipsec-1", "client": "192.168.1.2"}]
+
+
+def test_every_handler_is_on_ubus() -> None:
+    assert list(ubus.METHODS) == list(HANDLERS)
 
 
 def test_another_ones_object(bus: Bus) -> None:
