@@ -67,10 +67,10 @@ class Daemon:
         self.ubus.connect()
         self.reload()
         while self.running:
-            wait = max(0.0, min(self.due.values()) - time.monotonic()) if self.due else None
-            for key, _ in self.selector.select(wait):
+            for key, _ in self.selector.select(self._wait()):
                 key.data()
             self._do_due()
+            self.log.sum_up()
         self.service.stop()
         self.ubus.close()
         self.control.close()
@@ -90,6 +90,14 @@ class Daemon:
         elif self.service.ruleset is None:
             self._at("apply", 10)
         return done
+
+    def _wait(self) -> float | None:
+        """Seconds until something is due; None: until something comes."""
+        deadlines = list(self.due.values())
+        summary = self.log.next_deadline()
+        if summary is not None:
+            deadlines.append(summary)
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _at(self, what: str, seconds: float) -> None:
         """Due in so many seconds, or earlier if it was to be earlier."""

@@ -1,7 +1,8 @@
 """One line per event, with a reason code, to the system log or to standard error. Never a key or a payload.
 
 A tiny stand-in for the `logging` module, which costs 2.2 MB of memory on the router. Lines of one code are rate-limited: after
-`BURST` of them within a minute, the rest of that minute is counted and summed up in one line.
+`BURST` of them within a minute, the rest of that minute is counted and summed up in one line. What was written is kept: the last
+`LINES` lines, and of the errors and warnings among them the last `ALERTS`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ import os
 import socket
 import sys
 import time
+from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 LEVELS = ("error", "warning", "info", "debug")
 _PRIORITY = {"error": 3, "warning": 4, "info": 6, "debug": 7}
 _DAEMON = 3 << 3
 BURST = 20
+MINUTE = 60.0
+LINES = 200
+ALERTS = 32
+TEXT_LIMIT = 1000
+"""Characters of a line: a message of nft's can be as long as the ruleset."""
 
 
 class Log:
@@ -27,9 +35,12 @@ class Log:
     def __init__(self, level: str = "info", *, syslog: bool = False) -> None:
         self.level = level
         self.listener: Callable[[str, str, str], None] | None = None  # hears severity, code and text of errors and warnings
+        self.lines: deque[dict[str, Any]] = deque(maxlen=LINES)
+        self.alerts: deque[dict[str, Any]] = deque(maxlen=ALERTS)
+        self.written: dict[tuple[str, str], int] = {}  # by severity and code, those that were summed up too
         self._syslog = syslog
         self._socket: socket.socket | None = None
-        self._minute: dict[str, tuple[float, int]] = {}
+        self._minute: dict[str, tuple[float, int, str]] = {}  # when it began, how many since, the last one's severity
 
     def error(self, code: str, text: str) -> None:
         self.write("error", code, text)
@@ -47,27 +58,41 @@ class Log:
         """Writes one line, unless the level or the rate limit holds it back."""
         if LEVELS.index(level) > LEVELS.index(self.level):
             return
-        suppressed = self._count(code)
-        if suppressed is None:
+        self.written[level, code] = self.written.get((level, code), 0) + 1
+        if not self._admitted(level, code):
             return
-        if suppressed:
-            self._emit(level, f"{code}: {suppressed} more lines of this kind were left out")
-        self._emit(level, f"{code}: {text}")
+        self._emit(level, code, text)
         if self.listener is not None and level in ("error", "warning"):
-            self.listener(level, code, text)
+            self.listener(level, code, self.lines[-1]["text"])
 
-    def _count(self, code: str) -> int | None:
-        """How many lines of this code were left out before this one; None: leave this one out too."""
+    def next_deadline(self) -> float | None:
+        """When `sum_up` has something to say, by time.monotonic(); None if nothing is held back."""
+        return min((since + MINUTE for since, count, _ in self._minute.values() if count > BURST), default=None)
+
+    def sum_up(self) -> None:
+        """Says how many lines were left out in the minutes that are over."""
         now = time.monotonic()
-        since, count = self._minute.get(code, (now, 0))
-        if now - since >= 60:
-            self._minute[code] = (now, 1)
-            return max(0, count - BURST)
-        self._minute[code] = (since, count + 1)
-        return 0 if count < BURST else None
+        for code in [code for code, (since, _, _) in self._minute.items() if now - since >= MINUTE]:
+            _, count, level = self._minute.pop(code)
+            if count > BURST:
+                self._emit(level, code, f"{count - BURST} more like this")
 
-    def _emit(self, level: str, line: str) -> None:
-        line = line.replace("\n", " | ")
+    def _admitted(self, level: str, code: str) -> bool:
+        """Whether the rate limit lets this line through; it counts in any case."""
+        self.sum_up()
+        since, count, _ = self._minute.get(code, (time.monotonic(), 0, level))
+        self._minute[code] = (since, count + 1, level)
+        return count < BURST
+
+    def _emit(self, level: str, code: str, text: str) -> None:
+        text = text.strip().replace("\n", " | ")
+        if len(text) > TEXT_LIMIT:
+            text = text[:TEXT_LIMIT - 3] + "..."
+        entry = {"time": int(time.time()), "severity": level, "code": code, "text": text}
+        self.lines.append(entry)
+        if level in ("error", "warning"):
+            self.alerts.append(entry)
+        line = f"{code}: {text}"
         if self._syslog and self._to_syslog(f"<{_DAEMON | _PRIORITY[level]}>vpnptd[{os.getpid()}]: {line}"):
             return
         sys.stderr.write(f"vpnptd: {level}: {line}\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vpnpt import log
-from vpnpt.log import BURST, LEVELS, Log
+from vpnpt.log import ALERTS, BURST, LEVELS, LINES, Log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,12 @@ def test_levels(threshold: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Log().error("RULESET", "line 1: no\nline 2: no\n")
-    assert capsys.readouterr().err == "vpnptd: error: RULESET: line 1: no | line 2: no | \n"
+    assert capsys.readouterr().err == "vpnptd: error: RULESET: line 1: no | line 2: no\n"
+
+
+def test_a_line_is_not_endless(capsys: pytest.CaptureFixture[str]) -> None:
+    Log().error("RULESET", "x" * 5000)
+    assert capsys.readouterr().err == f"vpnptd: error: RULESET: {'x' * 997}...\n"
 
 
 def test_rate_limit(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,8 +56,44 @@ def test_rate_limit(clock: list[float], capsys: pytest.CaptureFixture[str]) -> N
     clock[0] += 1
     made.info("FLOOD", "the next")
     made.info("FLOOD", "and one more")
-    assert capsys.readouterr().err.splitlines() == ["vpnptd: info: FLOOD: 6 more lines of this kind were left out",
+    assert capsys.readouterr().err.splitlines() == ["vpnptd: info: FLOOD: 6 more like this",
                                                     "vpnptd: info: FLOOD: the next", "vpnptd: info: FLOOD: and one more"]
+    assert made.written == {("info", "FLOOD"): BURST + 8, ("info", "OTHER"): 1}
+
+
+def test_what_was_left_out_is_said_even_if_nothing_follows(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    made = Log()
+    assert made.next_deadline() is None
+    for number in range(BURST + 2):
+        made.warning("FLOOD", str(number))
+        clock[0] += 1
+    assert made.next_deadline() == 1060.0
+    capsys.readouterr()
+    clock[0] = 1059.9
+    made.sum_up()
+    assert capsys.readouterr().err == ""
+    clock[0] = 1060.0
+    made.sum_up()
+    assert capsys.readouterr().err == "vpnptd: warning: FLOOD: 2 more like this\n"
+    assert made.next_deadline() is None
+    made.sum_up()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_last_lines_are_kept(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log.time, "time", lambda: 1_700_000_000.9)
+    made = Log("info")
+    heard: list[tuple[str, str, str]] = []
+    made.listener = lambda *what: heard.append(what)
+    made.debug("D", "held back")
+    made.info("I", "one\ntwo")
+    assert list(made.lines) == [{"time": 1_700_000_000, "severity": "info", "code": "I", "text": "one | two"}]
+    assert not made.alerts and not heard
+    for number in range(2 * LINES):
+        made.warning(f"C{number}", "x")
+    assert [line["code"] for line in made.lines] == [f"C{number}" for number in range(LINES, 2 * LINES)]
+    assert [line["code"] for line in made.alerts] == [f"C{number}" for number in range(2 * LINES - ALERTS, 2 * LINES)]
+    assert len(heard) == 2 * LINES and heard[0] == ("warning", "C0", "x")
 
 
 def test_a_quiet_minute_leaves_nothing_to_sum_up(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
