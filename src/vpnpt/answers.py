@@ -82,8 +82,8 @@ def _changes(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]
     return {"changes": []}
 
 
-def _events(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"events": []}
+def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"events": list(context.log.lines)}
 
 
 def _metrics(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -61,5 +61,14 @@ def test_doctor(stage: Stage) -> None:
     assert ask(stage, "doctor")["findings"][0] == {"severity": "error", "text": ask(stage, "status")["problem"]}
 
 
+def test_events(stage: Stage) -> None:
+    (first,) = ask(stage, "events")["events"]
+    assert (first["severity"], first["code"]) == ("info", "APPLIED") and first["text"].startswith("pptp help, l2tp help, ipsec help")
+    stage.lab.router.write_config("config 1 'ipsec\n")
+    ask(stage, "reload")
+    last = ask(stage, "events")["events"][-1]
+    assert (last["severity"], last["code"]) == ("error", "CONFIG") and last["time"] >= first["time"]
+
+
 def test_unknown(stage: Stage) -> None:
     assert ask(stage, "nonsense") == {"error": "unknown method 'nonsense'; known: " + ", ".join(HANDLERS)}
