@@ -17,11 +17,12 @@ EPOCH = 1700000000
 
 
 class Package:
-    """An .ipk. outer, data, control: its archives, as members by name; text(name): a control file."""
+    """An .ipk, ours or another builder's `content`. outer, data, control: its archives, as members by name; text(name): a control
+    file."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, content: bytes = b"") -> None:
         self.recipe = recipe
-        self.content = ipk.build(recipe, EPOCH)
+        self.content = content or ipk.build(recipe, EPOCH)
         self._outer = self._open(self.content)
         self._data = self._open(self._read(self._outer, "./data.tar.gz"))
         self._control = self._open(self._read(self._outer, "./control.tar.gz"))
