@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the router knows about itself: which network devices are the LAN side and which the WAN side."""
+"""What the router knows about itself: which network devices are the LAN side and which the WAN side, and what fw4 leaves out."""
 from __future__ import annotations
 
 from . import process, uci, ucitext
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., process.Result]
 
+DROP_IN = "/usr/share/nftables.d/chain-pre/forward/50-vpnpt.nft"
+"""What fw4 finds by itself, unless it is told not to look."""
 FW4_TIMEOUT = 20.0  # seconds; it compiles its whole configuration on slow flash
 # The scripts of netifd's protocols (ppp.sh, 6in4.sh and so on) name the device PREFIX-INTERFACE ...
 PREFIXES = {**{name: name for name in ("ppp", "pppoe", "pppoa", "pptp", "l2tp", "3g", "sstp", "6in4", "6to4", "6rd", "map")},
@@ -40,6 +42,26 @@ def resolve_devices(config: Config, *, run: Run = process.run, config_dir: str |
             lookup.add("error", "wan_device", name, "is on the LAN and on the WAN side",
                        "set lan_device and wan_device, or lan_zone and wan_zone, so that they have no device in common")
     return Devices(lan=lan, wan=wan), lookup.diagnostics
+
+
+def include_problems(*, run: Run = process.run, config_dir: str | None = None) -> list[Diagnostic]:
+    """A warning where fw4 is told to leave out what other packages put into its chains, and no section names our drop-in instead."""
+    firewall = _Lookup(run, config_dir).package("firewall")
+    defaults = [section for section in firewall if section.type == "defaults"][:1]
+    if not defaults or boolean(word(defaults[0], "auto_includes")) is not False or any(map(_includes_us, firewall)):
+        return []
+    return [Diagnostic(
+        severity="warning", section="firewall.@defaults[0]", option="auto_includes", value=word(defaults[0], "auto_includes"),
+        message="fw4 leaves out what vpnpt adds to its forward chain: what a VPN server starts by itself does not pass, nor IPv6 IPsec "
+                "from outside",
+        remedy="set it to 1: uci set firewall.@defaults[0].auto_includes=1; uci commit firewall; reload_config; or add a section "
+               f"'include' with type nftables, position chain-pre, chain forward and path {DROP_IN}")]
+
+
+def _includes_us(section: SectionText) -> bool:
+    found = [word(section, option) for option in ("type", "position", "chain", "path")]
+    return (section.type == "include" and boolean(word(section, "enabled") or "1") is not False
+            and found[0] == "nftables" and found[1] in ("chain-pre", "chain-prepend") and found[2:] == ["forward", DROP_IN])
 
 
 class _Lookup:

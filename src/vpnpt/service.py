@@ -68,6 +68,8 @@ class Service:
         diagnostics += found
         if config.general.enabled and any(item.severity == "error" for item in found):
             return self._refuse(diagnostics)
+        if forward_rules(config, devices):
+            diagnostics += facts.include_problems(config_dir=self.config_dir)
         self.log.level = config.general.log_level
         self._report(diagnostics)
         self._load_modules(config)

@@ -6,7 +6,7 @@ import pytest
 
 from vpnpt import uci
 from vpnpt.config import default_config
-from vpnpt.facts import resolve_devices
+from vpnpt.facts import DROP_IN, include_problems, resolve_devices
 from vpnpt.model import Devices
 
 
@@ -217,3 +217,24 @@ def test_a_device_on_both_sides(system):
     assert system.devices(wan_zone=("wan", "lan"), lan_device=("eth1", "lan0"))[1] == [
         "error: section 'global' option 'wan_device' value 'eth1': is on the LAN and on the WAN side; set lan_device and wan_device, or "
         "lan_zone and wan_zone, so that they have no device in common"]
+
+
+# --- what fw4 includes ------------------------------------------------------------------------------------------------------
+
+OURS = f"config include\noption type nftables\noption position chain-pre\noption chain forward\noption path {DROP_IN}\n"
+
+
+@pytest.mark.parametrize(("firewall", "told"), [
+    ("", False), ("config zone\n", False), ("config defaults\n", False), ("config defaults\noption auto_includes 1\n", False),
+    ("config defaults\noption auto_includes 0\n", True), ("config defaults\noption auto_includes no\n", True),
+    ("config defaults\noption auto_includes 0\n" + OURS, False),
+    ("config defaults\noption auto_includes 0\n" + OURS + "option enabled 0\n", True),
+    ("config defaults\noption auto_includes 0\n" + OURS.replace("forward", "input"), True)])
+def test_fw4_is_told_to_include_nothing(system, firewall, told):
+    if firewall:
+        system.file("firewall", firewall)
+    found = [str(diagnostic) for diagnostic in include_problems(config_dir=str(system.etc))]
+    assert len(found) == told
+    for text in found:
+        assert text.startswith("warning: section 'firewall.@defaults[0]' option 'auto_includes' value '")
+        assert "uci set firewall.@defaults[0].auto_includes=1; uci commit firewall; reload_config" in text and DROP_IN in text

@@ -189,6 +189,27 @@ def test_the_firewall_starts_anew_under_traffic(box: Box, stage: Stage, command:
     assert "a server speaks first" in box.sh("nft list chain inet fw4 forward")
 
 
+def test_fw4_is_told_to_include_nothing(box: Box) -> None:
+    """What we are told in the status is what fw4 does; either remedy mends it."""
+    def forward() -> str:
+        return box.sh("nft list chain inet fw4 forward")
+
+    def diagnostics() -> Any:
+        return box.call("vpnpt", "status")["diagnostics"]
+
+    section = "uci add firewall include; for pair in type=nftables position=chain-pre chain=forward path=/usr/share/nftables.d/" \
+              "chain-pre/forward/50-vpnpt.nft; do uci set firewall.@include[-1].$pair; done"
+    for remedy in ("uci set firewall.@defaults[0].auto_includes=1", section):
+        assert diagnostics() == [] and "a server speaks first" in forward()
+        box.sh("uci set firewall.@defaults[0].auto_includes=0; uci commit firewall; reload_config")
+        (found,) = box.until(diagnostics)
+        assert "section 'firewall.@defaults[0]' option 'auto_includes' value '0'" in found
+        box.until(lambda: "a server speaks first" not in forward())
+        assert box.tables() >= OURS, "all else goes on"
+        box.sh(f"{remedy}; uci commit firewall; reload_config")
+        box.until(lambda: not diagnostics() and "a server speaks first" in forward())
+
+
 def test_an_interface_comes_up(box: Box) -> None:
     """fw4 has put another device into the zone; the hotplug script of ours runs after fw4's."""
     assert box.call("vpnpt", "status")["wan"] == ["wan"]
