@@ -12,7 +12,7 @@ from .wire.nftables import IPV4, Element, pack_key, pack_zone, unpack_key, unpac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from .netlink import Netlink
 
@@ -60,6 +60,21 @@ class Learned:
     def router_peers(self) -> set[bytes]:
         """Servers with which the router itself speaks IPsec."""
         return {element.key[:4] for element in self._dump("router_hosts")}
+
+    def forget_addresses(self, local: Collection[bytes]) -> None:
+        """What names an address that was the router's and is not one of `local`: keys of inbound packets, and where its own VPN is.
+
+        The maps that say whose an SPI or a cookie is do not name it.
+        """
+        clients = self.zones()
+        gone = [("router_peers", element.key) for element in self._dump("router_peers") if element.data and element.data[:4] not in local]
+        for name, width in (("esp_fast", 4), ("ike_fast", 8)):
+            for element in self._dump(name):
+                fields = unpack_key(element.key, 4, 4, width)
+                if fields and fields[0] not in clients and fields[1] not in local:
+                    gone.append((name, element.key))
+        for name in {name for name, _ in gone}:
+            delete_elements(self._sock, IPV4, TABLE, name, [key for named, key in gone if named == name])
 
     def fans(self) -> dict[tuple[bytes, bytes], list[bytes]]:
         """(server, SPI) to the clients that get copies of it."""

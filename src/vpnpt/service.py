@@ -51,6 +51,7 @@ class Service:
         self.diagnostics: list[Diagnostic] = []
         self.helper_missing = self.offload = False
         self.started = time.time()
+        self._local: set[bytes] = set()
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
         self.tracker = Tracker(self._netlink, log, time.monotonic)
@@ -84,6 +85,10 @@ class Service:
         self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
         if shares_servers(config):
             self.tracker.resync()
+            local = local_addresses()
+            if local != self._local:
+                self.tracker.renumbered(local)
+                self._local = local
         self.tracker.l2tp.resync()
         self._cut_refused()
         self._write_forward_rules()

@@ -20,7 +20,7 @@ from .xfrm import associations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from .actions import Action
     from .events import Event
@@ -73,6 +73,14 @@ class Tracker:
                 self._handle(Fanned(server=server, spi=spi, clients=tuple(clients)))
         except NetlinkError as error:
             self._log.debug("RESYNC", f"the tables can't be read: {error.strerror}")
+
+    def renumbered(self, local: Collection[bytes]) -> None:
+        """The router's addresses are others than before: nothing of the old ones stays."""
+        self._addresses = {server: known & set(local) for server, known in self._addresses.items()}
+        try:
+            self._learned.forget_addresses(local)
+        except NetlinkError as error:
+            self._log.warning("KERNEL", f"what is known of an old address could not be removed: {error.strerror}")
 
     def housekeep(self) -> None:
         """Clients that the kernel has forgotten with a server leave it: what was contended may be no longer."""

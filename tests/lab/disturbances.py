@@ -1,7 +1,8 @@
-"""Steps that get in the tunnels' way: floods of made-up keys, and the router's own VPN with the same server."""
+"""Steps that get in the tunnels' way: floods of made-up keys, the router's own VPN with the same server, and what WAN links do."""
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 ROUTER_SPI, SERVER_SPI = 0x0A0A0A0A, 0x0B0B0B0B
 ROUTER_COOKIE = b"routerIK"
+UPLINKS = {"wan": "203.0.113.254", "wan2": "203.0.114.254"}
 
 
 class Disturbances:
@@ -24,6 +26,7 @@ class Disturbances:
     stock: bool
     do_stream: Any
     _router_sequence = itertools.count(1)
+    _heard: dict[str, int]
 
     def do_flood(self, who: str, to: str, count: int, first_spi: int = 0x0F000000) -> dict[str, Any]:
         """Sends `count` ESP packets, each with an SPI that nobody knows; 'wan' is the router's WAN address."""
@@ -53,6 +56,46 @@ class Disturbances:
             results["grown"] = round(self._daemon_memory() - before, 1)
             results["lines"] = len(self.lab.router.log_text().splitlines()) - said
         return results
+
+    def do_renumber(self, to: str) -> dict[str, Any]:
+        """The provider gives the WAN another address, and netifd's hotplug scripts have the daemon reload."""
+        self.lab.router.change_wan_address(to)
+        if not self.stock:
+            self.lab.router.vpnpt("reload")
+        return {}
+
+    def do_flap(self) -> dict[str, Any]:
+        """The WAN link goes down and comes back with the same address."""
+        router = self.lab.router
+        for command in (f"link set {router.wan_device} down", f"link set {router.wan_device} up"):
+            router.run("ip", *command.split())
+        router.wait_until(lambda: router.run("ip", "route", "replace", "default", "via", UPLINKS["wan"], check=False).returncode == 0)
+        if not self.stock:
+            router.vpnpt("reload")
+        return {}
+
+    def do_route(self, to: str, by: str) -> dict[str, Any]:
+        """A server is reached by another uplink from now on, as mwan3 does it: what conntrack knows is forgotten."""
+        self.lab.router.run("ip", "route", "replace", f"{self.lab.host(to).address}/32", "via", UPLINKS[by])
+        self.lab.router.conntrack_flush()
+        return {}
+
+    def do_heard(self, at: str) -> dict[str, Any]:
+        """From which addresses a server has heard ESP since it was last asked. Results: sources, in order."""
+        packets = self.lab.host(at).packets
+        sources = {packet.src for packet in packets[self._heard.get(at, 0):] if packet.proto == 50}
+        self._heard[at] = len(packets)
+        return {"sources": " ".join(sorted(sources))}
+
+    def do_remnants(self, of: str) -> dict[str, Any]:
+        """What the router still knows of an address that it had. Results: keys (of our maps), entries (of conntrack).
+
+        Without `ip_ids`, which belongs to packets under way and forgets them after ten seconds.
+        """
+        ours = "" if self.stock else self.lab.router.run("nft", "list", "table", "ip", "vpnpt").stdout
+        ours = re.sub(r"\tmap ip_ids \{.*?\n\t\}", "", ours, flags=re.S)
+        whole = re.compile(rf"(?<![\d.]){re.escape(of)}(?![\d.])")
+        return {"keys": len(whole.findall(ours)), "entries": sum(bool(whole.search(line)) for line in self.lab.router.conntrack_list())}
 
     def _daemon_memory(self) -> float:
         daemon = self.lab.router.daemon

@@ -20,7 +20,7 @@ BODY = """
 OFFLOAD		include "DROPIN"
 		ct state vmap { established : accept, related : accept } comment "!fw4: Handle forwarded flows"
 		iifname { LAN } jump forward_lan comment "!fw4: Handle lan IPv4/IPv6 forward traffic"
-		iifname { WAN } jump forward_wan comment "!fw4: Handle wan IPv4/IPv6 forward traffic"
+GUEST		iifname { WAN } jump forward_wan comment "!fw4: Handle wan IPv4/IPv6 forward traffic"
 		jump handle_reject
 	}
 
@@ -74,25 +74,39 @@ IPSEC_RULES = """		oifname { LAN } meta l4proto esp counter accept comment "!fw4
 		oifname { LAN } udp dport 500 counter accept comment "!fw4: Allow-ISAKMP"
 """
 
+GUEST_ZONE = """
+	chain forward_guest {
+		oifname { WAN } accept comment "!fw4: Accept guest to wan forwarding"
+		jump handle_reject
+	}
+"""
+
 ICMP6 = "echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
 NEIGHBOURS = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert"
 OFFLOAD_RULE = """		meta l4proto { tcp, udp } flow offload @ft;
 """
 
 
-def body(lan: str, wan: str, dropin: str, ipsec_rules: bool = False, offload: bool = False) -> str:
-    """The contents of `table inet fw4` for two devices.
+def body(lan: tuple[str, ...], wan: tuple[str, ...], dropin: str, ipsec_rules: bool = False, offload: bool = False,
+         guest: str = "") -> str:
+    """The contents of `table inet fw4` for the devices of the two zones.
 
     dropin: the pattern to include at the top of `forward`. ipsec_rules: OpenWrt's Allow-IPSec-ESP and Allow-ISAKMP.
-    offload: software flow offload, which the kernel must know.
+    offload: software flow offload, which the kernel must know. guest: the device of a third zone, which may only go to wan.
     """
     text = BODY.replace("OFFLOAD", OFFLOAD_RULE if offload else "").replace("IPSEC", IPSEC_RULES if ipsec_rules else "")
+    text = text.replace("GUEST", f'\t\tiifname {{ "{guest}" }} jump forward_guest comment "!fw4: guest"\n' if guest else "")
+    text += GUEST_ZONE if guest else ""
     text = text.replace("DROPIN", dropin).replace("ERRORS", ICMP6).replace("NEIGHBOURS", NEIGHBOURS)
-    text = text.replace("LAN", f'"{lan}"').replace("WAN", f'"{wan}"')
+    text = text.replace("LAN", _names(lan)).replace("WAN", _names(wan))
     if offload:
-        table = f'\tflowtable ft {{\n\t\thook ingress priority 0;\n\t\tdevices = {{ "{lan}", "{wan}" }};\n\t}}\n'
+        table = f'\tflowtable ft {{\n\t\thook ingress priority 0;\n\t\tdevices = {{ {_names((*lan, *wan))} }};\n\t}}\n'
         text = table + text
     return text
+
+
+def _names(devices: tuple[str, ...]) -> str:
+    return ", ".join(f'"{device}"' for device in devices)
 
 
 def transaction(contents: str, restart: bool) -> str:
@@ -120,6 +134,6 @@ esac
 """
 
 
-def script(lan: str, wan: str, directory: str) -> str:
+def script(lan: tuple[str, ...], wan: tuple[str, ...], directory: str) -> str:
     """A stand-in for /sbin/fw4."""
-    return SCRIPT.replace("LAN", lan).replace("WAN", wan).replace("DIR", directory)
+    return SCRIPT.replace("LAN", "\n".join(lan)).replace("WAN", "\n".join(wan)).replace("DIR", directory)

@@ -23,16 +23,20 @@ READY_TIMEOUT = 60.0
 class Router(Host):
     """A host that forwards. directory: a place for its files, which vanishes with the lab.
 
+    lan_device, wan_device: of its zones lan and wan; further_wans: more of the zone wan; guest: the device of a zone of that name.
     run_dir, config_dir: those of the daemon. log: what the daemon wrote to stderr.
     """
 
     def __init__(self, name: str, pump: Pump, directory: Path, lan_device: str, wan_device: str, wan_address: str,
-                 ipsec_rules: bool = False, offload: bool = False, **addresses: str) -> None:
+                 ipsec_rules: bool = False, offload: bool = False, further_wans: tuple[str, ...] = (), guest: str = "",
+                 **addresses: str) -> None:
         super().__init__(name, pump, **addresses)
         self.directory = directory
         self.lan_device = lan_device
         self.wan_device = wan_device
         self.wan_address = wan_address
+        self.wan_devices = (wan_device, *further_wans)
+        self.guest = guest
         self.config_dir = directory / "config"
         self.run_dir = directory / "run"
         self.log = directory / "vpnptd.log"
@@ -42,7 +46,7 @@ class Router(Host):
             path.mkdir(parents=True)
         self.fw4_configure(ipsec_rules, offload)
         script = directory / "bin" / "fw4"
-        script.write_text(fw4.script(lan_device, wan_device, str(directory)))
+        script.write_text(fw4.script((lan_device,), self.wan_devices, str(directory)))
         script.chmod(0o755)
 
     # firewall
@@ -53,7 +57,7 @@ class Router(Host):
 
     def fw4_configure(self, ipsec_rules: bool = False, offload: bool = False) -> None:
         """Writes the firewall's ruleset; it counts from the next start, reload or restart on."""
-        text = fw4.body(self.lan_device, self.wan_device, f"{self.run_dir}/fw4/*.nft", ipsec_rules, offload)
+        text = fw4.body((self.lan_device,), self.wan_devices, f"{self.run_dir}/fw4/*.nft", ipsec_rules, offload, self.guest)
         (self.directory / "reload.nft").write_text(fw4.transaction(text, restart=False))
         (self.directory / "restart.nft").write_text(fw4.transaction(text, restart=True))
 
@@ -85,9 +89,12 @@ class Router(Host):
         self.run("conntrack", "-F")
 
     def change_wan_address(self, address: str) -> None:
-        """The provider gives another address (with its prefix length kept)."""
-        self.run("ip", "addr", "add", f"{address}/24", "dev", self.wan_device)
+        """The provider gives another address of the same network; the old one goes first, as with DHCP and PPP.
+
+        The other way round the new one would be a secondary address, which goes with the old one.
+        """
         self.run("ip", "addr", "del", f"{self.wan_address}/24", "dev", self.wan_device)
+        self.run("ip", "addr", "add", f"{address}/24", "dev", self.wan_device)
         self.run("ip", "route", "replace", "default", "via", "203.0.113.254")
         self.wan_address = address
 

@@ -1,7 +1,7 @@
 """Scenarios: read from YAML, run on a lab, compared with what they expect.
 
     id, title        of the conformance list
-    clients, servers how many of each (default 1); ipv6, ipsec_rules: see Lab
+    clients, servers how many of each (default 1); ipv6, ipsec_rules, offload, uplinks, guest: see Lab
     routers          which to run on (default stock and vpnpt)
     config           vpnpt's configuration: UCI text, or {section: boolean | {option: value}}
     tunnel           defaults of the step `up`: kind (ipsec, manual, pptp, l2tp) and that kind's options
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DIRECTORY = Path(__file__).parent / "scenarios"
-KEYS = {"id", "title", "clients", "servers", "routers", "config", "tunnel", "server", "steps", "ipv6", "ipsec_rules", "offload", "times"}
+KEYS = {"id", "title", "clients", "servers", "routers", "config", "tunnel", "server", "steps", "ipv6", "ipsec_rules", "offload", "times",
+        "uplinks", "guest"}
 
 
 class ScenarioError(ValueError):
@@ -53,6 +54,8 @@ class Scenario:
     ipsec_rules: bool = False
     offload: bool = False
     times: int = 1
+    uplinks: int = 1
+    guest: bool = False
 
 
 @dataclass
@@ -126,7 +129,7 @@ def run(scenario: Scenario, router: str, say: Callable[[str], None] = lambda lin
 
     tell(f"{scenario.id} on {router}: {scenario.title}")
     with Lab(scenario.clients, scenario.servers, router, uci(scenario.config), ipv6=scenario.ipv6,
-             ipsec_rules=scenario.ipsec_rules, offload=scenario.offload) as lab:
+             ipsec_rules=scenario.ipsec_rules, offload=scenario.offload, uplinks=scenario.uplinks, guest=scenario.guest) as lab:
         stage = Stage(lab, scenario.tunnel, scenario.server, uci, seed)
         try:
             _run_steps(stage, scenario.steps, outcome, tell)

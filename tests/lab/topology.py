@@ -9,6 +9,9 @@
 Each name is a network namespace; clients hang on the router's bridge by a veth pair, servers on a bridge of `isp`, which
 just routes. The router masquerades IPv4 and routes IPv6 (2001:db8:1::/64) without NAT, behind an fw4-like firewall. With more
 than 140 clients the LAN is 10.20.0.0/16 and clients are 10.20.1.1, 10.20.1.2, ...
+
+With two uplinks the router has wan2, 203.0.114.1, by which it reaches s2, s4 and so on. With a guest zone the last client hangs on br-guest
+and is 192.168.3.101.
 """
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 SMALL_LAN = 140
+SECOND_WAN, GUEST, GUEST_ADDRESS = "wan2", "br-guest", "192.168.3.101"
 PROBE_PORT = 33434
 BARRIER_PORT = 39999
 _numbers = itertools.count(1)
@@ -39,12 +43,14 @@ _numbers = itertools.count(1)
 class Lab:
     """Brings the network up and takes it down; `clients`, `servers`, `router` and `isp` are its hosts.
 
+    uplinks: 1 or 2. guest: whether the last client is a guest, in a zone of its own (without IPv6).
     mode: 'stock', 'vpnpt' (the daemon runs in the router with `config`) or 'nft:FILE' (that ruleset is loaded instead).
     ipv6: None means only for up to 32 clients, as it makes large labs slow. Raises RuntimeError with the programs' messages.
     """
 
     def __init__(self, clients: int = 3, servers: int = 2, router: str = "stock", config: str = "", lan_device: str = "br-lan",
-                 wan_device: str = "wan", ipv6: bool | None = None, ipsec_rules: bool = False, offload: bool = False) -> None:
+                 wan_device: str = "wan", ipv6: bool | None = None, ipsec_rules: bool = False, offload: bool = False,
+                 uplinks: int = 1, guest: bool = False) -> None:
         self.mode = router
         self.ledger = Ledger()
         self.config = config
@@ -56,6 +62,7 @@ class Lab:
         self._counts = (clients, servers)
         self._devices = (lan_device, wan_device)
         self._firewall = {"ipsec_rules": ipsec_rules, "offload": offload}
+        self._second, self._guest = uplinks > 1, guest
         self._affinity: set[int] = set()
         self._probe = itertools.count(1)
         self._reflectors: set[str] = set()
@@ -88,11 +95,14 @@ class Lab:
         first = int(IPv4Address("192.168.1.101" if small else "10.20.1.1"))
         self.directory.mkdir(parents=True)
         self.router = Router("router", self.pump, self.directory, lan_device, wan_device, "203.0.113.1",
-                             address=router_address, address6="2001:db8:1::1", **self._firewall)
+                             address=router_address, address6="2001:db8:1::1", **self._firewall,
+                             further_wans=(SECOND_WAN,) if self._second else (), guest=GUEST if self._guest else "")
         self.isp = Host("isp", self.pump, "203.0.113.254", "2001:db8:ffff::fe")
         self.servers = [Host(f"s{n}", self.pump, f"198.51.100.{10 + n}", f"2001:db8:5::{10 + n}") for n in range(1, servers + 1)]
         self.clients = [Host(f"c{n}", self.pump, str(IPv4Address(first + n - 1)), f"2001:db8:1::{100 + n}")
                         for n in range(1, count + 1)]
+        if self._guest:
+            self.clients[-1].address = GUEST_ADDRESS
         for host in self.hosts:
             self._prepare(host)
         self._forwarding(self.router)
@@ -104,11 +114,20 @@ class Lab:
             links += [f"addr add 2001:db8:1::1/64 dev {lan_device} nodad", f"addr add 2001:db8:ffff::1/64 dev {wan_device} nodad"]
         links += [f"link add lan{n} up master {lan_device} type veth peer name eth0 netns c{n}" for n in range(1, count + 1)]
         links += [f"link set {lan_device} up", f"link set {wan_device} up", "route add default via 203.0.113.254"]
+        if self._guest:
+            links += [f"link add {GUEST} type bridge mcast_snooping 0", f"addr add 192.168.3.1/24 dev {GUEST}",
+                      f"link set lan{count} master {GUEST}", f"link set {GUEST} up"]
+        if self._second:
+            links += [f"link add {SECOND_WAN} type veth peer name eth1 netns isp", f"addr add 203.0.114.1/24 dev {SECOND_WAN}",
+                      f"link set {SECOND_WAN} up"]
+            links += [f"route add {server.address}/32 via 203.0.114.254" for server in self.servers[1::2]]
         links += ["route add default via 2001:db8:ffff::fe"] if self.ipv6 else []
         core = ["link set lo up", "link add br0 type bridge mcast_snooping 0", "addr add 198.51.100.254/24 dev br0",
                 "addr add 203.0.113.254/24 dev eth0"]
         core += [f"link add srv{n} up master br0 type veth peer name eth0 netns s{n}" for n in range(1, servers + 1)]
         core += ["link set br0 up", "link set eth0 up"]
+        if self._second:
+            core += ["addr add 203.0.114.254/24 dev eth1", "link set eth1 up"]
         if self.ipv6:
             core += ["addr add 2001:db8:5::fe/64 dev br0 nodad", "addr add 2001:db8:ffff::fe/64 dev eth0 nodad",
                      "route add 2001:db8:1::/64 via 2001:db8:ffff::1"]
@@ -118,7 +137,7 @@ class Lab:
         for host in self.servers:
             self._leaf(host, 24, "198.51.100.254", "2001:db8:5::fe")
         for host in self.clients:
-            self._leaf(host, prefix, router_address, "2001:db8:1::1")
+            self._leaf(host, prefix, "192.168.3.1" if host.address == GUEST_ADDRESS else router_address, "2001:db8:1::1")
         _ip("router", [line for line in links if line.startswith(("route", "route"))])
 
     def _prepare(self, host: Host) -> None:

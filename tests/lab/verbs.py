@@ -39,6 +39,7 @@ class Stage(Disturbances):
         self._defaults = tunnel
         self._uci = uci
         self._random = random.Random(seed)
+        self._heard = {}
         # What a stock router does not deliver at once it never will; the daemon may hold a packet until it knows.
         self.patience = 0.15 if self.stock else 8.0
 
