@@ -48,7 +48,10 @@ def test_installed_upgraded_removed(bare: Box, tmp_path: Path) -> None:
     bare.sh(f"apk add --arch noarch {OPTIONS} {stubs(bare, tmp_path)} {build(bare, tmp_path, '0.1-r1')} 2>&1")
     bare.until(bare.ready)
     first = bare.call("vpnpt", "status")["pid"]
+    has_sysupgrade = bare.status("command -v sysupgrade") == 0
+    assert not has_sysupgrade or "/etc/config/vpnpt" not in bare.sh("sysupgrade -l").splitlines(), "as it was installed"
     bare.sh("uci set vpnpt.l2tp=0; uci commit vpnpt; vpnpt reload")
+    assert not has_sysupgrade or "/etc/config/vpnpt" in bare.sh("sysupgrade -l").splitlines()
     bare.sh(f"apk add --arch noarch {OPTIONS} {build(bare, tmp_path, '0.2-r1')} 2>&1")
     assert bare.tables() >= OURS, "not for a moment were they away"
     bare.until(lambda: bare.status("ubus call vpnpt status") == 0 and bare.call("vpnpt", "status")["pid"] != first)

@@ -306,6 +306,15 @@ def test_an_upgrade(box: Box, stage: Stage, tmp_path: Path) -> None:
     assert [after[field] for field in ("clients", "spis")] == [before[field] for field in ("clients", "spis")]
 
 
+def test_sysupgrade_keeps_the_configuration(box: Box) -> None:
+    """As a file of the package's that was changed: nothing else of OpenWrt's names it."""
+    if box.status("command -v sysupgrade"):
+        pytest.skip("no sysupgrade in the router: what it keeps was not tested")
+    assert "/etc/config/vpnpt" not in box.sh("sysupgrade -l").splitlines(), "as it was installed"
+    commit(box, "vpnpt.ipsec=0")
+    assert "/etc/config/vpnpt" in box.sh("sysupgrade -l").splitlines()
+
+
 def test_removed_without_a_trace(bare: Box, package: Path) -> None:
     before, rules = files(bare), bare.sh("nft list ruleset")
     bare.install(package)
