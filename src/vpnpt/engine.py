@@ -4,7 +4,8 @@ The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
     the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
  2. The candidates for an SPI are the clients that need one when it is first seen. Who begins to need one later is none: the SPI
-    was there before. Where there are others, those who have long asked in vain are none (but see 6). Where nobody is known to need
+    was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the server is the first
+    to use). Where there are others, those who have long asked in vain are none (but see 6). Where nobody is known to need
     one, every client of the server is a candidate. A group of clients that needs just as many SPIs as are open among themselves needs
     no other, nor does a client whose own is proven (5). What the kernel gave by itself is judged in the same way, unless its client
     asked a round trip ago.
@@ -97,7 +98,7 @@ class Engine:
     def doubts(self, server: bytes, now: float) -> bool:
         """May the kernel not decide alone, because somebody needs an SPI of this server of whom it no longer knows?"""
         found = self.servers.get(server)
-        return found is not None and any((pair.needs() or pair.possible) and pair.latest() < now - KERNEL_WAITS
+        return found is not None and any(pair.follows or ((pair.needs() or pair.possible) and pair.latest() < now - KERNEL_WAITS)
                                          for pair in found.pairs.values())
 
     def spills(self, server: bytes, spi: bytes) -> bool:
@@ -132,6 +133,8 @@ class Engine:
         del pair.requests[:-REQUEST_CAP]
         if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
             return []
+        if event.spi not in pair.outbound and not pair.entitled and server.was_ahead(event.client, now):
+            pair.follows.add(event.spi)
         first, _ = pair.outbound.get(event.spi, (now, now))
         pair.outbound[event.spi] = (first, now)
         cap(pair.outbound, OUTBOUND_CAP)
@@ -171,6 +174,9 @@ class Engine:
         possible = needy | {client for client, pair in others.items() if pair.possible}
         likely = {client for client in needy if not others[client].in_vain(now)}
         likely.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
+        if likely or possible:
+            follow = {client for client, pair in server.pairs.items() if pair.follows}
+            likely, possible = likely and likely | follow, possible | follow
         return self._by_likelihood(server, likely or possible, now), tuple(sorted(possible | likely))
 
     def _by_likelihood(self, server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
@@ -187,8 +193,9 @@ class Engine:
     def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
         pair = server.pairs.setdefault(event.client, Pair())
         candidates, everyone = self._candidates(server, (), now)
-        others = tuple(client for client in candidates if client != event.client)
-        asked = pair.asked(*server.window(now))
+        # What the kernel took for a need of this client may have been none.
+        others = tuple(client for client in (server.pairs if pair.follows else candidates) if client != event.client)
+        asked = not pair.follows and pair.asked(*server.window(now))
         if not others or (event.client in candidates and asked) or len(server.pairs) == 1:
             losers = tuple(client for client in everyone if client != event.client)
             server.settled[event.spi] = Settled(event.client, losers, now, again=False)
@@ -235,6 +242,7 @@ class Engine:
             return []
         found = Open(candidates, now, everyone)
         found.loose = loose
+        found.ahead = server.surplus(candidates, event.waiting)
         actions = _deliver(event.packet, candidates, event.copied)
         if len(candidates) == 1:
             return [*actions, self._settle(event.server, server, event.spi, found, candidates[0]),

@@ -7,6 +7,7 @@ from math import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
 NEED = 3600.0
@@ -19,6 +20,8 @@ HALF_OPEN = 5.0
 """Seconds for which an exchange that only one direction has been seen of is taken to be under way."""
 OUT_LIFE = 3600.0
 """Seconds after which an outbound SPI that is not used again counts no more."""
+FOLLOWS = 60.0
+"""Seconds within which a client may follow, with a new outbound SPI, a server that was the first to send with new keys."""
 RECENT = 10.0
 """Seconds over which the rate of questions is counted."""
 KERNEL_REMEMBERS = 12.0
@@ -38,12 +41,14 @@ class Pair:
 
     entitled: exchange → when, and whether it must have made an SPI. possible: older ones of those that need not have. outbound: SPI
     without an answer → first and last use. credited: SPI → when it was answered. requests: when an unanswered SPI was used.
+    follows: those of `outbound` that may have been answered before they were seen, by an SPI that was ahead: they count as no need.
     """
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
         self.entitled: dict[bytes, tuple[float, bool]] = {}
         self.outbound: dict[bytes, tuple[float, float]] = {}
+        self.follows: set[bytes] = set()
         self.possible: dict[bytes, float] = {}
         self.credited: dict[bytes, float] = {}
         self.requests: list[float] = []
@@ -60,14 +65,16 @@ class Pair:
             del self.possible[name]
         for spi in [spi for spi, (_, last) in self.outbound.items() if now - last > OUT_LIFE]:
             del self.outbound[spi]
+        self.follows &= self.outbound.keys()
 
     def needs(self) -> int:
         """How many new inbound SPIs this client may be waiting for: an exchange, and an outbound SPI seen after it, are about one."""
+        sure = [first for spi, (first, _) in self.outbound.items() if spi not in self.follows]
         if not self.entitled:
-            return len(self.outbound)
+            return len(sure)
         since = min(when for when, _ in self.entitled.values())
-        older = sum(first < since for first, _ in self.outbound.values())
-        return older + max(len(self.entitled), len(self.outbound) - older)
+        older = sum(first < since for first in sure)
+        return older + max(len(self.entitled), len(sure) - older)
 
     def in_vain(self, now: float) -> bool:
         """Has this client asked for long without an answer, and is that all that it needs?"""
@@ -102,6 +109,7 @@ class Pair:
         if self.outbound:
             spi = next(iter(self.outbound))
             del self.outbound[spi]
+            self.follows.discard(spi)
             self.credited[spi] = now
             cap(self.credited, OUTBOUND_CAP)
 
@@ -137,7 +145,8 @@ class Open:
     """An inbound SPI whose owner is not known.
 
     everyone: the first candidates, and others who had waited longer in vain. judged_at: when the last packet came that tells something.
-    shared: several own it. loose: nobody is known to need it, so that elimination tells nothing. again: a decision was revised.
+    ahead: the server is the first to use it. shared: several own it. loose: nobody is known to need it, so that elimination tells
+    nothing. again: a decision was revised.
     proven: whose timing speaks for it, though it is not decided yet.
     """
 
@@ -148,7 +157,7 @@ class Open:
         self.first = self.last = now
         self.judged_at = FAR_PAST
         self.proven: bytes | None = None
-        self.shared = self.loose = self.again = False
+        self.ahead = self.shared = self.loose = self.again = False
 
     def fan(self) -> tuple[bytes, ...]:
         """The likeliest candidates, as many as the kernel can copy to."""
@@ -199,6 +208,15 @@ class Server:
     def sample(self, seconds: float) -> None:
         """A time from question to answer: the shortest counts, and older ones count less and less."""
         self.round_trip = min(seconds, self.round_trip * 1.1) if self.round_trip else seconds
+
+    def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes]) -> bool:
+        """Would these, with one more open SPI among themselves, need fewer than are open? waiting: as of `sated`."""
+        inside = sum(found.candidates.keys() <= set(candidates) for found in self.open.values() if not found.shared)
+        return inside + 1 > sum(self.pairs[client].needs() or client in waiting for client in candidates)
+
+    def was_ahead(self, client: bytes, now: float) -> bool:
+        """Has an SPI come of late that may be this client's, before anything showed that need?"""
+        return any(found.ahead and client in found.candidates and now - found.first < FOLLOWS for found in self.open.values())
 
     def window(self, now: float) -> tuple[float, float]:
         """From when to when a question was asked that is answered now."""
