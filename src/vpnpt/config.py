@@ -85,6 +85,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
                 "How long an entry of the kernel's fast path lives before it is renewed, at most half of key_timeout."),
         Option(name="log_level", kind="choice", default="info", choices=("error", "warning", "info", "debug"),
                help="The least important messages that go to the system log."),
+        _number("unused_days", 30, 0, 3650, "days", "After how many days without use the doctor names a protocol that is on; 0: never."),
     ),
     "pptp": (
         *_common(False, "Let PPTP clients through. Its encryption is broken (MS-CHAPv2): use it where nothing else is left."),

@@ -13,6 +13,7 @@ import time
 
 from . import nft
 from .answers import Context, answer
+from .aside import Aside
 from .control import SOCKET, ControlServer
 from .log import Log
 from .netlink import Netlink, NflogSocket, Overrun
@@ -25,16 +26,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .aside import Pending
     from .wire.nflog import LogPacket
 
 RUN_DIR = "/var/run/vpnpt"
 HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while an SPI is open."""
 NFTABLES_GROUP = 7
-USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--foreground]
+USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
   --config-dir DIR  where the UCI file `vpnpt` is (default /etc/config)
   --run-dir DIR     for the control socket and what fw4 includes (default /var/run/vpnpt)
+  --state-dir DIR   for what is to survive a reboot, written once a day at most (default: the same)
   --foreground      log to standard error instead of the system log
 """
 
@@ -42,11 +45,11 @@ USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--foreground]
 class Daemon:
     """The loop: what is due when, and what is read by whom."""
 
-    def __init__(self, config_dir: str | None, run_dir: str, *, syslog: bool) -> None:
+    def __init__(self, config_dir: str | None, run_dir: str, state_dir: str = "", *, syslog: bool) -> None:
         self.run_dir = run_dir
         self.log = Log(syslog=syslog)
         self.selector = selectors.DefaultSelector()
-        self.service = Service(config_dir, run_dir, self.log)
+        self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
         self.remember_not_before = 0.0
@@ -57,7 +60,7 @@ class Daemon:
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
-        self.context = Context(self.service, self.reload, self.log)
+        self.context = Context(self.service, self.reload, self.log, Aside(self.selector))
         self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
         self.ubus = Ubus(self.selector, self.log, self._on_request, lambda seconds: self._at("ubus", seconds))
         self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
@@ -153,6 +156,7 @@ class Daemon:
         except OSError as error:
             self.log.warning("NFLOG", f"no notices from the kernel: {error.strerror} (is kmod-nfnetlink-log installed, "
                                       f"or does another program use group {group}?)")
+            self.service.notices = False
             return
         self.logs.append(log)
         self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
@@ -213,7 +217,7 @@ class Daemon:
         why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src"}.get(reason, reason)
         self.log.info("REFUSED", f"{name}: {_addresses(notice.payload)}: {why} (vpnpt.{name})")
 
-    def _on_request(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _on_request(self, request: dict[str, Any]) -> dict[str, Any] | Pending:
         return answer(self.context, request)
 
 
@@ -235,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
         word, equals, value = arguments.pop(0).partition("=")
         if word == "--foreground":
             foreground = True
-        elif word in ("--config-dir", "--run-dir") and (equals or arguments):
+        elif word in ("--config-dir", "--run-dir", "--state-dir") and (equals or arguments):
             options[word] = value if equals else arguments.pop(0)
         elif word in ("-h", "--help"):
             print(USAGE, end="")
@@ -262,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.suppress(FileNotFoundError):  # of one that was killed
             os.unlink(os.path.join(run_dir, "ready"))
         try:
-            daemon = Daemon(options.get("--config-dir"), run_dir, syslog=not foreground)
+            daemon = Daemon(options.get("--config-dir"), run_dir, options.get("--state-dir", ""), syslog=not foreground)
         except PermissionError:
             print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
             return 1

@@ -19,6 +19,7 @@ from .nft import NftError
 from .ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules, shares_servers
 from .status import snapshot
 from .tracker import Tracker
+from .usage import Usage
 from .wire.nftables import FAMILIES as FAMILY_NAMES
 
 TYPE_CHECKING = False
@@ -42,8 +43,10 @@ EXPECTATIONS = 4096
 class Service:
     """Holds what is in force: `config`, `devices`, `ruleset`; `problem` says why the last attempt to change it failed, or is ''."""
 
-    def __init__(self, config_dir: str | None, run_dir: str, log: Log) -> None:
+    def __init__(self, config_dir: str | None, run_dir: str, log: Log, state_dir: str = "") -> None:
         self.config_dir, self.run_dir, self.log = config_dir, run_dir, log
+        self.usage = Usage(state_dir or run_dir)
+        self.notices = True  # do the kernel's reach us?
         self.config: Config | None = None
         self.devices: Devices | None = None
         self.ruleset: Ruleset | None = None

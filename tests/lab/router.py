@@ -1,8 +1,10 @@
 """The router of the lab: fw4-like firewall, conntrack, and the real daemon when vpnpt is under test."""
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ from tests.lab import fw4
 from tests.lab.host import Host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from tests.lab.pump import Pump
 
@@ -100,8 +103,8 @@ class Router(Host):
 
     # the daemon
 
-    def start_vpnpt(self, config: str, environment: dict[str, str] | None = None) -> None:
-        """Starts vpnptd with this UCI text and waits until its rules are in place.
+    def start_vpnpt(self, config: str, environment: dict[str, str] | None = None, wrapper: Sequence[str] = ()) -> None:
+        """Starts vpnptd with this UCI text and waits until its rules are in place. wrapper: a command that runs it.
 
         Raises RuntimeError with its log when it ends or does not get ready.
         """
@@ -111,7 +114,7 @@ class Router(Host):
         ready = self.run_dir / "ready"
         ready.unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            self.daemon = self.spawn(sys.executable, "-m", "vpnpt.daemon", "--config-dir", str(self.config_dir), "--run-dir",
+            self.daemon = self.spawn(*wrapper, sys.executable, "-m", "vpnpt.daemon", "--config-dir", str(self.config_dir), "--run-dir",
                                      str(self.run_dir), "--foreground", env=self._environment, stdout=log, stderr=log, anywhere=True)
         daemon = self.daemon
         if not self.wait_until(lambda: ready.exists() or daemon.poll() is not None, READY_TIMEOUT) or daemon.poll() is not None:
@@ -139,6 +142,15 @@ class Router(Host):
         with_dirs = ["--run-dir", str(self.run_dir)]
         environment = [f"{key}={self._environment[key]}" for key in ("PYTHONPATH", "PATH")]
         return self.run("env", *environment, sys.executable, "-m", "vpnpt.cli", *args, *with_dirs, check=check).stdout
+
+    def ask(self, **request: str) -> dict[str, Any]:
+        """What the daemon answers on its control socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(60)
+            sock.connect(str(self.run_dir / "control"))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("rb") as answer:
+                return json.loads(answer.readline())
 
     def kill_vpnpt(self, number: int = signal.SIGTERM) -> None:
         """Ends the daemon with a signal and waits until it is gone."""

@@ -65,6 +65,7 @@ class Outcome:
     lines: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     log: str = ""
+    diagnoses: list[tuple[set[str], set[str]]] = field(default_factory=list)
 
     def __str__(self) -> str:
         text = "\n".join(self.lines)
@@ -134,7 +135,7 @@ def run(scenario: Scenario, router: str, say: Callable[[str], None] = lambda lin
         try:
             _run_steps(stage, scenario.steps, outcome, tell)
         finally:
-            outcome.log = lab.router.log_text()
+            outcome.log, outcome.diagnoses = lab.router.log_text(), stage.diagnoses
         for kind in dict.fromkeys(entry.kind for entry in lab.ledger.entries.values()):
             tell(f"  in all, {kind}: {lab.ledger.tally(kind=kind)}")
     return outcome

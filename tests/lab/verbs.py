@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tests.lab import crafted
+from tests.lab.ailments import Ailments
 from tests.lab.disturbances import Disturbances
 from tests.lab.peers.ledger import invariant
 from tests.lab.tunnels import KINDS, IpsecTunnel, Peers, PptpTunnel, Tunnel
@@ -27,7 +28,7 @@ GOOD = {"up", "done", "answered", "arrived", "connected", "back", "found", "ende
 Results = dict[str, Any]
 
 
-class Stage(Disturbances):
+class Stage(Disturbances, Ailments):
     """A lab with the tunnels of one scenario."""
 
     def __init__(self, lab: Lab, tunnel: dict[str, Any], server: dict[str, Any], uci: Callable[[Any], str],
@@ -36,6 +37,7 @@ class Stage(Disturbances):
         self.stock = lab.mode == "stock"
         self.peers = Peers(lab, server)
         self.tunnels: dict[str, Tunnel] = {}
+        self.diagnoses = []
         self._defaults = tunnel
         self._uci = uci
         self._random = random.Random(seed)
@@ -48,7 +50,9 @@ class Stage(Disturbances):
         method = getattr(self, f"do_{verb}")
         if isinstance(arguments, dict):
             return method(**{("source" if key == "from" else key): value for key, value in arguments.items()})
-        return method() if arguments is None else method(arguments)
+        if arguments is None:
+            return method()
+        return method(*arguments) if verb == "doctor" and isinstance(arguments, list) else method(arguments)
 
     def _chosen(self, who: Any) -> list[Tunnel]:
         return list(self.tunnels.values()) if who is None else [self.tunnels[name] for name in _names(who)]
