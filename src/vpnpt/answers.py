@@ -18,25 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
+    from .aside import Aside, Pending
     from .log import Log
     from .model import Config
     from .service import Service
     from .wire.conntrack import Flow
 
-    Handler = Callable[["Context", Mapping[str, str]], dict[str, Any]]
+    Handler = Callable[["Context", Mapping[str, str]], dict[str, Any] | Pending]
 
 
 class Context:
-    """What handlers may ask. reload: puts the configuration in force, True if that worked."""
+    """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
 
-    __slots__ = ("service", "reload", "log")
+    __slots__ = ("service", "reload", "log", "aside")
 
-    def __init__(self, service: Service, reload: Callable[[], bool], log: Log) -> None:
-        self.service, self.reload, self.log = service, reload, log
+    def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside) -> None:
+        self.service, self.reload, self.log, self.aside = service, reload, log, aside
 
 
-def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to one request, {"method": ..., arguments}; {"error": ...} if it can't be done."""
+def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pending:
+    """The answer to one request, {"method": ..., arguments}; {"error": ...} if it can't be done; Pending, if it comes later."""
     method = request.get("method")
     handler = HANDLERS.get(method) if isinstance(method, str) else None
     if handler is None:
@@ -52,8 +53,7 @@ def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    watch = context.service.watch
-    return {**context.service.snapshot(), "alerts": list(context.log.alerts), "drift": watch.drift}
+    return context.service.snapshot()
 
 
 def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -61,8 +61,14 @@ def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"applied": done, "problem": service.problem, "diagnostics": [str(item) for item in service.diagnostics]}
 
 
-def _doctor(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"time": int(time.time()), "checked": [], "findings": findings(context.service)}
+def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
+    def examine() -> dict[str, Any]:
+        # Here, in the child: the daemon need not carry these modules.
+        from .gather import examine as gather
+
+        return gather(context.service)
+
+    return context.aside.run(examine)
 
 
 def _sessions(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -79,8 +85,8 @@ def _block(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"error": "not yet"}
 
 
-def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"changes": context.service.watch.history.answer()}
+def _changes(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"changes": []}
 
 
 def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -112,19 +118,6 @@ def kill(config: Config | None, client: object) -> dict[str, Any]:
     with Netlink() as sock:
         own = [flow for _, flow in _vpn_flows(sock, config) if _text(flow.orig.src) == client]
         return {"ended": sum(delete_flow(sock, flow) for flow in own)}
-
-
-def findings(service: Service) -> list[dict[str, str]]:
-    """What is wrong, most serious first: severity (error, warning) and text."""
-    found = []
-    if service.problem:
-        found.append({"severity": "error", "text": service.problem})
-    elif not service.in_place():
-        found.append({"severity": "error", "text": "the rules are not in the kernel"})
-    if service.helper_missing:
-        found.append({"severity": "warning", "text": "PPTP does not pass: the kernel has no helper for it; install "
-                                                     "kmod-nf-nathelper-pptp (before OpenWrt 25.12: kmod-nf-nathelper-extra)"})
-    return found + [{"severity": item.severity, "text": str(item)} for item in service.diagnostics if item.severity != "error"]
 
 
 def _vpn_flows(sock: Netlink, config: Config | None) -> Iterator[tuple[str, Flow]]:

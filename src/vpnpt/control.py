@@ -8,6 +8,8 @@ import os
 import selectors
 import socket
 
+from .aside import Pending
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +26,11 @@ class ControlServer:
     """Answers each connection's one line with `handler(request)`, an object that JSON can carry. It holds the daemon up for
     a second at most."""
 
-    def __init__(self, path: str, selector: selectors.BaseSelector, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def __init__(self, path: str, selector: selectors.BaseSelector,
+                 handler: Callable[[dict[str, Any]], dict[str, Any] | Pending]) -> None:
         self._path, self._selector, self._handler = path, selector, handler
         self._peers: dict[socket.socket, bytearray] = {}
+        self._waiting: list[socket.socket] = []  # for an answer that comes later
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -42,6 +46,8 @@ class ControlServer:
         """Closes all and removes the socket's file."""
         for peer in list(self._peers):
             self._drop(peer)
+        for peer in self._waiting:
+            peer.close()
         self._selector.unregister(self._socket)
         self._socket.close()
         with contextlib.suppress(FileNotFoundError):
@@ -80,11 +86,22 @@ class ControlServer:
             request = None
         reply = self._handler(request) if isinstance(request, dict) else {"error": "the request is not a JSON object"}
         self._selector.unregister(peer)
+        del self._peers[peer]
+        if not isinstance(reply, Pending):
+            self._reply(peer, reply)
+        elif len(self._waiting) >= PEERS:
+            self._reply(peer, {"error": "too many wait for this answer already"})
+        else:
+            self._waiting.append(peer)
+            reply.then(lambda answer: self._reply(peer, answer))
+
+    def _reply(self, peer: socket.socket, reply: dict[str, Any]) -> None:
+        if peer in self._waiting:
+            self._waiting.remove(peer)
         # A long answer may not fit the socket's buffer: the peer is a local root process that reads at once, or loses it.
         peer.settimeout(1.0)
         with contextlib.suppress(OSError):
             peer.sendall(json.dumps(reply).encode() + b"\n")
-        del self._peers[peer]
         peer.close()
 
     def _drop(self, peer: socket.socket) -> None:

@@ -13,10 +13,11 @@ import time
 
 from . import nft
 from .answers import Context, answer
+from .aside import Aside
 from .control import SOCKET, ControlServer
 from .log import Log
 from .netlink import Netlink, NflogSocket, Overrun
-from .ruleset import notices
+from .ruleset import TABLE, notices
 from .service import Service
 from .ubus import Ubus
 from .wire.nftables import decode_change
@@ -25,19 +26,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .aside import Pending
     from .wire.nflog import LogPacket
 
 RUN_DIR = "/var/run/vpnpt"
 HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while an SPI is open."""
 NFTABLES_GROUP = 7
-DRAIN = 1000
-"""Portions of notifications that are thrown away at most, once some were lost."""
-BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
-USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--foreground]
+USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
   --config-dir DIR  where the UCI file `vpnpt` is (default /etc/config)
   --run-dir DIR     for the control socket and what fw4 includes (default /var/run/vpnpt)
+  --state-dir DIR   for what is to survive a reboot, written once a day at most (default: the same)
   --foreground      log to standard error instead of the system log
 """
 
@@ -45,14 +45,13 @@ USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--foreground]
 class Daemon:
     """The loop: what is due when, and what is read by whom."""
 
-    def __init__(self, config_dir: str | None, run_dir: str, *, syslog: bool) -> None:
+    def __init__(self, config_dir: str | None, run_dir: str, state_dir: str = "", *, syslog: bool) -> None:
         self.run_dir = run_dir
         self.log = Log(syslog=syslog)
         self.selector = selectors.DefaultSelector()
-        self.service = Service(config_dir, run_dir, self.log)
+        self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
-        self.asked = ""
         self.remember_not_before = 0.0
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
@@ -61,16 +60,15 @@ class Daemon:
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
-        self.context = Context(self.service, self.reload, self.log)
-        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, lambda request: self._on_request(request, "vpnpt"))
-        self.ubus = Ubus(self.selector, self.log, lambda request: self._on_request(request, "ubus"),
-                         lambda seconds: self._at("ubus", seconds))
+        self.context = Context(self.service, self.reload, self.log, Aside(self.selector))
+        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
+        self.ubus = Ubus(self.selector, self.log, self._on_request, lambda seconds: self._at("ubus", seconds))
         self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
         self.ubus.connect()
-        self.reload("start")
+        self.reload()
         while self.running:
             for key, _ in self.selector.select(self._wait()):
                 key.data()
@@ -82,9 +80,9 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.run_dir, "ready"))
 
-    def reload(self, how: str = "") -> bool:
-        """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
-        done = self.service.apply(how or self.asked)
+    def reload(self) -> bool:
+        """Puts the configuration in force; where the network is not ready yet, tries again by itself."""
+        done = self.service.apply()
         if done:
             self.due.pop("apply", None)
             with open(os.path.join(self.run_dir, "ready"), "w", encoding="ascii"):
@@ -116,9 +114,6 @@ class Daemon:
             if what == "restore":
                 if not self.service.restore():
                     self._at("restore", 2)
-            elif what == "drift":
-                if not self.service.check_drift():
-                    self._at("drift", 2)
             elif what in ("remember", "remember_again"):
                 self._remember()
             elif what == "tracker":
@@ -129,7 +124,7 @@ class Daemon:
             elif what == "ubus":
                 self.ubus.connect()
             elif what == "apply":
-                self.reload("the network or the firewall is ready")
+                self.reload()
             elif what == "helper":
                 self.service.check_helper()
                 if self.service.helper_missing:
@@ -153,7 +148,7 @@ class Daemon:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self.running = False
         elif signal.SIGHUP in numbers:
-            self.reload(BY_SIGNAL)
+            self.reload()
 
     def _open_log(self, group: int, snaplen: int) -> None:
         try:
@@ -161,34 +156,21 @@ class Daemon:
         except OSError as error:
             self.log.warning("NFLOG", f"no notices from the kernel: {error.strerror} (is kmod-nfnetlink-log installed, "
                                       f"or does another program use group {group}?)")
+            self.service.notices = False
             return
         self.logs.append(log)
         self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
 
     def _on_changes(self) -> None:
-        messages = self.changes.receive()
-        if any(isinstance(message, Overrun) for message in messages):
-            # As long as its queue is not empty, the kernel drops more without a word (netlink_overrun()): first that, then a look.
-            for _ in range(DRAIN):
-                if not self.changes.receive():
-                    break
-            self._look_at_tables()
-            self._look_for_flowtable()
-            return
-        for message in messages:
-            change = decode_change(message) if not isinstance(message, Overrun) else None
-            if change is not None and self.service.watch.on_change(change):
-                self._look_at_tables()
-            if change is not None and change.what == "flowtable":
-                self._look_for_flowtable()
-
-    def _look_at_tables(self) -> None:
-        self._at("restore", 0)
-        self._at("drift", self.service.watch.pause())
-
-    def _look_for_flowtable(self) -> None:
-        if nft.has_flowtable() != self.service.offload:
-            self._at("apply", 0.5)
+        for message in self.changes.receive():
+            if isinstance(message, Overrun):
+                self._at("restore", 0)
+                continue
+            change = decode_change(message)
+            if change is not None and change.what == "flowtable" and nft.has_flowtable() != self.service.offload:
+                self._at("apply", 0.5)
+            if change is not None and change.verb == "del" and change.what == "table" and change.table == TABLE:
+                self._at("restore", 0)
 
     def _on_notices(self, log: NflogSocket) -> None:
         """What a log group has. Whole packets have groups of their own, and so overtake the headers of earlier ones: those come first,
@@ -235,14 +217,8 @@ class Daemon:
         why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src"}.get(reason, reason)
         self.log.info("REFUSED", f"{name}: {_addresses(notice.payload)}: {why} (vpnpt.{name})")
 
-    def _on_request(self, request: dict[str, Any], way: str) -> dict[str, Any]:
-        """way: how the request came. What it changes is told to have come by it."""
-        words = [str(request[name]) for name in ("method", "client", "protocol") if request.get(name)]
-        self.asked = " ".join([way, *words])[:100]
-        try:
-            return answer(self.context, request)
-        finally:
-            self.asked = ""
+    def _on_request(self, request: dict[str, Any]) -> dict[str, Any] | Pending:
+        return answer(self.context, request)
 
 
 def _addresses(packet: bytes) -> str:
@@ -263,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
         word, equals, value = arguments.pop(0).partition("=")
         if word == "--foreground":
             foreground = True
-        elif word in ("--config-dir", "--run-dir") and (equals or arguments):
+        elif word in ("--config-dir", "--run-dir", "--state-dir") and (equals or arguments):
             options[word] = value if equals else arguments.pop(0)
         elif word in ("-h", "--help"):
             print(USAGE, end="")
@@ -290,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.suppress(FileNotFoundError):  # of one that was killed
             os.unlink(os.path.join(run_dir, "ready"))
         try:
-            daemon = Daemon(options.get("--config-dir"), run_dir, syslog=not foreground)
+            daemon = Daemon(options.get("--config-dir"), run_dir, options.get("--state-dir", ""), syslog=not foreground)
         except PermissionError:
             print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
             return 1

@@ -57,6 +57,10 @@ class Learned:
                 found.add(zone)
         return found
 
+    def spi_owners(self) -> list[tuple[bytes, int]]:
+        """(server, zone) of each inbound SPI that is known."""
+        return [(element.key[:4], zone) for element in self._dump("spi_zone") if (zone := unpack_zone(element.data)) is not None]
+
     def router_peers(self) -> set[bytes]:
         """Servers with which the router itself speaks IPsec."""
         return {element.key[:4] for element in self._dump("router_hosts")}

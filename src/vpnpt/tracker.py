@@ -101,6 +101,10 @@ class Tracker:
         except NetlinkError as error:
             self._log.debug("HOUSEKEEPING", f"the tables can't be read: {error.strerror}")
 
+    def undecided(self) -> set[bytes]:
+        """Servers of whose SPIs some are not known to be one client's."""
+        return {server for server, _ in (*self._fans, *self._held)}
+
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""
         return min((when for when in (self.engine.next_deadline(), self.l2tp.next_deadline()) if when is not None), default=None)

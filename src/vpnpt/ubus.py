@@ -9,6 +9,7 @@ import contextlib
 import selectors
 import socket
 
+from .aside import Pending
 from .wire import ubus as wire
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ _EVENT = 2
 class Ubus:
     """A client of ubusd. `handler` answers {"method": ..., arguments}; `later` gets the seconds after which to call `connect`."""
 
-    def __init__(self, selector: selectors.BaseSelector, log: Log, handler: Callable[[dict[str, Any]], dict[str, Any]],
+    def __init__(self, selector: selectors.BaseSelector, log: Log, handler: Callable[[dict[str, Any]], dict[str, Any] | Pending],
                  later: Callable[[float], None], path: str = SOCKET) -> None:
         self._selector, self._log, self._handler, self._later, self._path = selector, log, handler, later, path
         self._socket: socket.socket | None = None
@@ -119,24 +120,34 @@ class Ubus:
     def _on_invoke(self, message: wire.Message) -> None:
         method = message.text(wire.ATTR_METHOD) or ""
         arguments = wire.decode_table(message.attrs.get(wire.ATTR_DATA, b""))
-        own = wire.number(wire.ATTR_OBJID, self._object or 0)
-        status = wire.OK
         if method not in METHODS:
-            status = wire.METHOD_NOT_FOUND
+            self._finish(message, wire.METHOD_NOT_FOUND)
         elif any(name in arguments and not isinstance(arguments[name], str) for name in METHODS[method]):
-            status = wire.INVALID_ARGUMENT
+            self._finish(message, wire.INVALID_ARGUMENT)
         else:
             # Others are left out: uhttpd adds the session of whoever calls through LuCI.
             known = {name: arguments[name] for name in METHODS[method] if name in arguments}
-            answer = wire.message(wire.DATA, message.seq, message.peer, own,
-                                  wire.table(wire.ATTR_DATA, self._handler({"method": method, **known})))
-            if len(answer) <= wire.MAX_MESSAGE:
-                self._send(answer)
+            answer, sock = self._handler({"method": method, **known}), self._socket
+            if isinstance(answer, Pending):
+                # Whoever asked is known to the ubusd of then, not to one that came since.
+                answer.then(lambda found: self._reply(message, method, found) if self._socket is sock else None)
             else:
-                status = wire.UNKNOWN_ERROR
-                self._log.warning("UBUS", f"the answer to {method} is too long for ubus: `vpnpt {method}` has no such limit")
+                self._reply(message, method, answer)
+
+    def _reply(self, message: wire.Message, method: str, answer: dict[str, Any]) -> None:
+        packed = wire.message(wire.DATA, message.seq, message.peer, wire.number(wire.ATTR_OBJID, self._object or 0),
+                              wire.table(wire.ATTR_DATA, answer))
+        if len(packed) <= wire.MAX_MESSAGE:
+            self._send(packed)
+            self._finish(message, wire.OK)
+        else:
+            self._log.warning("UBUS", f"the answer to {method} is too long for ubus: `vpnpt {method}` has no such limit")
+            self._finish(message, wire.UNKNOWN_ERROR)
+
+    def _finish(self, message: wire.Message, status: int) -> None:
         if message.attrs.get(wire.ATTR_NO_REPLY, b"\0") == b"\0":
-            self._send(wire.message(wire.STATUS, message.seq, message.peer, wire.number(wire.ATTR_STATUS, status), own))
+            self._send(wire.message(wire.STATUS, message.seq, message.peer, wire.number(wire.ATTR_STATUS, status),
+                                    wire.number(wire.ATTR_OBJID, self._object or 0)))
 
     def _send(self, packed: bytes) -> None:
         if self._socket is None:

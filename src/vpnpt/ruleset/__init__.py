@@ -14,6 +14,7 @@ import sys
 
 from .access import add_access
 from .dispatch import Dispatch
+from .errors import add_errors
 from .ipsec import add_ipsec
 from .l2tp import add_l2tp, l2tp_forward_rule
 from .sharing import add_sharing
@@ -75,6 +76,8 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, of
                 add_ipsec(table, config, devices, dispatch)
             if config.behaviour("l2tp") == "help":
                 add_l2tp(table, config, devices, dispatch)
+            if dispatch.used:
+                add_errors(table, devices, dispatch)
             dispatch.add(table)
         add_access(table, config, devices, helper=helper, offload=offload)
         if table.chains:

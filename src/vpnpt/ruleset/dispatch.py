@@ -21,6 +21,11 @@ class Dispatch:
         self.udp_to: dict[int, str] = {}
         self.udp_from: dict[int, str] = {}
 
+    @property
+    def used(self) -> bool:
+        """Does anybody want anything?"""
+        return bool(self.protocols or self.udp_to or self.udp_from)
+
     def add(self, table: Table) -> None:
         """The base chain and its branch by UDP port; nothing if nobody wants anything."""
         if self.udp_to or self.udp_from:

@@ -11,6 +11,7 @@ UDP destination port @th,240,16 and cookie @th,288,64 (a header of 20 bytes assu
 
 from __future__ import annotations
 
+from .errors import CHAIN as NOTE
 from .notices import EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice, whole
 from .sharing import SERVER, SERVER_OUT, SPI
 from .text import Table, names
@@ -221,6 +222,7 @@ def _add_ike(table: Table, devices: Devices) -> None:
 def _add_icmp(table: Table, lan: str, wan: str) -> None:
     icmp = table.chain("from_icmp")
     icmp.rule(f"icmp type != {ICMP_ERRORS} return", "only errors quote a packet")
+    icmp.rule(f"icmp type destination-unreachable jump {NOTE}", "why nothing comes back")
     icmp.rule("@th,136,8 50 goto icmp_esp", "about ESP")
     icmp.rule("@th,136,8 17 @th,240,16 500 goto icmp_ike", "about IKE sent")
     icmp.rule(f"@th,136,8 17 @th,224,16 500 iifname {lan} goto icmp_lan", "about IKE received")

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Work that takes seconds and memory, done in a child process: the loop goes on meanwhile, and the memory is free again with its end."""
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LIMIT = 30
+"""Seconds after which the kernel ends a child."""
+MOST = 1 << 22
+"""Bytes of an answer; a longer one is none."""
+
+
+class Pending:
+    """An answer that comes later. Whoever wants it says so with `then`."""
+
+    __slots__ = ("_answer", "_waiting")
+
+    def __init__(self) -> None:
+        self._answer: dict[str, Any] | None = None
+        self._waiting: list[Callable[[dict[str, Any]], None]] = []
+
+    def then(self, callback: Callable[[dict[str, Any]], None]) -> None:
+        """Calls back with the answer, at once if it is there."""
+        if self._answer is None:
+            self._waiting.append(callback)
+        else:
+            callback(self._answer)
+
+    def settle(self, answer: dict[str, Any]) -> None:
+        """Here it is."""
+        self._answer = answer
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            callback(answer)
+
+
+class Aside:
+    """One child at a time: who asks for the same while it runs gets the same answer."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self._selector = selector
+        self._running: Pending | None = None
+
+    def run(self, task: Callable[[], dict[str, Any]]) -> Pending:
+        """Begins the task, which may change nothing here: it has a copy of all that we know, and none of our descriptors.
+
+        The answer is an object that JSON can carry; {"error": text} where the task failed.
+        """
+        if self._running is not None:
+            return self._running
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            _child(task, writer)
+        os.close(writer)
+        os.set_blocking(reader, False)
+        pending = self._running = Pending()
+        heard = bytearray()
+        self._selector.register(reader, selectors.EVENT_READ, lambda: self._read(reader, pid, heard, pending))
+        return pending
+
+    def _read(self, reader: int, pid: int, heard: bytearray, pending: Pending) -> None:
+        try:
+            data = os.read(reader, 65536)
+        except BlockingIOError:
+            return
+        heard += data
+        if data and len(heard) <= MOST:
+            return
+        self._selector.unregister(reader)
+        os.close(reader)
+        if data:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        self._running = None
+        try:
+            answer = json.loads(heard)
+        except ValueError:
+            answer = {"error": f"the examination ended without an answer; it may take {LIMIT} seconds"}
+        pending.settle(answer)
+
+
+def _child(task: Callable[[], dict[str, Any]], writer: int) -> None:
+    """Never returns. The descriptors are closed so that a lock of ours, or a socket that others listen to, dies with us alone."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.alarm(LIMIT)
+        os.closerange(3, writer)
+        os.closerange(writer + 1, 4096)
+        try:
+            answer = task()
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(json.dumps(answer).encode())
+        status = 0
+    finally:
+        os._exit(status)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the traffic shows: who gets no answer, who is refused, who asks for what can't be. From connection tracking alone. Pure."""
+from __future__ import annotations
+
+import socket
+
+from ..model import Record
+from ..wire.conntrack import AH, ESP, GRE, SEEN_REPLY, TCP, UDP
+from .facts import finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..wire.conntrack import Flow
+    from .facts import Facts, Finding, IcmpError
+
+TOO_BIG = 4
+REASONS = {0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 9: "network prohibited",
+           10: "host prohibited", 13: "prohibited by a firewall"}
+"""Codes of ICMP destination unreachable (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1)."""
+LONG = 1400
+"""Bytes, on average: such packets were fragments."""
+MANY_CLIENTS, MOST_OF_THE_LAN = 5, 2 / 3
+SYN_SENT = 2
+TIMES = 2
+"""Packets without an answer that count: one may just have been sent."""
+
+
+class Kind(Record):
+    """A way of talking: the finding's code when it goes unanswered, and its name."""
+
+    __slots__ = ("finding", "name")
+    finding: str
+    name: str
+
+
+IKE, NATT = Kind(finding="IKE_UNANSWERED", name="IKE (UDP 500)"), Kind(finding="NATT_UNANSWERED", name="IPsec in UDP (port 4500)")
+PLAIN, CALLS = Kind(finding="ESP_UNANSWERED", name="ESP"), Kind(finding="GRE_UNANSWERED", name="PPTP's GRE")
+BY_PROTOCOL = {"l2tp": Kind(finding="L2TP_UNANSWERED", name="L2TP over UDP"),
+               "pptp": Kind(finding="PPTP_UNANSWERED", name="PPTP (TCP 1723)"),
+               "openvpn": Kind(finding="OPENVPN_UNANSWERED", name="OpenVPN"),
+               "wireguard": Kind(finding="WIREGUARD_UNANSWERED", name="WireGuard")}
+
+
+def findings(facts: Facts) -> Iterator[Finding]:
+    """All that these facts say."""
+    flows = [(protocol, flow) for protocol, flow in facts.flows if facts.helps(protocol)]
+    yield from _unanswered(facts, flows)
+    yield from _refusals(facts, flows)
+    yield from _conflict(flows)
+    yield from _limits(facts, flows)
+    yield from _lengths(facts)
+    yield from _advice(facts, flows)
+
+
+def kind_of(protocol: str, proto: int, port: int | None) -> Kind | None:
+    """What a flow of a protocol is, None for what is not judged (AH, L2TPv3 over IP)."""
+    if protocol == "ipsec":
+        return PLAIN if proto == ESP else IKE if (proto, port) == (UDP, 500) else NATT if proto in (UDP, TCP) else None
+    if proto == GRE:
+        return CALLS
+    return BY_PROTOCOL.get(protocol) if proto in (TCP, UDP) else None
+
+
+def answered(flow: Flow) -> bool:
+    """Has anything come back?"""
+    return bool(flow.status & SEEN_REPLY)
+
+
+def text(address: bytes) -> str:
+    """An address as people write it."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def listed(items: Iterable[str], most: int = 4) -> str:
+    """`a, b and 3 more`."""
+    names = list(dict.fromkeys(items))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _sent(flow: Flow) -> int:
+    return flow.packets[0] if flow.packets is not None else TIMES
+
+
+def _unanswered(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
+    """By kind: the pairs whose flows all went without an answer, and who gets one."""
+    asked: dict[str, list[tuple[bytes, bytes, Flow]]] = {}
+    heard: dict[str, set[tuple[bytes, bytes]]] = {}
+    kinds: dict[str, Kind] = {}
+    for protocol, flow in flows:
+        kind = kind_of(protocol, flow.orig.proto, flow.orig.dport)
+        if kind is None:
+            continue
+        kinds[kind.finding] = kind
+        if answered(flow) or (kind == PLAIN and (flow.orig.src, flow.orig.dst) in facts.heard):
+            heard.setdefault(kind.finding, set()).add((flow.orig.src, flow.orig.dst))
+        elif _sent(flow) >= TIMES:
+            asked.setdefault(kind.finding, []).append((flow.orig.src, flow.orig.dst, flow))
+    ike = heard.get(IKE.finding, set()) | heard.get(NATT.finding, set())
+    for code, all_silent in asked.items():
+        served = heard.get(code, set())
+        silent = [item for item in all_silent if item[:2] not in served and not _explained(facts, item[2])]
+        if code == PLAIN.finding:
+            # A tunnel that carries one way only is no fault, but one whose IKE is answered should have an answer some time.
+            silent = [item for item in silent if item[:2] in ike or _sent(item[2]) > TIMES]
+        if not silent:
+            continue
+        if code in (IKE.finding, NATT.finding) and all(_long(flow) for _, _, flow in silent) and {item[:2] for item in silent} & ike:
+            yield finding("FRAGMENTS_LOST", f"{kinds[code].name}: long messages to {_servers(silent)} go unanswered, short ones do not.",
+                          f"{_octets(silent[0][2])} bytes a packet on average, none answered")
+            continue
+        others = {server for _, server in served} - {server for _, server, _ in silent}
+        where = "Other servers answer: it is that server, or the way to it." if others else \
+            "The same server answers other clients." if {server for _, server in served} & {server for _, server, _ in silent} else \
+            "No server answers: it may be blocked on the way."
+        does = "does" if len({server for _, server, _ in silent}) == 1 else "do"
+        clients = listed(text(client) for client, _, _ in silent)
+        yield finding(code, f"{kinds[code].name}: {_servers(silent)} {does} not answer {clients}. {where}",
+                      f"{len(silent)} unanswered connection{'s' if len(silent) > 1 else ''} of {len(silent) + len(served)} in connection "
+                      f"tracking{_count(silent)}")
+
+
+def _servers(silent: list[tuple[bytes, bytes, Flow]]) -> str:
+    return listed(text(server) for _, server, _ in silent)
+
+
+def _count(silent: list[tuple[bytes, bytes, Flow]]) -> str:
+    counted = [flow.packets[0] for _, _, flow in silent if flow.packets is not None]
+    return f", {sum(counted)} packets sent, none came back" if counted else ""
+
+
+def _octets(flow: Flow) -> int:
+    return flow.octets[0] // flow.packets[0] if flow.octets is not None and flow.packets is not None and flow.packets[0] else 0
+
+
+def _long(flow: Flow) -> bool:
+    return _octets(flow) > LONG
+
+
+def _explained(facts: Facts, flow: Flow) -> bool:
+    """Has an ICMP error told why this flow gets no answer?"""
+    return any(_about(error, flow) for error in facts.errors)
+
+
+def _about(error: IcmpError, flow: Flow) -> bool:
+    return error.code != TOO_BIG and (error.server, error.proto) == (flow.orig.dst, flow.orig.proto) \
+        and (flow.orig.proto not in (TCP, UDP) or error.port == flow.orig.dport)
+
+
+def _refusals(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
+    """What comes back is an error: the way is open."""
+    said = set()
+    for protocol, flow in flows:
+        kind = kind_of(protocol, flow.orig.proto, flow.orig.dport)
+        error = next((error for error in facts.errors if _about(error, flow)), None)
+        if kind is None or error is None or answered(flow) or (kind.finding, error.server) in said:
+            continue
+        said.add((kind.finding, error.server))
+        reason = REASONS.get(error.code, f"unreachable, code {error.code}")
+        who = "it" if error.sender == error.server else f"{text(error.sender)}, on the way,"
+        yield finding("SERVER_REFUSES", f"{kind.name}: {text(error.server)} is refused to clients: {who} says '{reason}'.",
+                      f"ICMP destination unreachable, code {error.code}, from {text(error.sender)}")
+    for attempt in facts.attempts:
+        kind = kind_of(attempt.protocol, attempt.proto, attempt.port)
+        if kind is None or not attempt.refused or (kind.finding, attempt.server) in said or not facts.helps(attempt.protocol):
+            continue
+        said.add((kind.finding, attempt.server))
+        yield finding("SERVER_REFUSES", f"{kind.name}: {text(attempt.server)} refuses the connection (TCP reset).",
+                      f"{text(attempt.client)} called {attempt.ago} seconds ago, and the answer was a reset")
+
+
+def _conflict(flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
+    ways: dict[tuple[bytes, bytes], set[int]] = {}
+    for protocol, flow in flows:
+        if protocol == "ipsec" and (flow.orig.proto == ESP or (flow.orig.proto == UDP and flow.orig.dport != 500)):
+            ways.setdefault((flow.orig.src, flow.orig.dst), set()).add(flow.orig.proto)
+    for (client, server), protos in ways.items():
+        if len(protos) > 1:
+            yield finding("NATT_CONFLICT", f"{text(client)} sends ESP to {text(server)} both plain and in UDP (NAT traversal).",
+                          "connections of both kinds between the two")
+
+
+def _limits(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
+    calls: dict[tuple[bytes, bytes], list[Flow]] = {}
+    for _, flow in flows:
+        if flow.orig.proto == GRE:
+            calls.setdefault((flow.orig.src, flow.orig.dst), []).append(flow)
+    for (client, server), own in calls.items():
+        controls = [flow for protocol, flow in flows if protocol == "pptp" and flow.orig.proto == TCP
+                    and (flow.orig.src, flow.orig.dst) == (client, server)]
+        if any(answered(flow) for flow in own) and any(not answered(flow) for flow in own) and len(own) > len(controls) > 0:
+            yield finding("PPTP_ONE_CALL", f"{text(client)} has more than one call in its PPTP connection to {text(server)}.",
+                          f"{len(own)} GRE connections for {len(controls)} control connection")
+    sharing: dict[bytes, set[bytes]] = {}
+    for protocol, flow in flows:
+        if protocol == "ipsec" and flow.orig.proto == UDP and flow.orig.dport != 500 and (flow.orig.src, flow.orig.dst) in facts.ike1:
+            sharing.setdefault(flow.orig.dst, set()).add(flow.orig.src)
+    for server, clients in sharing.items():
+        if len(clients) > 1:
+            yield finding("L2TP_IPSEC_SHARED", f"{listed(sorted(map(text, clients)))} use IKEv1 with NAT traversal to {text(server)}. "
+                          "If it is L2TP/IPsec in transport mode, the server can't tell them apart, and serves one of them.",
+                          "their IKE messages are of version 1, and they use UDP 4500")
+    headers = facts.counters.get("ipsec_ah", (0, 0))[0]
+    users = listed(text(flow.orig.src) for protocol, flow in flows if flow.orig.proto == AH)
+    if headers or users:
+        yield finding("AH_OVER_NAT", f"{users or 'A client'} uses AH, which protects the addresses that NAT changes.",
+                      f"{headers} flows of AH counted")
+
+
+def _lengths(facts: Facts) -> Iterator[Finding]:
+    said = set()
+    for error in facts.errors:
+        if error.code == TOO_BIG and error.server not in said and error.proto in (TCP, UDP, GRE, ESP):
+            said.add(error.server)
+            limit = f"{error.mtu} bytes" if error.mtu else "fewer bytes"
+            yield finding("PATH_MTU", f"The way to {text(error.server)} carries packets of {limit} at most.",
+                          f"{text(error.sender)} says: fragmentation needed (ICMP)",
+                          f"Set the MTU of the VPN to {max(576, error.mtu - 80)} or less on the clients." if error.mtu else "")
+
+
+def _advice(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
+    plain = [(flow.orig.src, flow.orig.dst) for protocol, flow in flows if protocol == "l2tp" and answered(flow)]
+    if plain:
+        yield finding("WEAK_L2TP", f"{listed(text(client) for client, _ in plain)} use L2TP without IPsec to "
+                      f"{listed(text(server) for _, server in plain)}.", "L2TP can be seen on the WAN side, so it is not within IPsec")
+    users: dict[bytes, set[bytes]] = {}
+    for protocol, flow in flows:
+        if answered(flow) and protocol in ("ipsec", "openvpn", "wireguard"):
+            users.setdefault(flow.orig.dst, set()).add(flow.orig.src)
+    for server, clients in users.items():
+        if len(clients) >= MANY_CLIENTS and len(clients) >= MOST_OF_THE_LAN * facts.hosts:
+            lan = max(facts.hosts, len(clients))
+            yield finding("USE_ROUTER_CLIENT", f"{len(clients)} of {lan} LAN hosts go to {text(server)} by a VPN of their own.",
+                          "their connections in connection tracking")
+    for name in ("pptp", "l2tp", "ipsec", "openvpn", "wireguard"):
+        refused = {reason: facts.counters.get(f"{name}_{reason}", (0, 0))[0] for reason in ("blocked", "source")}
+        if any(refused.values()):
+            why = "it is switched off" if refused["blocked"] else "they are not in allow_src"
+            yield finding("PROTOCOL_BLOCKED", f"Clients try {name}, and are refused: {why}.",
+                          f"{sum(refused.values())} flows refused since the tables were made")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Gathering facts for the doctor, only when asked: files under /proc and /etc, netlink, `nft`. Nothing is sent to anybody outside.
+
+What can't be had is left at its default, which says nothing: a fact that is missing never makes a finding.
+"""
+from __future__ import annotations
+
+import time
+
+from ..doctor import judge
+from ..doctor.facts import Facts
+from . import kernel, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from ..doctor.facts import Attempt
+    from ..service import Service
+
+
+def examine(service: Service, attempts: Iterable[Attempt] = (), ike1: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
+    """The doctor's whole answer. To be called in a process of its own: it takes seconds and memory, and changes nothing here."""
+    return judge(facts(service, attempts, ike1))
+
+
+def facts(service: Service, attempts: Iterable[Attempt], ike1: Iterable[tuple[bytes, bytes]]) -> Facts:
+    """All that can be known of this router now."""
+    config, devices = service.config, service.devices
+    known = Facts(now=int(time.time()), config=config, devices=devices, problem=service.problem, diagnostics=tuple(service.diagnostics),
+                  helper_missing=service.helper_missing, notices=service.notices, offload=service.offload, attempts=tuple(attempts),
+                  ike1=frozenset(ike1), usage=service.usage.times(), release=system.release(), kernel=system.kernel_version())
+    if config is None or devices is None or not config.general.enabled:
+        return known
+    firewall = system.firewall(service.config_dir)
+    flows, tracking = kernel.flows(config)
+    return known.replace(
+        in_place=kernel.in_place(service), counters=kernel.counters(), fill=kernel.fill(service), rules=kernel.rules(), firewall=firewall,
+        missing=kernel.missing(config, devices, firewall, tracking=tracking), uplinks=tuple(map(system.uplink, devices.wan)),
+        default_route=system.default_route(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
+        listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows, heard=kernel.esp_heard(service),
+        errors=kernel.icmp_errors(), conntrack=system.conntrack_room())

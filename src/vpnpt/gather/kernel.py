@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel's netfilter says: rules of others, our sets and counters, connections, and what it can't do."""
+from __future__ import annotations
+
+import contextlib
+import json
+
+from .. import nft, process
+from ..addresses import local_addresses
+from ..doctor.facts import IcmpError, Missing
+from ..flows import protocol_of
+from ..learned import Learned
+from ..netlink import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
+from ..ruleset import TABLE, errors, shares_servers
+from ..values import boolean
+from ..wire.conntrack import AF_INET, AF_INET6
+from ..wire.nftables import FAMILIES, IPV4, unpack_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..model import Config, Devices
+    from ..service import Service
+    from ..ucitext import SectionText
+    from ..wire.conntrack import Flow
+
+_NUMBERS = {name: number for number, name in FAMILIES.items()}
+FRAGMENTATION_NEEDED = 4
+FLOWS_MOST = 20000
+"""VPN flows that are judged; a router that has more has others to ask."""
+
+
+def in_place(service: Service) -> bool:
+    """Are our tables in the kernel? By a socket of our own."""
+    if service.ruleset is None:
+        return False
+    with contextlib.suppress(NetlinkError), Netlink() as sock:
+        return all(table_exists(sock, _NUMBERS[family], TABLE) for family in service.ruleset.tables)
+    return False
+
+
+def counters() -> dict[str, tuple[int, int]]:
+    """Our named counters."""
+    return nft.counters()
+
+
+def fill(service: Service) -> dict[str, tuple[int, int]]:
+    """Of each collection of ours: how many elements it had when the daemon last looked, and for how many it has room."""
+    tables = service.ruleset.tables if service.ruleset is not None else {}
+    return {name: (service.mirror.count(name), collection.size)
+            for table in tables.values() for name, collection in table.collections.items()}
+
+
+def rules() -> tuple[dict[str, Any], ...]:
+    """Everybody's rules but ours, as `nft -j` lists them; named sets without their elements, which may be many."""
+    found: list[dict[str, Any]] = []
+    for item in _list("tables"):
+        table = item.get("table")
+        if isinstance(table, dict) and table["name"] != TABLE:
+            found += _list("table", table["family"], table["name"])
+    return tuple(found)
+
+
+def _list(*what: str) -> list[dict[str, Any]]:
+    result = process.run(["nft", "-j", "-t", "list", *what], timeout=nft.TIMEOUT)
+    with contextlib.suppress(ValueError):
+        answer = json.loads(result.stdout)
+        return [item for item in answer.get("nftables", ()) if isinstance(item, dict) and "metainfo" not in item]
+    return []
+
+
+def flows(config: Config) -> tuple[tuple[tuple[str, Flow], ...], bool]:
+    """VPN connections that LAN clients have made, with their protocol; and whether the kernel lets us see any."""
+    local = local_addresses()
+    found: list[tuple[str, Flow]] = []
+    try:
+        with Netlink() as sock:
+            for family in (AF_INET, AF_INET6):
+                for flow in dump_conntrack(sock, family):
+                    protocol = protocol_of(config, flow) if flow.orig.src not in local and not _inbound(flow, local) else None
+                    if protocol is not None and len(found) < FLOWS_MOST:
+                        found.append((protocol.name, flow))
+    except NetlinkError:
+        return (), False
+    return tuple(found), True
+
+
+def _inbound(flow: Flow, local: set[bytes]) -> bool:
+    """To the router itself, or started by a server."""
+    return flow.orig.dst in local
+
+
+def esp_heard(service: Service) -> frozenset[tuple[bytes, bytes]]:
+    """(client, server) for which ESP has come in: an SPI is the client's, or is nobody's alone yet and may be."""
+    if service.config is None or not shares_servers(service.config):
+        return frozenset()
+    with contextlib.suppress(NetlinkError), Netlink() as sock:
+        maps = Learned(sock)
+        clients = {zone: client for client, zone in maps.zones().items()}
+        found = {(client, server) for server, zone in maps.spi_owners() if (client := clients.get(zone)) is not None}
+        shared = {server for server, _ in maps.fans()} | service.tracker.undecided()
+        return frozenset(found | {(client, server) for client, server in maps.pairs() if server in shared})
+    return frozenset()
+
+
+def icmp_errors() -> tuple[IcmpError, ...]:
+    """What ICMP errors have said of late."""
+    found = []
+    with contextlib.suppress(NetlinkError), Netlink() as sock:
+        for element in dump_elements(sock, IPV4, TABLE, errors.ERRORS):
+            if fields := unpack_key(element.key, *errors.ERRORS_FIELDS):
+                server, proto, port, code = fields
+                found.append(IcmpError(sender=(element.data or bytes(4))[:4], server=server, proto=proto[0],
+                                       port=int.from_bytes(port, "big"), code=code[0]))
+        for element in dump_elements(sock, IPV4, TABLE, errors.TOO_BIG):
+            if fields := unpack_key(element.key, *errors.TOO_BIG_FIELDS):
+                sender, server, proto, mtu = fields
+                found.append(IcmpError(sender=sender, server=server, proto=proto[0], code=FRAGMENTATION_NEEDED,
+                                       mtu=int.from_bytes(mtu, "big")))
+    return tuple(found)
+
+
+def missing(config: Config, devices: Devices, firewall: tuple[SectionText, ...], *, tracking: bool) -> tuple[Missing, ...]:
+    """What the kernel refuses of that which this configuration, or the firewall's, needs. Rules are tried, never loaded."""
+    found = []
+    chain = "chain probe {{\n\t\ttype {} hook {} priority 0;\n\t\t{}\n\t}}\n"
+    wanted = [("nft's fib expression", "vpnpt", "kmod-nft-fib", chain.format("filter", "prerouting", "fib daddr type local accept")),
+              ("address translation by nft", "vpnpt", "kmod-nft-nat", chain.format("nat", "postrouting", "masquerade"))]
+    if shares_servers(config):
+        wanted.append(("nft's dup statement", "IPsec of several clients to one server", "kmod-nft-dup-inet",
+                       chain.format("filter", "prerouting", "dup to 192.0.2.1")))
+    if any(_on(section, option) for section in firewall if section.type == "defaults" for option in ("flow_offloading",)):
+        wanted.append(("flow tables", "the firewall's flow offloading", "kmod-nft-offload",
+                       f'flowtable probe {{\n\t\thook ingress priority 0\n\t\tdevices = {{ "{devices.wan[0]}" }}\n\t}}\n'))
+    for feature, needed_for, package, text in wanted:
+        try:
+            nft.check(f"table ip {TABLE}_probe {{\n\t{text}}}\n")
+        except nft.NftError:
+            found.append(Missing(feature=feature, needed_for=needed_for, package=package))
+    if not tracking:
+        found.append(Missing(feature="connection tracking over netlink", needed_for="the list of sessions",
+                             package="kmod-nf-conntrack-netlink"))
+    return tuple(found)
+
+
+def _on(section: SectionText, option: str) -> bool:
+    text = section.options.get(option)
+    return text is not None and bool(boolean(text.values[-1]))
