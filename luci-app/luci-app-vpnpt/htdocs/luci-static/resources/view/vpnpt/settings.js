@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+'use strict';
+'require dom';
+'require form';
+'require tools.widgets as widgets';
+'require uci';
+'require view';
+'require vpnpt.api as api';
+'require vpnpt.options as table';
+'require vpnpt.parts as parts';
+
+/* Has an option write only what was changed: a value that is shown because nothing is written stays unwritten.
+ *
+ * On the option itself, not in a class of our own: LuCI's widgets call super when they have waited for something, and in a class
+ * of theirs that somebody extended they would find themselves again, for ever. */
+function careful(option, unwritten) {
+	const { write } = option;
+
+	option.write = function(section, value) {
+		return this.cfgvalue(section) == null && String(value) == String(unwritten) ? null : write.call(this, section, value);
+	};
+
+	return option;
+}
+
+/* The same for lists. `option x 'a b'` is shown as a list too. shown: whether the default is drawn where nothing is written. */
+function carefulList(option, unwritten, shown) {
+	const { renderWidget } = option;
+
+	option.cfgvalue = function(section, ...value) {
+		if (value.length)
+			(this.data ??= {})[section] = value[0] == null ? null : L.toArray(value[0]);
+
+		return this.data?.[section];
+	};
+
+	option.renderWidget = function(section, index, value) {
+		return renderWidget.call(this, section, index, value ?? (shown ? unwritten : null));
+	};
+
+	return careful(option, unwritten);
+}
+
+/* A boolean word in any of the forms that UCI knows. */
+const Bool = form.Flag.extend({
+	load(section) {
+		const value = api.bool(uci.get('vpnpt', section, this.option));
+
+		return value == null ? null : value ? '1' : '0';
+	},
+
+	/* Flag would write it each time, and would write 1 for yes. */
+	parse(section) {
+		const value = this.formvalue(section);
+
+		return !this.isActive(section) || value == (this.cfgvalue(section) ?? this.default) ? Promise.resolve()
+			: Promise.resolve(this.write(section, value));
+	}
+});
+
+/* The switch of a section: its type (`config 1 'ipsec'`), or option `enabled` where the type is no boolean word. */
+const Switch = Bool.extend({
+	load(section) {
+		const value = api.bool(uci.get('vpnpt', section, '.type')) ?? api.bool(uci.get('vpnpt', section, 'enabled'));
+
+		return value == null ? null : value ? '1' : '0';
+	},
+
+	write(section, value) {
+		if (api.bool(uci.get('vpnpt', section, '.type')) == null)
+			return uci.set('vpnpt', section, 'enabled', value);
+
+		/* The type wins: an option that says something else would only be complained about. */
+		uci.unset('vpnpt', section, 'enabled');
+		this.map.types[section] = value;
+	}
+});
+
+const Settings = form.Map.extend({
+	types: {},
+
+	parse() {
+		this.types = {};
+
+		return this.super('parse', []).then(done => Promise.all(Object.keys(this.types).map(section => api.setType(section, this.types[section]))).then(() => done));
+	}
+});
+
+const INTRO = {
+	ipsec: _('Company VPNs, FRITZ!Box, iPhone and Android\'s own VPN.'),
+	l2tp: _('Older company VPNs; with IPsec around it (“L2TP/IPsec”) the switch of IPsec counts.'),
+	pptp: _('Very old VPNs.'),
+	openvpn: _('Needs no help.'),
+	wireguard: _('Needs no help.')
+};
+
+/* The sections that count: by name; the global one may have none. What is missing is made, with what counts without it. */
+function sections() {
+	const found = {};
+
+	for (const section of uci.sections('vpnpt'))
+		if (table.OPTIONS[section['.name']])
+			found[section['.name']] = section['.name'];
+
+	found.global ??= uci.sections('vpnpt', 'vpnpt')[0]?.['.name'] ?? uci.add('vpnpt', 'vpnpt', 'global');
+
+	for (const name of api.PROTOCOLS)
+		found[name] ??= uci.add('vpnpt', 'protocol', name);
+
+	return found;
+}
+
+return view.extend({
+	load() {
+		parts.style();
+
+		return Promise.all([ uci.load('vpnpt').then(() => null, error => error), api.hints(), api.status() ]);
+	},
+
+	render([ missing, hints, status ]) {
+		if (missing)
+			return E('div', { 'class': 'vpnpt' }, [
+				E('h2', { 'name': 'content' }, [ _('VPN Passthrough') ]),
+				parts.panel('bad', _('The configuration can\'t be read'), [
+					E('p', {}, [ _('There should be a file /etc/config/vpnpt. Reinstalling the package vpnpt brings it back.') ]),
+					E('pre', {}, [ String(missing.message ?? missing) ])
+				], 'alert')
+			]);
+
+		const names = sections();
+		const map = new Settings('vpnpt', _('VPN Passthrough'), _('Which VPN protocols pass, for whom. What you save and apply is in force at once; tunnels of what stays switched on are not interrupted.'));
+
+		map.tabbed = true;
+		this.hosts = this.listHosts(hints);
+		this.addSection(map, 'global', names.global, _('General'));
+
+		for (const name of api.PROTOCOLS)
+			this.addSection(map, name, names[name], api.name(name), INTRO[name]);
+
+		return map.render().then(node => {
+			const chosen = window.location.hash.slice(1);
+
+			/* From a card of the overview: the tab of its protocol. */
+			if (api.PROTOCOLS.includes(chosen))
+				window.requestAnimationFrame(() => node.querySelector(`li[data-tab="${chosen}"] > a`)?.click());
+
+			return E('div', {}, [ this.renderProblems(status), node, E('div', { 'class': 'vpnpt' }, [ parts.help() ]) ]);
+		});
+	},
+
+	renderProblems(status) {
+		const texts = status.problem ? [ status.problem ] : status.diagnostics ?? [];
+
+		return E('div', { 'class': 'vpnpt', 'id': 'vpnpt-problems' }, texts.map(text =>
+			parts.panel(status.problem ? 'bad' : 'warn', status.problem ? _('The configuration can\'t be put in force') : _('In the configuration'),
+				[ E('p', {}, [ text ]) ], 'alert')));
+	},
+
+	/* [ address, label ] of the hosts that the router knows. */
+	listHosts(hints) {
+		const hosts = [];
+
+		for (const mac of Object.keys(hints).sort()) {
+			const { name, ipaddrs, ip6addrs } = hints[mac];
+
+			for (const address of L.toArray(ipaddrs))
+				hosts.push([ address, name ? `${address} (${name})` : address ]);
+
+			if (name || ipaddrs || ip6addrs)
+				hosts.push([ mac.toLowerCase(), `${mac.toLowerCase()} (${name || L.toArray(ipaddrs)[0] || L.toArray(ip6addrs)[0]})` ]);
+		}
+
+		return hosts;
+	},
+
+	addSection(map, kind, name, title, description) {
+		/* Its type becomes the tab's name. */
+		const section = map.section(form.NamedSection, name, kind, title, description);
+
+		section.addremove = false;
+		section.tab('general', _('General Settings'));
+		section.tab('advanced', _('Advanced Settings'));
+
+		for (const spec of table.OPTIONS[kind])
+			this.addOption(section, spec);
+	},
+
+	addOption(section, spec) {
+		const make = widget => section.taboption(spec.tab, widget, spec.name, spec.title, spec.help);
+		let option;
+
+		switch (spec.kind) {
+		case 'switch':
+		case 'bool':
+			option = make(spec.kind == 'switch' ? Switch : Bool);
+			option.default = spec.def ? '1' : '0';
+			option.rmempty = false;
+			break;
+
+		case 'choice':
+			option = careful(make(form.ListValue), spec.def);
+			Object.keys(spec.choices).forEach(key => option.value(key, spec.choices[key]));
+			option.default = spec.def;
+			option.optional = spec.def === '';
+
+			if (spec.off) {
+				option.depends('enabled', '0');
+				option.retain = true;
+			}
+
+			break;
+
+		case 'int':
+			option = careful(make(form.Value), spec.def);
+			option.datatype = `range(${spec.low},${spec.high})`;
+			option.placeholder = String(spec.def);
+			break;
+
+		case 'zone':
+			option = carefulList(make(widgets.ZoneSelect), spec.def, true);
+			option.multiple = true;
+			option.nocreate = true;
+			break;
+
+		case 'device':
+			option = carefulList(make(widgets.DeviceSelect), spec.def);
+			option.multiple = true;
+			break;
+
+		case 'port':
+			option = carefulList(make(form.DynamicList), spec.def);
+			option.datatype = 'port';
+			option.placeholder = spec.def.join(' ');
+			break;
+
+		case 'source':
+			option = carefulList(make(form.DynamicList), spec.def);
+			option.datatype = 'or(ipmask,macaddr)';
+			option.placeholder = spec.placeholder;
+			this.hosts.forEach(([ value, label ]) => option.value(value, label));
+			break;
+		}
+
+		return option;
+	}
+});

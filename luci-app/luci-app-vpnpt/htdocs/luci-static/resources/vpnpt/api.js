@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+'use strict';
+'require baseclass';
+'require fs';
+'require rpc';
+
+/* Everything that is asked of the router, and the words for what it answers. Nothing here touches the page. */
+
+const declare = (method, params) => rpc.declare({ object: 'vpnpt', method, params, reject: true });
+
+const callStatus = declare('status');
+const callSessions = declare('sessions');
+const callDoctor = declare('doctor');
+const callChanges = declare('changes');
+const callEvents = declare('events');
+const callKill = declare('kill', [ 'session' ]);
+const callBlock = declare('block', [ 'client', 'protocol' ]);
+const callUnblock = declare('unblock', [ 'client', 'protocol' ]);
+
+const callServices = rpc.declare({ object: 'rc', method: 'list', params: [ 'name' ], expect: { '': {} } });
+const callHints = rpc.declare({ object: 'luci-rpc', method: 'getHostHints', expect: { '': {} } });
+/* uci.js can't change the type of a section that exists; this is the call it uses for a new one. */
+const callAdd = rpc.declare({ object: 'uci', method: 'add', params: [ 'config', 'type', 'name' ], reject: true });
+
+const SERVICE = '/etc/init.d/vpnpt';
+const TRUE = [ '1', 'on', 'true', 'yes', 'enabled' ];
+const FALSE = [ '0', 'off', 'false', 'no', 'disabled' ];
+
+/* In the order in which they are shown everywhere. */
+const PROTOCOLS = [ 'ipsec', 'l2tp', 'pptp', 'openvpn', 'wireguard' ];
+const NAMES = { ipsec: 'IPsec', l2tp: 'L2TP', pptp: 'PPTP', openvpn: 'OpenVPN', wireguard: 'WireGuard' };
+
+const HELPED = {
+	ipsec: _('IPsec clients (IKE, ESP, NAT traversal) get through, any number of them to the same server.'),
+	l2tp: _('L2TP clients get through, several of them to the same server, also where it answers from another port.'),
+	pptp: _('PPTP clients get through, several of them to the same server.'),
+	openvpn: _('Crosses the router by itself. It is recognised and shown here, and never touched.'),
+	wireguard: _('Crosses the router by itself. It is recognised and shown here, and never touched.')
+};
+
+const STATES = {
+	negotiating: [ _('Negotiating'), 'notice' ],
+	up: [ _('Up'), 'good' ],
+	idle: [ _('Idle'), 'quiet' ],
+	rekeying: [ _('Renewing keys'), 'notice' ],
+	failing: [ _('No answer'), 'bad' ],
+	blocked: [ _('Blocked'), 'bad' ]
+};
+
+const REASONS = {
+	closed: _('Closed by client or server'),
+	timeout: _('No packet for a long time'),
+	killed: _('Disconnected by hand'),
+	blocked: _('Blocked'),
+	replaced: _('Replaced by a new session'),
+	'client gone': _('The client has gone')
+};
+
+const SEVERITIES = {
+	error: [ _('Error'), 'bad' ],
+	warning: [ _('Warning'), 'warn' ],
+	info: [ _('Note'), 'notice' ],
+	debug: [ _('Detail'), 'quiet' ]
+};
+
+const CHANGES = {
+	configuration: _('Configuration'),
+	rules: _('Rules in the kernel'),
+	firewall: _('Firewall'),
+	network: _('Network'),
+	service: _('Service')
+};
+
+/* Why a call failed: 'down' (nobody is on ubus by that name), 'denied', 'lost' (login or router gone), 'long' or 'error'. */
+function cause(error) {
+	const text = String(error?.message ?? error);
+
+	if (/-32000|ubus code 4\b/.test(text))
+		return 'down';
+
+	if (/-32002|ubus code 6\b/.test(text))
+		return 'denied';
+
+	if (/HTTP error|XHR|network|abort|timed? ?out|ubus code 7\b/i.test(text))
+		return 'lost';
+
+	return /ubus code 9\b/.test(text) ? 'long' : 'error';
+}
+
+/* What a call answers, or { error, cause }: never rejects. */
+function settled(promise) {
+	return Promise.resolve(promise).then(
+		answer => L.isObject(answer)
+			? (typeof(answer.error) == 'string' ? { error: answer.error, cause: 'error' } : answer)
+			: { error: _('The answer can\'t be understood.'), cause: 'error' },
+		error => ({ error: String(error?.message ?? error), cause: cause(error) }));
+}
+
+function pad(number) {
+	return String(number).padStart(2, '0');
+}
+
+return baseclass.extend({
+	PROTOCOLS,
+	CHANGES,
+
+	status: () => settled(callStatus()),
+	sessions: () => settled(callSessions()),
+	doctor: () => settled(callDoctor()),
+	changes: () => settled(callChanges()),
+	events: () => settled(callEvents()),
+	kill: session => settled(callKill(session)),
+	block: (client, protocol) => settled(callBlock(client, protocol)),
+	unblock: (client, protocol) => settled(callUnblock(client, protocol)),
+
+	/* Names and addresses of hosts, by MAC; empty where they can't be had. */
+	hints: () => L.resolveDefault(callHints(), {}),
+
+	/* { enabled, running } of the service; null where it can't be told. */
+	service() {
+		return L.resolveDefault(callServices('vpnpt'), {}).then(list => list.vpnpt ?? null);
+	},
+
+	/* start, stop, restart, enable or disable. Rejects with what went wrong. */
+	control(action) {
+		return fs.exec(SERVICE, [ action ]).then(done => {
+			if (done.code)
+				throw new Error((done.stderr || done.stdout || '').trim() || _('Exit status %d').format(done.code));
+		});
+	},
+
+	/* Gives a section that exists another type, with the next change that is saved. */
+	setType: (section, type) => callAdd('vpnpt', type, section),
+
+	/* What a boolean word of the configuration means; null for any other word. */
+	bool(word) {
+		const lower = String(word ?? '').toLowerCase();
+
+		return TRUE.includes(lower) ? true : FALSE.includes(lower) ? false : null;
+	},
+
+	name: protocol => NAMES[protocol] ?? String(protocol),
+
+	/* Label and tone of what happens to a protocol. behaviour: help, block, ignore; '' while nothing is in force. */
+	behaviour(protocol, behaviour) {
+		switch (behaviour) {
+		case 'help': return [ _('On'), 'good', HELPED[protocol] ?? '' ];
+		case 'block': return [ _('Blocked'), 'bad', _('New connections are refused, live ones are ended.') ];
+		case 'ignore': return [ _('Off'), 'quiet', _('Left alone, as if VPN passthrough were not installed.') ];
+		default: return [ _('Unknown'), 'quiet', _('No configuration is in force.') ];
+		}
+	},
+
+	state: state => STATES[state] ?? [ String(state), 'quiet' ],
+	reason: reason => REASONS[reason] ?? String(reason || _('Unknown')),
+	severity: severity => SEVERITIES[severity] ?? [ String(severity), 'quiet' ],
+
+	/* Packets refused, of a protocol's entry in `status`. */
+	refused(entry) {
+		if (entry?.blocked != null)
+			return +entry.blocked;
+
+		return Object.values(entry?.counters ?? {}).reduce((sum, count) => sum + (+count || 0), 0);
+	},
+
+	/* A number of bytes in at most five characters and a unit. */
+	bytes(count) {
+		const units = [ 'B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB' ];
+		let value = Math.max(0, +count || 0);
+		let unit = 0;
+
+		while (value >= 1000 && unit < units.length - 1) {
+			value /= 1024;
+			unit++;
+		}
+
+		return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+	},
+
+	/* Bits a second, of bytes a second. */
+	rate(bytes) {
+		const units = [ 'bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s' ];
+		let value = Math.max(0, +bytes || 0) * 8;
+		let unit = 0;
+
+		while (value >= 1000 && unit < units.length - 1) {
+			value /= 1000;
+			unit++;
+		}
+
+		return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+	},
+
+	/* Seconds, in the two largest units. */
+	duration(seconds) {
+		const s = Math.max(0, Math.floor(+seconds || 0));
+
+		if (s < 60)
+			return _('%d s').format(s);
+
+		if (s < 3600)
+			return _('%d min').format(Math.floor(s / 60));
+
+		if (s < 86400)
+			return _('%d h %d min').format(Math.floor(s / 3600), Math.floor(s % 3600 / 60));
+
+		return _('%d d %d h').format(Math.floor(s / 86400), Math.floor(s % 86400 / 3600));
+	},
+
+	/* A moment, in the browser's time zone: date and time, or the time alone on the same day. */
+	moment(seconds) {
+		const date = new Date(+seconds * 1000);
+		const day = `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
+		const time = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+
+		return date.toDateString() == new Date().toDateString() ? time : `${day} ${time}`;
+	},
+
+	/* A text without addresses: each gets a label, the same one wherever it stands. */
+	masked(text) {
+		const labels = {};
+		const counts = {};
+		const label = (kind, address) => {
+			const key = address.toLowerCase();
+
+			if (labels[key] == null)
+				labels[key] = `[${kind}-${counts[kind] = (counts[kind] ?? 0) + 1}]`;
+
+			return labels[key];
+		};
+
+		return String(text)
+			.replace(/\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b/gi, mac => label('MAC', mac))
+			.replace(/(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])/gi, found =>
+				(found.includes('::') && found.length > 2) || found.split(':').length == 8 ? label('IPv6', found) : found)
+			.replace(/(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)/g, found => {
+				const parts = found.split('.').map(Number);
+
+				if (parts.some(part => part > 255) || parts[0] == 127 || parts[0] == 0)
+					return found;
+
+				const own = parts[0] == 10 || (parts[0] == 192 && parts[1] == 168) || (parts[0] == 172 && (parts[1] & 240) == 16)
+					|| (parts[0] == 100 && (parts[1] & 192) == 64) || (parts[0] == 169 && parts[1] == 254);
+
+				return label(own ? 'LAN' : 'WAN', found);
+			});
+	}
+});

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+'use strict';
+'require baseclass';
+'require dom';
+'require vpnpt.api as api';
+
+/* Pieces of pages. What comes from the router is put into text nodes only: children are always arrays or nodes. */
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function svg(name, attributes, children) {
+	const node = document.createElementNS(SVG, name);
+
+	for (const key in attributes)
+		node.setAttribute(key, attributes[key]);
+
+	node.append(...(children ?? []));
+
+	return node;
+}
+
+/* A text in which %s stands for a link. */
+function linked(text, href, label) {
+	const [ before, after ] = text.split('%s');
+
+	return E('p', {}, [ before, E('a', { href }, [ label ]), after ?? '' ]);
+}
+
+function page(name) {
+	return L.url('admin/network/vpnpt', name);
+}
+
+/* A table that is brought up to date in place: what has the focus keeps it, what is open stays open.
+ *
+ * columns: { title, value(row) to sort by, cell(row) -> children, class, fixed: made once per row }; key(row) tells rows apart;
+ * detail(row) -> node, shown under the row when `opened` holds its key. sort: [ index, descending ].
+ */
+const Table = baseclass.extend({
+	__init__(options) {
+		this.options = options;
+		this.sort = options.sort ?? [ 0, false ];
+		this.rows = [];
+		this.made = new Map();
+		this.opened = new Set();
+		this.body = E('tbody');
+		this.headings = options.columns.map((column, index) => E('th', { 'scope': 'col', 'class': column.class ?? '' },
+			column.value
+				? [ E('button', { 'class': 'vp-sort', 'type': 'button', 'click': () => this.sortBy(index) }, [ column.title ]) ]
+				: [ E('span', { 'class': 'vp-hidden' }, [ column.title ]) ]));
+		this.node = E('table', { 'class': 'vp-table', 'id': options.id }, [
+			E('caption', { 'class': 'vp-hidden' }, [ options.caption ]),
+			E('thead', {}, [ E('tr', {}, this.headings) ]),
+			this.body
+		]);
+	},
+
+	sortBy(index) {
+		this.sort = [ index, this.sort[0] == index ? !this.sort[1] : false ];
+		this.update(this.rows);
+	},
+
+	toggle(key) {
+		if (!this.opened.delete(key))
+			this.opened.add(key);
+
+		this.update(this.rows);
+	},
+
+	update(rows) {
+		const [ index, descending ] = this.sort;
+		const value = this.options.columns[index].value;
+		const first = !this.made.size;
+		const seen = new Set();
+
+		this.rows = rows;
+		this.headings.forEach((heading, i) => this.options.columns[i].value &&
+			heading.setAttribute('aria-sort', i != index ? 'none' : descending ? 'descending' : 'ascending'));
+
+		let place = this.body.firstChild;
+
+		/* Numbers as numbers, text as people count: .9 before .10. */
+		const compare = (one, other) => typeof(one) == 'number' ? one - other : L.naturalCompare(one, other);
+		const sorted = rows.slice().sort((one, other) =>
+			(compare(value(one), value(other)) || compare(this.options.key(one), this.options.key(other))) * (descending ? -1 : 1));
+
+		for (const row of sorted) {
+			const key = this.options.key(row);
+
+			seen.add(key);
+
+			for (const node of this.refresh(key, row, first)) {
+				if (node === place)
+					place = place.nextSibling;
+				else
+					this.body.insertBefore(node, place);
+			}
+		}
+
+		for (const [ key, made ] of this.made) {
+			if (!seen.has(key)) {
+				made.row.remove();
+				made.detail?.remove();
+				this.made.delete(key);
+				this.opened.delete(key);
+			}
+		}
+
+		return this.node;
+	},
+
+	/* The nodes of a row, up to date. */
+	refresh(key, row, first) {
+		const { columns, detail } = this.options;
+		let made = this.made.get(key);
+
+		if (!made) {
+			made = { cells: columns.map(column => E('td', { 'class': column.class ?? '', 'data-title': column.fixed ? null : column.title })) };
+			made.row = E('tr', { 'data-key': key, 'class': first ? '' : 'vp-new' }, made.cells);
+			columns.forEach((column, i) => column.fixed && dom.append(made.cells[i], column.cell(row)));
+			this.made.set(key, made);
+		}
+
+		columns.forEach((column, i) => {
+			if (column.fixed)
+				return;
+
+			const next = E('div', {}, column.cell(row));
+
+			if (!made.cells[i].firstChild?.isEqualNode(next))
+				made.cells[i].replaceChildren(next);
+		});
+
+		const open = detail != null && this.opened.has(key);
+
+		made.row.classList.toggle('vp-opened', open);
+		made.row.querySelector('[aria-expanded]')?.setAttribute('aria-expanded', String(open));
+
+		if (!open) {
+			made.detail?.remove();
+			made.detail = null;
+
+			return [ made.row ];
+		}
+
+		const next = E('td', { 'colspan': columns.length }, [ detail(row) ]);
+
+		made.detail ??= E('tr', { 'class': 'vp-detail' });
+
+		if (!made.detail.firstChild?.isEqualNode(next))
+			made.detail.replaceChildren(next);
+
+		return [ made.row, made.detail ];
+	}
+});
+
+return baseclass.extend({
+	Table,
+	linked,
+	page,
+
+	/* Our own rules of style, once a page. */
+	style() {
+		const href = L.resource('vpnpt/vpnpt.css');
+
+		if (!document.querySelector(`link[href="${href}"]`))
+			document.head.appendChild(E('link', { 'rel': 'stylesheet', href }));
+	},
+
+	badge: ([ label, tone ]) => E('span', { 'class': `vp-badge vp-${tone}` }, [ label ]),
+
+	/* tone: good, bad, warn, notice, quiet. children: nodes and text. */
+	panel(tone, title, children, role) {
+		return E('div', { 'class': `vp-panel vp-${tone}`, 'role': role ?? null }, [ E('h3', {}, [ title ]), ...children ]);
+	},
+
+	button(label, handler, tone, attributes) {
+		return E('button', Object.assign({ 'type': 'button', 'class': `btn cbi-button cbi-button-${tone ?? 'neutral'}`, 'click': handler },
+			attributes), [ label ]);
+	},
+
+	/* Pairs of a label and what it says; pairs without a value are left out. */
+	pairs(entries) {
+		return E('dl', { 'class': 'vp-pairs' }, entries.filter(entry => entry[1] !== '' && entry[1] != null).map(([ label, value, mono ]) =>
+			E('div', {}, [ E('dt', {}, [ label ]), E('dd', { 'class': mono ? 'vp-mono' : '' }, [ value ]) ])));
+	},
+
+	/* What stands in place of a page's content when the daemon does not answer. */
+	unreachable(answer, buttons) {
+		switch (answer.cause) {
+		case 'down':
+			return this.panel('bad', _('The service does not run'), [
+				E('p', {}, [ _('VPN clients are not helped now. Tunnels that were up go on only if it was killed: after a proper stop its rules are gone.') ]),
+				E('p', {}, [ _('Start it here. If it ends again, the system log says why: look for lines of vpnptd.') ]),
+				...(buttons ?? [])
+			], 'alert');
+		case 'denied':
+			return this.panel('warn', _('You may not see this'), [
+				E('p', {}, [ _('Your login lacks the right to read from VPN passthrough, or it has expired. Log in again, or ask for the access group luci-app-vpnpt.') ])
+			], 'alert');
+		case 'lost':
+			return this.panel('warn', _('The router does not answer'), [
+				E('p', {}, [ _('It may be restarting. This page tries again by itself.') ])
+			], 'alert');
+		case 'long':
+			return this.panel('warn', _('Too much to show here'), [
+				E('p', {}, [ _('The answer is longer than the router\'s message bus carries. On the command line there is no such limit:') ]),
+				E('p', {}, [ E('code', {}, [ 'vpnpt sessions' ]) ])
+			], 'alert');
+		default:
+			return this.panel('bad', _('The service reports an error'), [ E('pre', {}, [ answer.error ]) ], 'alert');
+		}
+	},
+
+	/* Two lines, in and out, of { in, out } in bytes a second. */
+	graph(samples, label) {
+		const top = Math.max(1, ...samples.map(sample => Math.max(sample.in, sample.out)));
+		const width = Math.max(1, samples.length - 1);
+		const line = key => samples.map((sample, i) => `${i ? 'L' : 'M'}${i} ${(100 - 96 * sample[key] / top).toFixed(1)}`).join('');
+		const drawn = samples.length > 1 ? [ 'in', 'out' ].flatMap(key => [
+			svg('path', { class: `vp-area vp-${key}`, d: `${line(key)}L${width} 100L0 100Z` }),
+			svg('path', { class: `vp-${key}`, d: line(key) })
+		]) : [];
+
+		return svg('svg', { class: 'vp-graph', viewBox: `0 0 ${width} 100`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, drawn);
+	},
+
+	/* Answers to what people ask before they switch anything. */
+	help() {
+		const entry = (title, lines) => E('details', {}, [
+			E('summary', {}, [ title ]),
+			E('ul', {}, lines.map(text => E('li', {}, [ text ])))
+		]);
+
+		return E('div', {}, [
+			entry(_('Do I need this?'), [
+				_('Yes, if devices behind this router use IPsec, L2TP or PPTP themselves (a company laptop, a phone, a VoIP or payment terminal), above all several of them with the same server. Without help one of them works, or none.'),
+				_('No, if they use OpenVPN, WireGuard, SSTP or any VPN in TCP: those cross a router by themselves. They are shown here, and can be blocked.'),
+				_('Maybe not, if IPsec clients use NAT traversal (UDP 4500), as most do today. They are let through as they are; it does no harm.')
+			]),
+			entry(_('Built-in VPN or passthrough?'), [
+				_('Passthrough: each device dials its own tunnel, and the router only carries the packets. The router holds no key and sees no content.'),
+				_('Built-in VPN: the router itself dials (Network → Interfaces, for instance WireGuard), and every device uses its tunnel without knowing.'),
+				_('Both at once is possible: the router\'s own tunnels come first and are never disturbed.')
+			])
+		]);
+	},
+
+	/* Puts text where it can be pasted from. Resolves to whether that worked: browsers refuse it on plain HTTP in the modern way. */
+	copy(text, area) {
+		if (window.isSecureContext && navigator.clipboard)
+			return navigator.clipboard.writeText(text).then(() => true, () => false);
+
+		area.focus();
+		area.select();
+
+		return Promise.resolve(document.execCommand('copy'));
+	},
+
+	/* Calls back now, every `seconds` seconds, and when the page is shown again; not while it is hidden, never twice at once.
+	 * After a failure (the callback resolves to false) it waits longer each time, up to eight times as long. */
+	watch(seconds, callback) {
+		let due = 0;
+		let patience = 1;
+		let busy = false;
+		const turn = () => {
+			if (document.hidden || busy || Date.now() < due)
+				return Promise.resolve();
+
+			busy = true;
+
+			return Promise.resolve(callback()).catch(() => false).then(fine => {
+				patience = fine === false ? Math.min(8, patience * 2) : 1;
+				due = Date.now() + (seconds * patience - 0.5) * 1000;
+				busy = false;
+			});
+		};
+		const now = () => {
+			due = 0;
+
+			return turn();
+		};
+
+		document.addEventListener('visibilitychange', () => document.hidden || now());
+
+		return { turn, now };
+	}
+});

@@ -1,0 +1,63 @@
+"""A headless Chromium, by Playwright: both are on the machine or what needs them is skipped, loudly.
+
+    CHROMIUM   the program, if it is neither chromium, chromium-browser nor google-chrome of the PATH.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Page
+
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")
+DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 780}
+
+
+def program() -> str:
+    """Chromium's path. Raises LookupError with what to do where there is none."""
+    for name in (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    raise LookupError("there is no chromium (`apt-get install chromium`, or CHROMIUM names one)")
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    """Started in the network namespace of the caller's thread. Raises LookupError where it can't be had."""
+    path = program()
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise LookupError("there is no playwright (`make setup`)") from None
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+class Complaints:
+    """What a page's console said that nobody wants to read, and what was thrown and not caught."""
+
+    def __init__(self, page: Page) -> None:
+        self.lines: list[str] = []
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.lines.append(f"thrown: {error}"))
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.lines.append(f"{message.type}: {message.text} ({message.location.get('url', '')})")
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels the page is wider than the window: 0 if nobody has to scroll sideways."""
+    width: int = page.evaluate("Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth)")
+    return width
