@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import struct
+
+SIOCGIFADDR = 0x8915  # include/uapi/linux/sockios.h
 
 
 def local_addresses(proc: str = "/proc/net") -> set[bytes]:
@@ -20,6 +24,19 @@ def local_addresses(proc: str = "/proc/net") -> set[bytes]:
     with contextlib.suppress(OSError), open(f"{proc}/if_inet6", encoding="ascii") as lines:
         for line in lines:
             found.add(bytes.fromhex(line.split()[0]))
+    return found
+
+
+def device_addresses(device: str, proc: str = "/proc/net") -> list[str]:
+    """A device's first IPv4 address (netdevice(7)) and its IPv6 addresses but the link-local ones; [] if it has none, or is not there."""
+    found = []
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = fcntl.ioctl(sock.fileno(), SIOCGIFADDR, struct.pack("16s24x", device.encode()))
+        found.append(socket.inet_ntoa(answer[20:24]))
+    with contextlib.suppress(OSError), open(f"{proc}/if_inet6", encoding="ascii") as lines:
+        for address, _, _, scope, _, name in map(str.split, lines):
+            if name == device and scope != "20":
+                found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address)))
     return found
 
 

@@ -53,7 +53,8 @@ def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pen
 
 
 def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return context.service.snapshot()
+    watch = context.service.watch
+    return {**context.service.snapshot(), "alerts": list(context.log.alerts), "drift": watch.drift}
 
 
 def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -85,8 +86,8 @@ def _block(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"error": "not yet"}
 
 
-def _changes(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"changes": []}
+def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"changes": context.service.watch.history.answer()}
 
 
 def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
