@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.diagnoses import DIAGNOSES
 from tests.lab.sandbox import SandboxError, enter_sandbox
 
 if TYPE_CHECKING:
@@ -24,5 +25,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Says how many scenarios of the lab ran, and how many went as expected."""
     counts = {outcome: sum("::test_scenario[" in report.nodeid for report in terminalreporter.stats.get(outcome, []))
               for outcome in ("passed", "failed", "skipped")}
+    for line in DIAGNOSES.table():
+        terminalreporter.write_line(line)
     if any(counts.values()):
         terminalreporter.write_line("lab scenarios: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count))

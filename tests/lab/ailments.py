@@ -39,6 +39,7 @@ class Ailments:
     lab: Lab
     stock: bool
     diagnoses: list[tuple[set[str], set[str]]]
+    _chosen: Any
 
     def do_doctor(self, *codes: str, find: tuple[str, ...] = (), says: str = "") -> dict[str, Any] | None:
         """What the doctor finds: exactly these codes. says: a text in what it says of them.
@@ -154,6 +155,13 @@ class Ailments:
             self.lab.router.run("nft", "delete", "table", family, "vpnpt", check=False)
         return self.lab_said("RESTORE")
 
+    def do_lose_include(self) -> dict[str, Any]:
+        """The firewall is loaded without what vpnpt has it include."""
+        for path in (self.lab.router.run_dir / "fw4").glob("*.nft"):
+            path.unlink()
+        self.lab.router.fw4_reload()
+        return {}
+
     def lab_said(self, text: str) -> dict[str, Any]:
         """Waits for a line of the daemon's log."""
         return {"log": "found" if self.lab.router.wait_until(lambda: text in self.lab.router.log_text(), 10) else "missing"}
@@ -183,6 +191,26 @@ class Ailments:
                 self.lab.pump.run(lambda socket=socket, number=number: len(socket.inbox) > number, 0.5 if answered else 0.05)
             results[client.name] = "arrived" if not answered or socket.inbox else "failed"
         return results
+
+    def do_knock(self, who: Any, to: str, port: int, count: int = 3) -> dict[str, Any]:
+        """Datagrams to a port at which nobody listens: the server's kernel says so. Results: client: told | nothing."""
+        results = {}
+        for client in self._clients(who):
+            mark = len(client.packets)
+            sockets = [client.udp() for _ in range(count)]
+            for sock in sockets:
+                sock.send(b"knock", self.lab.host(to).address, port)
+            told = self.lab.pump.run(lambda client=client, mark=mark: client.received(lambda packet: packet.proto == 1, mark), 1)
+            results[client.name] = "told" if told else "nothing"
+        return results
+
+    def do_send(self, who: Any, count: int = 3, outward: bool = True) -> dict[str, Any]:
+        """Data on tunnels, without waiting for it to arrive."""
+        for tunnel in self._chosen(who):
+            for _ in range(count):
+                tunnel.send(outward, 64)
+                self.lab.pump.drain()
+        return {}
 
     def _clients(self, who: Any) -> list[Host]:
         from tests.lab.verbs import _names

@@ -10,7 +10,7 @@ def main() -> None:
     address, count = sys.argv[1], int(sys.argv[2])
     while count > 0:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for port in range(20000, min(60000, 20000 + count)):
+            for port in range(10000, min(50000, 10000 + count)):
                 sock.sendto(b"x", (address, port))
         count -= 40000
 

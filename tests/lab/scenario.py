@@ -7,6 +7,7 @@
     tunnel           defaults of the step `up`: kind (ipsec, manual, pptp, l2tp) and that kind's options
     server           options of the servers' programs (strict_port, answer_port, to_1701)
     times            how often the suite runs it on vpnpt, each time with another seed (default 1)
+    needs            'flow tables' or 'no flow tables': what the kernel must have or lack (scenarios/doctor only)
     steps            a list of {verb: arguments, expect: ..., stock: ...}
 
 The verbs are the methods of `verbs.Stage`; each answers with named results. `expect` says what they must be, `stock` what they
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = Path(__file__).parent / "scenarios"
 KEYS = {"id", "title", "clients", "servers", "routers", "config", "tunnel", "server", "steps", "ipv6", "ipsec_rules", "offload", "times",
-        "uplinks", "guest"}
+        "uplinks", "guest", "needs"}
 
 
 class ScenarioError(ValueError):
@@ -56,6 +57,7 @@ class Scenario:
     times: int = 1
     uplinks: int = 1
     guest: bool = False
+    needs: str = ""
 
 
 @dataclass

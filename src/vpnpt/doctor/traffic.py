@@ -103,7 +103,7 @@ def _unanswered(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding
         silent = [item for item in all_silent if item[:2] not in served and not _explained(facts, item[2])]
         if code == PLAIN.finding:
             # A tunnel that carries one way only is no fault, but one whose IKE is answered should have an answer some time.
-            silent = [item for item in silent if item[:2] in ike or _sent(item[2]) > TIMES]
+            silent = [item for item in silent if item[:2] in ike or item[2].packets is None or _sent(item[2]) > TIMES]
         if not silent:
             continue
         if code in (IKE.finding, NATT.finding) and all(_long(flow) for _, _, flow in silent) and {item[:2] for item in silent} & ike:
@@ -172,11 +172,15 @@ def _refusals(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
 
 def _conflict(flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
     ways: dict[tuple[bytes, bytes], set[int]] = {}
+    alive = set()
     for protocol, flow in flows:
         if protocol == "ipsec" and (flow.orig.proto == ESP or (flow.orig.proto == UDP and flow.orig.dport != 500)):
-            ways.setdefault((flow.orig.src, flow.orig.dst), set()).add(flow.orig.proto)
+            pair = (flow.orig.src, flow.orig.dst)
+            ways.setdefault(pair, set()).add(flow.orig.proto)
+            if answered(flow):
+                alive.add(pair)
     for (client, server), protos in ways.items():
-        if len(protos) > 1:
+        if len(protos) > 1 and (client, server) in alive:
             yield finding("NATT_CONFLICT", f"{text(client)} sends ESP to {text(server)} both plain and in UDP (NAT traversal).",
                           "connections of both kinds between the two")
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
 FRAGMENTATION_NEEDED = 4
+COUNTED_AFRESH = 20000
+"""Elements, in all maps together; counting more would take a slow router seconds."""
 FLOWS_MOST = 20000
 """VPN flows that are judged; a router that has more has others to ask."""
 
@@ -46,10 +48,15 @@ def counters() -> dict[str, tuple[int, int]]:
 
 
 def fill(service: Service) -> dict[str, tuple[int, int]]:
-    """Of each collection of ours: how many elements it had when the daemon last looked, and for how many it has room."""
-    tables = service.ruleset.tables if service.ruleset is not None else {}
-    return {name: (service.mirror.count(name), collection.size)
-            for table in tables.values() for name, collection in table.collections.items()}
+    """Of each collection of ours: how many elements it has, or had when the daemon last looked, and for how many it has room."""
+    if service.ruleset is None:
+        return {}
+    sizes = {(family, name): collection.size for family, table in service.ruleset.tables.items()
+             for name, collection in table.collections.items()}
+    if sum(service.mirror.count(name) for _, name in sizes) < COUNTED_AFRESH:
+        with contextlib.suppress(NetlinkError), Netlink() as sock:
+            service.mirror.refresh(sock, service.ruleset)  # our copy of it: we are a child
+    return {name: (service.mirror.count(name), size) for (_, name), size in sizes.items()}
 
 
 def rules() -> tuple[dict[str, Any], ...]:
@@ -133,15 +140,24 @@ def missing(config: Config, devices: Devices, firewall: tuple[SectionText, ...],
     if any(_on(section, option) for section in firewall if section.type == "defaults" for option in ("flow_offloading",)):
         wanted.append(("flow tables", "the firewall's flow offloading", "kmod-nft-offload",
                        f'flowtable probe {{\n\t\thook ingress priority 0\n\t\tdevices = {{ "{devices.wan[0]}" }}\n\t}}\n'))
+    if not _accepts(""):
+        return ()  # without nft, or a kernel that has nftables at all, nothing can be said of this or that feature
     for feature, needed_for, package, text in wanted:
-        try:
-            nft.check(f"table ip {TABLE}_probe {{\n\t{text}}}\n")
-        except nft.NftError:
+        if not _accepts(text):
             found.append(Missing(feature=feature, needed_for=needed_for, package=package))
     if not tracking:
         found.append(Missing(feature="connection tracking over netlink", needed_for="the list of sessions",
                              package="kmod-nf-conntrack-netlink"))
     return tuple(found)
+
+
+def _accepts(text: str) -> bool:
+    """Would the kernel load a table with this?"""
+    try:
+        nft.check(f"table ip {TABLE}_probe {{\n\t{text}}}\n")
+    except nft.NftError:
+        return False
+    return True
 
 
 def _on(section: SectionText, option: str) -> bool:

@@ -1,0 +1,52 @@
+"""The doctor: every code is provoked for real, in a scenario of its own, and is silent in all others; the run ends with the table.
+
+What stands for something that can't be had in a namespace says so in its title: the release is a file that only the daemon sees, the old
+kernel is Linux's own personality for programs that can't stand a new one, and the missing helper is a program in nft's place.
+"""
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab import scenario
+from tests.lab.diagnoses import DIAGNOSES
+from vpnpt.doctor.codes import CODES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENARIOS = sorted((scenario.DIRECTORY / "doctor").glob("*.yaml"))
+FLOWTABLE = "table ip probe {\n\tflowtable probe {\n\t\thook ingress priority 0\n\t\tdevices = { lo }\n\t}\n}\n"
+WITHOUT = {"FLOW_OFFLOAD": "it has no flow tables", "KERNEL_FEATURE": "it has all that is asked for"}
+
+
+def missing_need(item: scenario.Scenario) -> bool:
+    """Does the kernel have what the scenario must do without, or the other way round?"""
+    done = subprocess.run(["unshare", "-n", "nft", "-c", "-f", "-"], input=FLOWTABLE, text=True, capture_output=True, check=False)
+    return bool(item.needs) and (done.returncode == 0) != (item.needs == "flow tables")
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_code(sandbox: None, path: Path) -> None:
+    item = scenario.load(path)
+    if missing_need(item):
+        DIAGNOSES.left_out[path.stem] = WITHOUT[path.stem]
+        pytest.skip(f"for kernels with {item.needs}")
+    outcome = scenario.run(item, "vpnpt")
+    DIAGNOSES.add(list(CODES), outcome.diagnoses)
+    assert outcome.diagnoses, "the doctor was not asked"
+    if outcome.failures:
+        pytest.fail(str(outcome), pytrace=False)
+
+
+def test_every_code_has_a_scenario_that_provokes_it() -> None:
+    """By the files, so that it holds also where only some of them ran. Those of one code bear its name."""
+    wanted = set()
+    for path in SCENARIOS:
+        steps = scenario.load(path).steps
+        for arguments in (step["doctor"] for step in steps if "doctor" in step):
+            wanted |= set(arguments if isinstance(arguments, list) else arguments["find"])
+        assert path.stem in CODES or path.stem in ("CLEAN", "UNANSWERED")
+    assert wanted == set(CODES) - {"L2TP_IPSEC_SHARED"}  # its facts come with the sessions
