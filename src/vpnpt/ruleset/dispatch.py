@@ -1,4 +1,9 @@
-"""The one base chain that every packet passes: what is none of ours leaves after one lookup."""
+"""The one base chain that every packet passes: what is none of ours leaves after as few rules as possible.
+
+Measured (docs/MEASUREMENTS.md): an empty base chain costs 1 to 1.5 % of what forwarding a packet does, each comparison with one value
+0.3 %, a verdict map of protocols 1.5 %, a jump 0.5 %. So protocols are compared one by one, TCP first, and what is most frequent among
+ours is looked up here and not in a chain of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +13,19 @@ if TYPE_CHECKING:
 
 SOURCE, DESTINATION = "@th,0,16", "@th,16,16"
 """Where UDP has its ports."""
+ORDER = ("udp", "esp", "icmp")
+"""Protocols after TCP, the most frequent first."""
 
 
 class Dispatch:
     """Where packets go, from whatever side. protocols: IP protocol to chain. udp_to, udp_from: destination and source port to chain.
 
-    Ports are compared as raw bits: `udp dport` would look at the protocol once more, for every packet that is none of ours.
+    at_once: rules (text, comment) that come before; the packets for which they give no verdict go on. Ports are compared as raw bits:
+    `udp dport` would look at the protocol once more, for every packet that is none of ours.
     """
 
     def __init__(self) -> None:
+        self.at_once: list[tuple[str, str]] = []
         self.protocols: dict[str, str] = {}
         self.udp_to: dict[int, str] = {}
         self.udp_from: dict[int, str] = {}
@@ -35,7 +44,12 @@ class Dispatch:
                 udp.rule(f"{DESTINATION} {port} goto {chain}", f"to port {port}")
             for port, chain in sorted(self.udp_from.items()):
                 udp.rule(f"{SOURCE} {port} goto {chain}", f"from port {port}")
-        if self.protocols:
-            base = table.chain("prerouting", "filter hook prerouting priority raw; policy accept;")
-            verdicts = ", ".join(f"{protocol} : goto {chain}" for protocol, chain in sorted(self.protocols.items()))
-            base.rule(f"ip protocol vmap {{ {verdicts} }}", "all else leaves here")
+        if not self.protocols:
+            return
+        base = table.chain("prerouting", "filter hook prerouting priority raw; policy accept;")
+        if len(self.protocols) > 1:
+            base.rule("ip protocol tcp accept", "most packets leave here")
+        for text, comment in self.at_once:
+            base.rule(text, comment)
+        for protocol in sorted(self.protocols, key=ORDER.index):
+            base.rule(f"ip protocol {protocol} goto {self.protocols[protocol]}", f"what is {protocol.upper()}")

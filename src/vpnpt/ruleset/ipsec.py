@@ -49,11 +49,9 @@ def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch
     if config.protocols["ipsec"].preserve_ike_port:
         dispatch.udp_to[500] = dispatch.udp_from[500] = "ike"
         _add_ike(table, devices)
-    dispatch.protocols["esp"] = "from_esp"
-    esp = table.chain("from_esp")
-    esp.rule("@th,32,32 1 goto esp_slow", "an SA begins")
-    esp.rule(f"ct zone set {FAST} map @esp_fast return", "established, either way: one lookup")
-    esp.rule("goto esp_slow", "new, or to be renewed")
+    dispatch.at_once.append((f"ip protocol esp @th,32,32 != 1 ct zone set {FAST} map @esp_fast accept",
+                             "ESP, established, either way: one lookup, unless an SA begins"))
+    dispatch.protocols["esp"] = "esp_slow"
     esp = table.chain("esp_slow")
     esp.rule(f"iifname {lan} goto esp_out", "from a client")
     esp.rule(f"iifname {wan} goto esp_in", "from a server")
