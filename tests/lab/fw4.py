@@ -68,6 +68,36 @@ IPSEC		jump handle_reject
 	chain srcnat_wan {
 		meta nfproto ipv4 masquerade comment "!fw4: Masquerade IPv4 wan traffic"
 	}
+
+	chain raw_prerouting {
+		type filter hook prerouting priority raw; policy accept;
+	}
+
+	chain raw_output {
+		type filter hook output priority raw; policy accept;
+	}
+
+	chain mangle_prerouting {
+		type filter hook prerouting priority mangle; policy accept;
+	}
+
+	chain mangle_postrouting {
+		type filter hook postrouting priority mangle; policy accept;
+	}
+
+	chain mangle_input {
+		type filter hook input priority mangle; policy accept;
+	}
+
+	chain mangle_output {
+		type route hook output priority mangle; policy accept;
+	}
+
+	chain mangle_forward {
+		type filter hook forward priority mangle; policy accept;
+		iifname { WAN } tcp flags & (fin | syn | rst) == syn tcp option maxseg size set rt mtu comment "!fw4: Zone wan ingress MTU fixing"
+		oifname { WAN } tcp flags & (fin | syn | rst) == syn tcp option maxseg size set rt mtu comment "!fw4: Zone wan egress MTU fixing"
+	}
 """
 
 IPSEC_RULES = """		oifname { LAN } meta l4proto esp counter accept comment "!fw4: Allow-IPSec-ESP"

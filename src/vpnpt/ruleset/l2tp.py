@@ -49,6 +49,7 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     for port in config.protocols["l2tp"].ports:
         dispatch.udp_to[port], dispatch.udp_from[port] = "l2tp", "l2tp_from"
     either = table.chain("l2tp")
+    either.rule(f"@th,64,1 0 iifname {lan} return", "a client's data: nothing to learn")
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
     either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
     _add_out(table)
@@ -83,7 +84,6 @@ def _declare(table: Table, config: Config) -> None:
 
 def _add_out(table: Table) -> None:
     out = table.chain("l2tp_out")
-    out.rule("@th,64,1 0 return", "data: nothing to learn")
     out.rule(f"@th,208,16 {TELLING} jump l2tp_tell", "a tunnel or session begins or ends")
     out.rule("ip saddr . udp sport . ip daddr != @l2tp_flows return", "has not passed the firewall yet")
     out.rule("update @l2tp_flows { ip saddr . udp sport . ip daddr } update @l2tp_pairs { ip daddr . ip saddr } "
