@@ -20,7 +20,13 @@ KINDS = ("esp out", "esp in", "ike out", "l2tp out", "gre out", "udp", "tcp")
 VPN = KINDS[:5]
 PAYLOAD = 200
 CLIENTS, SERVERS = int(IPv4Address("10.77.0.1")), int(IPv4Address("198.18.0.1"))
-DROP = 'table netdev bench {\n chain silence {\n type filter hook ingress device "eth0" priority 0; policy accept;\n meta protocol ip drop\n }\n}\n'
+DROP = """table netdev bench {
+	chain silence {
+		type filter hook ingress device "eth0" priority 0; policy accept;
+		meta protocol ip drop
+	}
+}
+"""
 SYN, SYN_ACK, ACK, DATA = 2, 0x12, 0x10, 0x18
 
 

@@ -1,8 +1,8 @@
 """What forwarding a packet costs the processor, with our tables asleep (a stock router) and awake, in turn.
 
 One kernel, one set of connections, one process on one processor: our tables are put to sleep (nftables' flag `dormant`, which takes their
-hooks away) and woken between slices of some milliseconds. On veth devices all that becomes of a packet is done in its sender's own time, so
-the sender's CPU time is what the packet costs, whatever else the machine does meanwhile; packets a second are its inverse, on one processor.
+hooks away) and woken between slices of some milliseconds. On veth devices all that becomes of a packet is done in its sender's own time,
+so the sender's CPU time is what the packet costs, whatever else the machine does; packets a second are its inverse, on one processor.
 """
 from __future__ import annotations
 
