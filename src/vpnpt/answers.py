@@ -6,23 +6,23 @@ HANDLERS is the whole table. A handler gets the context and the arguments, all o
 """
 from __future__ import annotations
 
-import socket
-import time
+import contextlib
 
-from .addresses import local_addresses
-from .flows import protocol_of
-from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack
+from . import uciedit
+from .model import PROTOCOLS
+from .netlink import NetlinkError
+from .sessions import packed_address
+from .values import BadValue, source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from .aside import Aside, Pending
     from .log import Log
-    from .model import Config
     from .service import Service
-    from .wire.conntrack import Flow
+    from .sessions_feed import SessionsFeed
 
     Handler = Callable[["Context", Mapping[str, str]], dict[str, Any] | Pending]
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class Context:
     """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
 
-    __slots__ = ("service", "reload", "log", "aside")
+    __slots__ = ("service", "reload", "log", "aside", "feed")
 
-    def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside) -> None:
-        self.service, self.reload, self.log, self.aside = service, reload, log, aside
+    def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
+        self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
 
 
 def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pending:
@@ -53,8 +53,15 @@ def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pen
 
 
 def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    watch = context.service.watch
-    return {**context.service.snapshot(), "alerts": list(context.log.alerts), "drift": watch.drift}
+    shot = context.service.snapshot()
+    with contextlib.suppress(NetlinkError):  # then there is no kmod-nf-conntrack-netlink, and nothing to count
+        context.feed.refresh()
+    totals = context.feed.sessions.totals()
+    for name, state in shot["protocols"].items():
+        _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
+        blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
+        state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
+    return shot | {"release": "", "alerts": list(context.log.alerts), "drift": ""}
 
 
 def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -73,21 +80,51 @@ def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
 
 
 def _sessions(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"now": int(time.time()), "sessions": sessions(context.service.config), "ended": []}
+    return context.feed.snapshot()
 
 
 def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
-    if not arguments.get("client"):
-        return {"error": "whose? give a session, a client, or a client and a protocol"}
-    return kill(context.service.config, arguments["client"])
+    session, protocol = arguments.get("session", ""), arguments.get("protocol", "")
+    if protocol and protocol not in PROTOCOLS:
+        return {"error": f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}"}
+    if session:
+        return {"ended": context.feed.kill(lambda one: one.ident == session)}
+    client = packed_address(arguments.get("client", ""))
+    if client is None:
+        return {"error": "whose? give a session by its ID, or a client by its address, and perhaps a protocol"}
+    return {"ended": context.feed.kill(lambda one: one.key[1] == client and protocol in ("", one.key[0]))}
 
 
-def _block(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"error": "not yet"}
+def _block(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return _deny(context, arguments, blocked=True)
 
 
-def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"changes": context.service.watch.history.answer()}
+def _unblock(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return _deny(context, arguments, blocked=False)
+
+
+def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> dict[str, Any]:
+    """Adds a client to a protocol's deny_src, or takes it out, in the committed configuration, which is then put in force."""
+    name, config = arguments.get("protocol", ""), context.service.config
+    if name not in PROTOCOLS:
+        return {"error": f"which protocol? one of {', '.join(PROTOCOLS)}"}
+    try:
+        client = source(arguments.get("client", "").partition("/")[0]).text
+    except BadValue:
+        return {"error": "whose? give a client by its address or MAC"}
+    if blocked and config is not None and config.behaviour(name) == "ignore":
+        return {"error": f"{name} is left alone (when_disabled is ignore): enable it, or block it for all"}
+    try:
+        changed = uciedit.edit_list(context.service.config_dir, name, "deny_src", client, present=blocked)
+    except (OSError, ValueError) as error:
+        return {"error": f"the configuration can't be written: {error}"}
+    if changed and not context.reload():
+        return {"error": context.service.problem}
+    return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
+
+
+def _changes(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"changes": []}
 
 
 def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -100,35 +137,4 @@ def _metrics(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]
 
 HANDLERS: Mapping[str, Handler] = {
     "status": _status, "sessions": _sessions, "doctor": _doctor, "changes": _changes, "events": _events, "metrics": _metrics,
-    "reload": _reload, "kill": _kill, "block": _block, "unblock": _block}
-
-
-def sessions(config: Config | None) -> list[dict[str, Any]]:
-    """Who talks VPN with whom, by protocol, client and server; flows: how many connections the kernel tracks for it."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    with Netlink() as sock:
-        for name, flow in _vpn_flows(sock, config):
-            client, server = _text(flow.orig.src), _text(flow.orig.dst)
-            entry = found.setdefault((name, client, server), {"protocol": name, "client": client, "server": server, "flows": 0})
-            entry["flows"] += 1
-    return [found[key] for key in sorted(found)]
-
-
-def kill(config: Config | None, client: object) -> dict[str, Any]:
-    """Has the kernel forget the connections of a client's VPNs; ended: how many. They come back unless the client stops."""
-    with Netlink() as sock:
-        own = [flow for _, flow in _vpn_flows(sock, config) if _text(flow.orig.src) == client]
-        return {"ended": sum(delete_flow(sock, flow) for flow in own)}
-
-
-def _vpn_flows(sock: Netlink, config: Config | None) -> Iterator[tuple[str, Flow]]:
-    local = local_addresses()
-    for family in (socket.AF_INET, socket.AF_INET6) if config is not None else ():
-        for flow in dump_conntrack(sock, family):
-            protocol = protocol_of(config, flow) if config is not None and flow.orig.src not in local else None
-            if protocol is not None:
-                yield protocol.name, flow
-
-
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+    "reload": _reload, "kill": _kill, "block": _block, "unblock": _unblock}

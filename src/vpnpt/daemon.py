@@ -17,8 +17,9 @@ from .aside import Aside
 from .control import SOCKET, ControlServer
 from .log import Log
 from .netlink import Netlink, NflogSocket, Overrun
-from .ruleset import notices
+from .ruleset import TABLE, notices
 from .service import Service
+from .sessions_feed import SessionsFeed
 from .ubus import Ubus
 from .wire.nftables import decode_change
 
@@ -33,9 +34,6 @@ RUN_DIR = "/var/run/vpnpt"
 HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while an SPI is open."""
 NFTABLES_GROUP = 7
-DRAIN = 1000
-"""Portions of notifications that are thrown away at most, once some were lost."""
-BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
   --config-dir DIR  where the UCI file `vpnpt` is (default /etc/config)
@@ -55,7 +53,6 @@ class Daemon:
         self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
-        self.asked = ""
         self.remember_not_before = 0.0
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
@@ -64,16 +61,16 @@ class Daemon:
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
-        self.context = Context(self.service, self.reload, self.log, Aside(self.selector))
-        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, lambda request: self._on_request(request, "vpnpt"))
-        self.ubus = Ubus(self.selector, self.log, lambda request: self._on_request(request, "ubus"),
-                         lambda seconds: self._at("ubus", seconds))
+        self.feed = SessionsFeed(self.service, self.log, lambda event: self.ubus.event("vpnpt.session", event), self._at)
+        self.context = Context(self.service, self.reload, self.log, Aside(self.selector), self.feed)
+        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
+        self.ubus = Ubus(self.selector, self.log, self._on_request, lambda seconds: self._at("ubus", seconds))
         self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
         self.ubus.connect()
-        self.reload("start")
+        self.reload()
         while self.running:
             for key, _ in self.selector.select(self._wait()):
                 key.data()
@@ -85,11 +82,12 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.run_dir, "ready"))
 
-    def reload(self, how: str = "") -> bool:
-        """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
-        done = self.service.apply(how or self.asked)
+    def reload(self) -> bool:
+        """Puts the configuration in force; where the network is not ready yet, tries again by itself."""
+        done = self.service.apply()
         if done:
             self.due.pop("apply", None)
+            self._listen()  # before anybody counts on us: flows are counted only if that was asked for when they began
             with open(os.path.join(self.run_dir, "ready"), "w", encoding="ascii"):
                 pass
             if self.service.helper_missing:
@@ -119,24 +117,40 @@ class Daemon:
             if what == "restore":
                 if not self.service.restore():
                     self._at("restore", 2)
-            elif what == "drift":
-                if not self.service.check_drift():
-                    self._at("drift", 2)
             elif what in ("remember", "remember_again"):
                 self._remember()
             elif what == "tracker":
                 self.service.tracker.tick()
                 self._schedule_tracker()
+            elif what == "sessions":
+                self._listen()
             elif what == "housekeeping":
                 self.service.tracker.housekeep()
             elif what == "ubus":
                 self.ubus.connect()
             elif what == "apply":
-                self.reload("the network or the firewall is ready")
+                self.reload()
             elif what == "helper":
                 self.service.check_helper()
                 if self.service.helper_missing:
                     self._at("helper", 10)
+
+    def _listen(self) -> None:
+        """Conntrack's events, of the protocols that are configured now."""
+        if self.feed.events is not None:
+            self.selector.unregister(self.feed.events)
+        self.feed.listen()
+        if self.feed.events is not None:
+            self.selector.register(self.feed.events, selectors.EVENT_READ, self._on_flows)
+
+    def _stop_listening(self) -> None:
+        if self.feed.events is not None:
+            self.selector.unregister(self.feed.events)
+            self.feed.close()
+
+    def _on_flows(self) -> None:
+        if not self.feed.on_ready():
+            self._stop_listening()
 
     def _remember(self) -> None:
         """Copying large maps may not take more than a twentieth of our time."""
@@ -156,7 +170,7 @@ class Daemon:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self.running = False
         elif signal.SIGHUP in numbers:
-            self.reload(BY_SIGNAL)
+            self.reload()
 
     def _open_log(self, group: int, snaplen: int) -> None:
         try:
@@ -170,29 +184,15 @@ class Daemon:
         self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
 
     def _on_changes(self) -> None:
-        messages = self.changes.receive()
-        if any(isinstance(message, Overrun) for message in messages):
-            # As long as its queue is not empty, the kernel drops more without a word (netlink_overrun()): first that, then a look.
-            for _ in range(DRAIN):
-                if not self.changes.receive():
-                    break
-            self._look_at_tables()
-            self._look_for_flowtable()
-            return
-        for message in messages:
-            change = decode_change(message) if not isinstance(message, Overrun) else None
-            if change is not None and self.service.watch.on_change(change):
-                self._look_at_tables()
-            if change is not None and change.what == "flowtable":
-                self._look_for_flowtable()
-
-    def _look_at_tables(self) -> None:
-        self._at("restore", 0)
-        self._at("drift", self.service.watch.pause())
-
-    def _look_for_flowtable(self) -> None:
-        if nft.has_flowtable() != self.service.offload:
-            self._at("apply", 0.5)
+        for message in self.changes.receive():
+            if isinstance(message, Overrun):
+                self._at("restore", 0)
+                continue
+            change = decode_change(message)
+            if change is not None and change.what == "flowtable" and nft.has_flowtable() != self.service.offload:
+                self._at("apply", 0.5)
+            if change is not None and change.verb == "del" and change.what == "table" and change.table == TABLE:
+                self._at("restore", 0)
 
     def _on_notices(self, log: NflogSocket) -> None:
         """What a log group has. Whole packets have groups of their own, and so overtake the headers of earlier ones: those come first,
@@ -220,9 +220,7 @@ class Daemon:
                 self.log.error("FULL", f"{_addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
             else:
                 tracker.on_notice(notice)
-                if notice.prefix == notices.PAIRED:
-                    client, _, server = _addresses(notice.payload).partition(" to ")
-                    self.ubus.event("vpnpt.session", {"event": "new", "protocol": "ipsec", "client": client, "server": server})
+                self.feed.on_notice(notice)
                 # At once, for what was learned, and once more for what follows from it without a notice of its own.
                 self._at("remember", max(0.02, self.remember_not_before - time.monotonic()))
                 self.due["remember_again"] = time.monotonic() + 3
@@ -236,17 +234,12 @@ class Daemon:
 
     def _on_refusal(self, notice: LogPacket) -> None:
         _, name, reason = (notice.prefix.split() + ["", ""])[:3]
-        why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src"}.get(reason, reason)
-        self.log.info("REFUSED", f"{name}: {_addresses(notice.payload)}: {why} (vpnpt.{name})")
+        why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src", "DENIED": "this client is in deny_src"}
+        text = f"{name}: {_addresses(notice.payload)}: {why.get(reason, reason)} (vpnpt.{name})"
+        self.log.info("REFUSED", text)
 
-    def _on_request(self, request: dict[str, Any], way: str) -> dict[str, Any] | Pending:
-        """way: how the request came. What it changes is told to have come by it."""
-        words = [str(request[name]) for name in ("method", "client", "protocol") if request.get(name)]
-        self.asked = " ".join([way, *words])[:100]
-        try:
-            return answer(self.context, request)
-        finally:
-            self.asked = ""
+    def _on_request(self, request: dict[str, Any]) -> dict[str, Any] | Pending:
+        return answer(self.context, request)
 
 
 def _addresses(packet: bytes) -> str:

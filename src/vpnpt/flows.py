@@ -1,16 +1,20 @@
-"""Which live flows a configuration refuses: they are cut when it takes effect, since our NAT chains see only new ones. Pure."""
+"""What flows mean to us: which protocol's they are, which session's, and which ones a configuration refuses: those are cut when it
+
+takes effect, since our NAT chains see only new ones. Pure.
+"""
 
 from __future__ import annotations
 
 import socket
 
-from .wire.conntrack import AH, DST_NAT, ESP, GRE, L2TP, OFFLOAD, TCP, UDP
+from .sessions import Entry
+from .wire.conntrack import AH, DST_NAT, ESP, GRE, L2TP, OFFLOAD, SEEN_REPLY, SRC_NAT, TCP, UDP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
-    from .model import Config, Protocol
+    from .model import Config, Protocol, Source
     from .wire.conntrack import Flow
 
 
@@ -42,17 +46,61 @@ def protocol_of(config: Config, flow: Flow) -> Protocol | None:
     return None
 
 
+def entry_of(config: Config, flow: Flow, local: Collection[bytes], lan: Callable[[bytes], bool], last: float = 0.0) -> Entry | None:
+    """The flow as a part of a VPN session through the router; None for any other flow, and for the router's own.
+
+    local: the router's own addresses. lan: is this address on the LAN side? It decides where nothing is translated. last: when a packet
+    passed, seconds of the epoch, 0.0 if unknown.
+    """
+    protocol = protocol_of(config, flow)
+    reply = flow.reply
+    if protocol is None or reply is None or flow.ident is None or flow.orig.src in local or reply.src in local:
+        return None
+    if flow.status & DST_NAT and not flow.status & SRC_NAT:
+        started_inside = False
+    elif flow.status & SRC_NAT:
+        started_inside = True
+    elif lan(flow.orig.src) != lan(reply.src):
+        started_inside = lan(flow.orig.src)
+    else:
+        return None  # from one LAN to another, or none of ours
+    client, server = (flow.orig.src, reply.src) if started_inside else (reply.src, flow.orig.src)
+    ports: tuple[int, ...] = ()
+    if flow.orig.sport is not None and flow.orig.dport is not None and reply.sport is not None:
+        ports = (flow.orig.sport, reply.sport) if started_inside else (reply.sport, flow.orig.sport)
+    (packets_orig, packets_reply), (octets_orig, octets_reply) = flow.packets or (0, 0), flow.octets or (0, 0)
+    counts = (packets_orig, octets_orig, packets_reply, octets_reply)
+    answered = bool(flow.status & SEEN_REPLY)
+    if not started_inside:
+        counts, answered = (packets_reply, octets_reply, packets_orig, octets_orig), True
+    translated = flow.orig.proto in (TCP, UDP) and bool(flow.status & (SRC_NAT | DST_NAT))
+    nat_port = ((reply.dport if started_inside else flow.orig.dport) or 0) if translated else 0
+    closed = flow.orig.proto == TCP and flow.tcp_state is not None and 4 <= flow.tcp_state <= 8  # FIN_WAIT to CLOSE
+    return Entry(flow.ident, protocol.name, client, server, _kind(protocol.name, flow), ports, nat_port, counts, last, answered, closed,
+                 flow.packets is not None)
+
+
+def _kind(name: str, flow: Flow) -> str:
+    proto = flow.orig.proto
+    if proto in (ESP, AH, GRE, L2TP):
+        return {ESP: "ESP", AH: "AH", GRE: "GRE", L2TP: "L2TPv3"}[proto]
+    if name == "ipsec":
+        return "NAT-T/TCP" if proto == TCP else "IKE" if flow.orig.dport == 500 else "NAT-T"
+    return {"pptp": "PPTP", "l2tp": "L2TPv2", "openvpn": "OpenVPN", "wireguard": "WireGuard"}[name]
+
+
 def allowed(protocol: Protocol, address: bytes, mac: str | None) -> bool:
     """May this client use the protocol? `mac`: its Ethernet address in lower case, None if unknown, which is in its favour."""
-    if not protocol.allow_src:
-        return True
-    for source in protocol.allow_src:
-        if source.kind == "mac":
-            if mac is None or mac == source.text:
-                return True
-        elif (source.kind == "ipv4") == (len(address) == 4) and _within(address, source.text):
-            return True
-    return False
+    if any(_is(source, address, mac) for source in protocol.deny_src):
+        return False
+    return not protocol.allow_src or any(_is(source, address, mac) or (source.kind == "mac" and mac is None)
+                                         for source in protocol.allow_src)
+
+
+def _is(source: Source, address: bytes, mac: str | None) -> bool:
+    if source.kind == "mac":
+        return mac == source.text
+    return (source.kind == "ipv4") == (len(address) == 4) and _within(address, source.text)
 
 
 def _within(address: bytes, subnet: str) -> bool:
@@ -75,7 +123,11 @@ def refused(config: Config, flow: Flow, local: Collection[bytes], neighbours: Ma
         return False
     behaviour = config.behaviour(protocol.name)
     if behaviour == "help":
-        return not allowed(protocol, flow.orig.src, neighbours.get(flow.orig.src)) and not _inbound(flow)
+        if _inbound(flow):
+            client = flow.reply.src if flow.reply is not None else b""
+            return any(_is(source, client, neighbours.get(client)) for source in protocol.deny_src)
+        return not allowed(protocol, flow.orig.src, neighbours.get(flow.orig.src)) or \
+            (len(flow.orig.dst) == 16 and any(_is(source, flow.orig.dst, neighbours.get(flow.orig.dst)) for source in protocol.deny_src))
     return behaviour == "block"
 
 

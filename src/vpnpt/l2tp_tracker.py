@@ -6,7 +6,7 @@ import socket
 
 from . import l2tp_events as l2tp
 from .inject import Injector
-from .l2tp import PORT, Tunnels
+from .l2tp import PORT, RETRIES, Tunnels
 from .netlink import NetlinkError, delete_elements, dump_conntrack, dump_elements, get_flow
 from .ruleset import TABLE, notices
 from .wire import conntrack, nftables
@@ -55,6 +55,16 @@ class L2tpTracker:
                 client, port = ways[server, nat_port]
                 self._handle(l2tp.Found(server=server, client=client, port=port, remote=remotes.get((client, port, server), PORT),
                                         nat=nat_port, tunnel=ident, sessions=tuple(sessions)))
+
+    def forget_pair(self, client: bytes, server: bytes) -> None:
+        """The tunnels of a client with a server are no more, and nor are their flows. Raises NetlinkError."""
+        known = self.engine.servers.get(server)
+        for port in {tunnel.port for tunnel in known.tunnels.values() if tunnel.client == client} if known is not None else ():
+            for _ in range(len(RETRIES) + 1):
+                self._do(l2tp.Located(server=server, client=client, port=port, nat=None))
+        gone = [way for way, owner in self._rows("l2tp_way", 4, 2) if way[0] == server and owner[:4] == client]
+        for way, nat in gone:
+            self._write([l2tp.Remove(keys=(("l2tp_ports", way, _number(nat)), ("l2tp_way", way, _number(nat))))])
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""

@@ -61,6 +61,36 @@ class Learned:
         """(server, zone) of each inbound SPI that is known."""
         return [(element.key[:4], zone) for element in self._dump("spi_zone") if (zone := unpack_zone(element.data)) is not None]
 
+    def all_waiting(self) -> list[tuple[bytes, int]]:
+        """(server, zone) of the clients that wait for a new SPI."""
+        found = [unpack_key(element.key, 4, 2) for element in self._dump("waiting")]
+        return [(fields[0], zone) for fields in found if fields and (zone := unpack_zone(fields[1])) is not None]
+
+    def zoned(self, name: str, size: int, timeout: float) -> list[tuple[bytes, int, bytes, float]]:
+        """Of a map from server and a key of so many bytes to a zone: server, zone, key, seconds since it was last renewed.
+
+        timeout: of the map, in seconds.
+        """
+        found = []
+        for element in self._dump(name):
+            fields, zone = unpack_key(element.key, 4, size), unpack_zone(element.data)
+            if fields and zone is not None:
+                found.append((fields[0], zone, fields[1], _age(element, timeout)))
+        return found
+
+    def outbound(self, timeout: float) -> list[tuple[bytes, bytes, bytes, float]]:
+        """Client, server, outbound SPI, seconds since it was last renewed: answered or not. timeout: of answered ones, in seconds."""
+        found = []
+        for name in ("esp_known", "esp_unanswered"):
+            for element in self._dump(name):
+                if fields := unpack_key(element.key, 4, 4, 4):
+                    found.append((fields[0], fields[1], fields[2], _age(element, timeout)))
+        return found
+
+    def counted(self, family: int, name: str) -> list[Element]:
+        """The elements of a set that counts, in either family."""
+        return dump_elements(self._sock, family, TABLE, name)
+
     def router_peers(self) -> set[bytes]:
         """Servers with which the router itself speaks IPsec."""
         return {element.key[:4] for element in self._dump("router_hosts")}
@@ -140,6 +170,21 @@ class Learned:
             adds.append(("crowded", Element(server)))
         self._change([(name, server) for name in gone], adds)
 
+    def end(self, client: bytes, server: bytes, zone: int) -> None:
+        """The user has ended what this pair had: until the client speaks again, what the server sends it is dropped.
+
+        Whose the keys are stays known, so that nobody else is given them.
+        """
+        gone = [("pairs", pack_key(client, server)), ("waiting", pack_key(server, pack_zone(zone)))]
+        for name, size in (("esp_fast", 4), ("ike_fast", 8)):
+            for element in self._dump(name):
+                if unpack_zone(element.data) == zone:
+                    fields = unpack_key(element.key, 4, 4, size)
+                    if fields and server in fields[:2]:
+                        gone.append((name, element.key))
+        key = pack_key(server, pack_zone(zone))
+        self._change([*gone, ("ended", key)], [("ended", Element(key))])
+
     def _change(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
         """Deletes keys wherever they are and adds elements, at once: no packet sees anything in between."""
         if self._sock.can_destroy is None:
@@ -158,3 +203,9 @@ class Learned:
                 if error.errno != ENOENT or self._sock.can_destroy or error.index is None or error.index >= len(gone):
                     raise
                 del gone[error.index]
+
+
+def _age(element: Element, timeout: float) -> float:
+    """Seconds since an element was last renewed."""
+    whole = timeout * 1000 if element.timeout_ms is None else element.timeout_ms
+    return max(0.0, (whole - element.expires_ms) / 1000) if element.expires_ms is not None else 0.0

@@ -6,8 +6,9 @@ moment later.
 
 from __future__ import annotations
 
+from .model import PROTOCOLS
 from .netlink import NetlinkError, dump_elements
-from .ruleset import TABLE
+from .ruleset import TABLE, refused_set
 from .wire.nftables import FAMILIES, Element
 
 TYPE_CHECKING = False
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from .ruleset import Ruleset
 
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
-_METERS = ("rate_in", "rate_out", "rate_exchange", "rate_l2tp")  # their elements carry a limit, which begins anew
+# Their elements carry a limit, which begins anew, or a count.
+_METERS = ("rate_in", "rate_out", "rate_exchange", "rate_l2tp", *map(refused_set, PROTOCOLS))
 
 
 class Mirror:

@@ -75,16 +75,15 @@ class Global(Record):
     pending_timeout: how long an announced key may wait for its first packet.
     fast_timeout: how long an in-kernel fast path entry lives before the slow path renews the rest.
     unused_days: after how many days without use the doctor names a protocol that is on; 0 for never.
-    history, metrics_file: paths, '' for none; metrics_interval: seconds.
     """
 
     __slots__ = ("enabled", "lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "zone_count",
                  "max_clients", "max_keys", "client_timeout", "key_timeout", "pending_timeout", "fast_timeout", "log_level",
-                 "unused_days", "on_drift", "history", "metrics_file", "metrics_interval")
+                 "unused_days")
     DEFAULTS = {"enabled": True, "lan_zone": ("lan",), "wan_zone": ("wan",), "lan_device": (), "wan_device": (),
                 "when_disabled": "block", "zone_base": 20480, "zone_count": 40960, "max_clients": 4096, "max_keys": 65536,
                 "client_timeout": 86400, "key_timeout": 28800, "pending_timeout": 10, "fast_timeout": 300, "log_level": "info",
-                "unused_days": 30, "on_drift": "repair", "history": "", "metrics_file": "", "metrics_interval": 60}
+                "unused_days": 30}
     enabled: bool
     lan_zone: tuple[str, ...]
     wan_zone: tuple[str, ...]
@@ -101,27 +100,27 @@ class Global(Record):
     fast_timeout: int
     log_level: Literal["error", "warning", "info", "debug"]
     unused_days: int
-    on_drift: Literal["repair", "alert"]
-    history: str
-    metrics_file: str
-    metrics_interval: int
 
 
 class Protocol(Record):
     """A section `config protocol NAME`.
 
     ports: pptp TCP, l2tp UDP, ipsec the UDP ports of NAT-T (option natt_port; IKE itself is always 500), openvpn TCP and UDP,
-    wireguard UDP. when_disabled: '' means that the global one counts. allow_src: empty means everybody on the LAN.
+    wireguard UDP. when_disabled: '' means that the global one counts. allow_src: empty means everybody on the LAN. deny_src: who may
+    not use it, whatever allow_src says.
     multi_client, preserve_ike_port, ipv6_inbound: used with ipsec only (RFC 6092 section 3.2.4: a CPE lets AH, ESP and IKE in).
     """
 
-    __slots__ = ("name", "enabled", "when_disabled", "ports", "allow_src", "multi_client", "preserve_ike_port", "ipv6_inbound")
-    DEFAULTS = {"when_disabled": "", "allow_src": (), "multi_client": True, "preserve_ike_port": True, "ipv6_inbound": "open"}
+    __slots__ = ("name", "enabled", "when_disabled", "ports", "allow_src", "deny_src", "multi_client", "preserve_ike_port",
+                 "ipv6_inbound")
+    DEFAULTS = {"when_disabled": "", "allow_src": (), "deny_src": (), "multi_client": True, "preserve_ike_port": True,
+                "ipv6_inbound": "open"}
     name: str
     enabled: bool
     when_disabled: Literal["", "block", "ignore"]
     ports: tuple[int, ...]
     allow_src: tuple[Source, ...]
+    deny_src: tuple[Source, ...]
     multi_client: bool
     preserve_ike_port: bool
     ipv6_inbound: Literal["open", "closed"]

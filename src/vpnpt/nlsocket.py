@@ -6,10 +6,12 @@ apart from a dump that the kernel is still writing.
 """
 from __future__ import annotations
 
+import array
 import errno
 import os
 import select
 import socket
+import struct
 
 from .model import Record
 from .wire import netlink as nl
@@ -25,6 +27,7 @@ NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 1, 10, 11
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SO_ATTACH_FILTER = 26
 GROUP_NFTABLES = 7
 
 DATAGRAM_MAX = 0x10000
@@ -108,6 +111,15 @@ class Netlink:
         except OSError as error:
             raise NetlinkError(error.errno or errno.EIO) from None
         self._listens = True
+
+    def attach_filter(self, program: bytes) -> None:
+        """Of what arrives keep only what this classic BPF program lets pass: struct sock_filter, 8 bytes each."""
+        kept = array.array("B", program)
+        address, _ = kept.buffer_info()
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(program) // 8, address))
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO) from None
 
     @property
     def pending(self) -> int:

@@ -105,6 +105,22 @@ class Tracker:
         """Servers of whose SPIs some are not known to be one client's."""
         return {server for server, _ in (*self._fans, *self._held)}
 
+    def client_of(self, ident: int) -> bytes | None:
+        """The client in whose zone a logged packet was."""
+        return self._client(ident)
+
+    def forget_pair(self, protocol: str, client: bytes, server: bytes) -> None:
+        """The user has ended what a client has with a server; its flows are gone already. Raises NetlinkError.
+
+        The engine hears of it from `housekeep`, if the client has not come back by then: an SPI that is still open may be its.
+        """
+        if protocol == "l2tp":
+            self.l2tp.forget_pair(client, server)
+        elif protocol == "ipsec":
+            self._read_clients()
+            if client in self._zones:
+                self._learned.end(client, server, self._zones[client])
+
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""
         return min((when for when in (self.engine.next_deadline(), self.l2tp.next_deadline()) if when is not None), default=None)

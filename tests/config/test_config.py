@@ -188,7 +188,7 @@ WRONG = {
     "misspelt option": (IPSEC + "option multi_cleint 1\n", [
         W + "2: section 'ipsec' option 'multi_cleint': unknown option; left out; did you mean 'multi_client'?"]),
     "option of another section": ("config protocol 'openvpn'\noption natt_port 1\n", [
-        W + "2: section 'openvpn' option 'natt_port': unknown option; left out; valid: enabled, when_disabled, allow_src, port"]),
+        W + "2: section 'openvpn' option 'natt_port': unknown option; left out; valid: enabled, when_disabled, allow_src, deny_src, port"]),
     "unknown section": ("config interface 'lan'\noption proto dhcp\n", [
         W + "1: section 'lan': unknown section type 'interface'; left out; valid: vpnpt, protocol"]),
     "misspelt section": ("config protocl\n", [

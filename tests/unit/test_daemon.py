@@ -88,7 +88,8 @@ def test_starts(router: Router) -> None:
     assert tables(router) == OURS | FW4
     assert f'iifname "{WAN}" ct zone' in router.run("nft", "list", "chain", "inet", "fw4", "forward").stdout, "fw4 has its rules"
     assert router.log_text() == ("vpnptd: info: APPLIED: pptp block, l2tp help, ipsec help, openvpn help, wireguard help; "
-                                 f"LAN {LAN}; WAN {WAN}\n")
+                                 f"LAN {LAN}; WAN {WAN}\nvpnptd: info: ACCOUNTING: conntrack counts packets and bytes from now on "
+                                 "(net.netfilter.nf_conntrack_acct)\n")
 
 
 def test_devices_from_fw4(router: Router) -> None:

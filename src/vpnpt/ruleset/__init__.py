@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from .access import add_access
+from .access import add_access, refused_set
 from .dispatch import Dispatch
 from .errors import add_errors
 from .ipsec import add_ipsec
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..model import Config, Devices
     from ..wire.nftables import Element
 
-__all__ = ["FAMILIES", "TABLE", "Ruleset", "compile_ruleset", "forward_rules", "shares_servers"]
+__all__ = ["FAMILIES", "TABLE", "Ruleset", "compile_ruleset", "forward_rules", "refused_set", "shares_servers"]
 
 FAMILIES = ("ip", "ip6")
 

@@ -14,10 +14,19 @@ from .zones import zone_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import Config, Devices, Protocol
+    from collections.abc import Iterable
+
+    from ..model import Config, Devices, Protocol, Source
     from .text import Chain
 
 LOG_RATE = "1/second burst 5 packets"
+REFUSED_SIZE, REFUSED_TIMEOUT = 1024, 600
+"""Pairs of client and server whose refused packets are counted, and how long after the last one."""
+
+
+def refused_set(name: str) -> str:
+    """The set that counts what was refused of this protocol, by client and server."""
+    return f"refused_{name}"
 
 
 def first_packets(protocol: Protocol) -> list[str]:
@@ -46,9 +55,15 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, 
         _add_delivery(table, config, start, wan, offload=offload)
     for protocol in config.protocols.values():
         behaviour = config.behaviour(protocol.name)
+        if behaviour != "ignore":
+            # Also where nothing is refused yet: who is blocked must not cost a new table with all it has learned.
+            table.collection(refused_set(protocol.name), f"{table.family} saddr . {table.family} daddr", size=REFUSED_SIZE,
+                             timeout=REFUSED_TIMEOUT, comment=f"clients and servers whose {protocol.name} was refused, counted")
         if behaviour == "block":
             _block(table, protocol, out, inbound)
         elif behaviour == "help":
+            if protocol.deny_src:
+                _deny(table, protocol, out, inbound)
             if protocol.allow_src:
                 _restrict(table, protocol, out)
             if protocol.name == "pptp" and table.family == "ip":
@@ -82,31 +97,65 @@ def _refusal(table: Table, protocol: Protocol, reason: str) -> str:
     table.counter(f"{protocol.name}_{reason.lower()}", f"flows of {protocol.name} refused: {reason.lower()}")
     chain = table.chain(name)
     chain.rule(f'counter name "{protocol.name}_{reason.lower()}"', "counted")
+    chain.rule(f"update @{refused_set(protocol.name)} {{ {table.family} saddr . {table.family} daddr counter }}", "by client and server")
     chain.rule(notice(f"{REFUSED} {protocol.name} {reason}", LOG_RATE), "logged by the daemon")
     chain.rule("meta l4proto tcp reject with tcp reset", "the client learns at once")
     chain.rule(f"reject with {'icmp' if table.family == 'ip' else 'icmpv6'} type admin-prohibited", "the client learns at once")
     return name
 
 
+def _silence(table: Table, protocol: Protocol, reason: str) -> str:
+    """The same for what comes from outside; returns the chain's name."""
+    silent = table.chain(f"drop_{protocol.name}")
+    silent.rule(f'counter name "{protocol.name}_{reason.lower()}"', "counted")
+    silent.rule(notice(f"{REFUSED} {protocol.name} {reason}", LOG_RATE), "logged by the daemon")
+    silent.rule("drop", "silence towards the outside")
+    return silent.name
+
+
 def _block(table: Table, protocol: Protocol, out: Chain, inbound: Chain) -> None:
     refuse = _refusal(table, protocol, "BLOCKED")
-    silent = table.chain(f"drop_{protocol.name}")
-    silent.rule(f'counter name "{protocol.name}_blocked"', "counted")
-    silent.rule(notice(f"{REFUSED} {protocol.name} BLOCKED", LOG_RATE), "logged by the daemon")
-    silent.rule("drop", "silence towards the outside")
+    silent = _silence(table, protocol, "BLOCKED")
     for match in first_packets(protocol):
         out.rule(f"{match} goto {refuse}", f"{protocol.name} is blocked")
-        inbound.rule(f"{match} goto {silent.name}", f"{protocol.name} is blocked")
+        inbound.rule(f"{match} goto {silent}", f"{protocol.name} is blocked")
+
+
+def _sources(table: Table, sources: Iterable[Source], end: str) -> list[str]:
+    """Matches for those of the sources that this family can have. end: 'saddr' or 'daddr', where no Ethernet address is known."""
+    found = []
+    for kind, match in (("ipv4", f"ip {end}"), ("ipv6", f"ip6 {end}"), ("mac", "ether saddr")):
+        texts = [source.text for source in sources if source.kind == kind]
+        if texts and (end == "saddr" if kind == "mac" else (kind == "ipv4") == (table.family == "ip")):
+            found.append(f"{match} {{ {', '.join(texts)} }}")
+    return found
+
+
+def _deny(table: Table, protocol: Protocol, out: Chain, inbound: Chain) -> None:
+    """The sources of `deny_src` may neither start flows of this protocol nor be reached by it."""
+    matches, reached = _sources(table, protocol.deny_src, "saddr"), _sources(table, protocol.deny_src, "daddr")
+    if matches:
+        refuse = _refusal(table, protocol, "DENIED")
+        check = table.chain(f"deny_{protocol.name}")
+        for match in matches:
+            check.rule(f"{match} goto {refuse}", "may not use it")
+        for match in first_packets(protocol):
+            out.rule(f"{match} jump {check.name}", f"{protocol.name} is not for some")
+    if reached:
+        silent = _silence(table, protocol, "DENIED")
+        check = table.chain(f"keep_{protocol.name}")
+        for match in reached:
+            check.rule(f"{match} goto {silent}", "may not use it")
+        for match in first_packets(protocol):
+            inbound.rule(f"{match} jump {check.name}", f"{protocol.name} is not for some")
 
 
 def _restrict(table: Table, protocol: Protocol, out: Chain) -> None:
     """Only the sources of `allow_src` may start flows of this protocol."""
     refuse = _refusal(table, protocol, "SOURCE")
     check = table.chain(f"allow_{protocol.name}")
-    for kind, match in (("ipv4", "ip saddr"), ("ipv6", "ip6 saddr"), ("mac", "ether saddr")):
-        sources = [source.text for source in protocol.allow_src if source.kind == kind]
-        if sources and (kind == "mac" or (kind == "ipv4") == (table.family == "ip")):
-            check.rule(f"{match} {{ {', '.join(sources)} }} return", "may use it")
+    for match in _sources(table, protocol.allow_src, "saddr"):
+        check.rule(f"{match} return", "may use it")
     check.rule(f"goto {refuse}", "may not")
     for match in first_packets(protocol):
         out.rule(f"{match} jump {check.name}", f"{protocol.name} is for some only")

@@ -68,6 +68,8 @@ def _declare(table: Table, config: Config) -> None:
     table.collection("waiting_many", "ip daddr", size=size, timeout=soon, comment="servers that more than one waits for")
     table.collection("answered", "ip daddr . ct zone", size=size, timeout=60,
                      comment="a new inbound SPI came: the next outbound SPI counts as answered")
+    table.collection("ended", "ip saddr . ct zone", size=size, timeout=3600,
+                     comment="server, zone: ended by the user, until the client goes on")
     table.collection("router_peers", "ip saddr", value="ip daddr", size=1024, timeout=timeout,
                      comment="servers with which the router itself has SAs: its own address")
     table.collection("router_hosts", "ip saddr", size=1024, timeout=timeout, comment="servers with which the router itself has SAs")
@@ -114,6 +116,7 @@ def _add_refresh(table: Table) -> None:
     refresh = table.chain("refresh_out")
     refresh.rule(f"update @client_zone {{ ip saddr : {ZONE} }} update @zones {{ {ZONE} }} update @zone_client {{ {ZONE} : ip saddr }}",
                  "the client lives (update renews, it replaces nothing)")
+    refresh.rule(f"ip daddr . {ZONE} @ended delete @ended {{ ip daddr . {ZONE} }}", "the client goes on with what was ended")
     refresh.rule("ip saddr . ip daddr != @pairs return", "not registered yet")
     refresh.rule(f"update @pairs {{ ip saddr . ip daddr }} update @servers {{ ip daddr }} update @solo {{ {SERVER_OUT} : {ZONE} }} "
                  "update @client0 { ip daddr : ip saddr }", "and talks with this server")

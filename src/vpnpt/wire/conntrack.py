@@ -30,7 +30,8 @@ CTA_TUPLE_IP, CTA_TUPLE_PROTO, CTA_TUPLE_ZONE = 1, 2, 3
 CTA_IP_V4_SRC, CTA_IP_V6_SRC = 1, 3
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT, CTA_PROTO_ICMP_ID, CTA_PROTO_ICMPV6_ID = 1, 2, 3, 4, 7
 
-_FILTER_PROTO_NUM = 1 << 3  # net/netfilter/nf_internals.h, CTA_FILTER_F_CTA_PROTO_NUM
+# net/netfilter/nf_internals.h, CTA_FILTER_F_CTA_PROTO_*
+_FILTER_PROTO_NUM, _FILTER_SRC_PORT, _FILTER_DST_PORT = 1 << 3, 1 << 4, 1 << 5
 
 
 class Tuple(Record):
@@ -93,14 +94,20 @@ class FlowEvent(Record):
         self.flow = flow
 
 
-def dump(family: int = AF_INET, proto: int | None = None) -> bytes:
-    """Ask for all entries of a family. proto: the kernel filters by it since Linux 5.8; an older one sends all: check again."""
+def dump(family: int = AF_INET, proto: int | None = None, sport: int | None = None, dport: int | None = None) -> bytes:
+    """Ask for all entries of a family. proto, and with it a port of TCP or UDP as the first packet had it: the kernel filters since
+    Linux 5.8; an older one sends all: check again."""
     if proto is None:
         return nl.generic(nl.CTNETLINK, GET, nl.DUMP, family)
-    chosen = nl.nested(CTA_TUPLE_ORIG, nl.nested(CTA_TUPLE_PROTO, nl.attribute(CTA_PROTO_NUM, bytes([proto]))))
+    chosen, which = [nl.attribute(CTA_PROTO_NUM, bytes([proto]))], _FILTER_PROTO_NUM
+    for kind, flag, port in ((CTA_PROTO_SRC_PORT, _FILTER_SRC_PORT, sport), (CTA_PROTO_DST_PORT, _FILTER_DST_PORT, dport)):
+        if port is not None:
+            chosen.append(nl.be16(kind, port))
+            which |= flag
+    wanted = nl.nested(CTA_TUPLE_ORIG, nl.nested(CTA_TUPLE_PROTO, *chosen))
     # CTA_FILTER_ORIG_FLAGS and CTA_FILTER_REPLY_FLAGS: which fields of the tuples count
-    flags = nl.attribute(1, struct.pack("=I", _FILTER_PROTO_NUM)) + nl.attribute(2, struct.pack("=I", 0))
-    return nl.generic(nl.CTNETLINK, GET, nl.DUMP, family, chosen, nl.nested(CTA_FILTER, flags))
+    flags = nl.attribute(1, struct.pack("=I", which)) + nl.attribute(2, struct.pack("=I", 0))
+    return nl.generic(nl.CTNETLINK, GET, nl.DUMP, family, wanted, nl.nested(CTA_FILTER, flags))
 
 
 def get(family: int, way: Tuple) -> bytes:

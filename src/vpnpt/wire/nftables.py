@@ -35,7 +35,8 @@ TABLE_NAME = 1  # in every message about something in a table
 CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_TYPE = 1, 3, 4, 7
 HOOK_NUMBER, HOOK_PRIORITY = 1, 2
 LIST_TABLE, LIST_SET, LIST_ELEMENTS, LIST_ELEM = 1, 2, 3, 1  # NFTA_SET_ELEM_LIST_*, NFTA_LIST_ELEM
-ELEM_KEY, ELEM_DATA, ELEM_TIMEOUT, ELEM_EXPIRATION = 1, 2, 4, 5  # NFTA_SET_ELEM_*
+ELEM_KEY, ELEM_DATA, ELEM_TIMEOUT, ELEM_EXPIRATION, ELEM_EXPR, ELEM_EXPRESSIONS = 1, 2, 4, 5, 7, 11  # NFTA_SET_ELEM_*
+EXPR_NAME, EXPR_DATA, COUNTER_BYTES, COUNTER_PACKETS = 1, 2, 1, 2
 DATA_VALUE = 1
 GEN_ID, GEN_PROC_PID, GEN_PROC_NAME = 1, 2, 3
 
@@ -54,12 +55,14 @@ class Element(Record):
 
     timeout_ms: its own lifetime, None: the set's default (or none at all). expires_ms: what is left of it, None: never ends.
     When adding, expires_ms shortens the first life of an element, for restoring one; it needs timeout_ms or a set's default.
+    counted: packets and bytes, of an element with a counter, only when reading.
     """
 
-    __slots__ = ("key", "data", "timeout_ms", "expires_ms")
+    __slots__ = ("key", "data", "timeout_ms", "expires_ms", "counted")
 
     def __init__(self, key: bytes, data: bytes | None = None, timeout_ms: int | None = None,
-                 expires_ms: int | None = None) -> None:
+                 expires_ms: int | None = None, counted: tuple[int, int] | None = None) -> None:
+        self.counted = counted
         self.key = key
         self.data = data
         self.timeout_ms = timeout_ms
@@ -253,8 +256,20 @@ def _decode_list(data: bytes) -> list[Element] | None:
         key = _value(attrs.get(ELEM_KEY))
         if key:
             found.append(Element(key, _value(attrs.get(ELEM_DATA)), nl.number(attrs.get(ELEM_TIMEOUT), 8),
-                                 nl.number(attrs.get(ELEM_EXPIRATION), 8)))
+                                 nl.number(attrs.get(ELEM_EXPIRATION), 8), _counted(attrs)))
     return found
+
+
+def _counted(attrs: dict[int, bytes]) -> tuple[int, int] | None:
+    """Packets and bytes of an element's counter; one expression stands alone, several in a list."""
+    alone = attrs.get(ELEM_EXPR)
+    for expression in [alone] if alone is not None else [item for _, item in nl.split(attrs.get(ELEM_EXPRESSIONS, b"")) or ()]:
+        inside = nl.attributes(expression) or {}
+        if nl.string(inside.get(EXPR_NAME)) == "counter":
+            numbers = nl.attributes(inside.get(EXPR_DATA)) or {}
+            packets, octets = nl.number(numbers.get(COUNTER_PACKETS), 8), nl.number(numbers.get(COUNTER_BYTES), 8)
+            return None if packets is None or octets is None else (packets, octets)
+    return None
 
 
 def _value(data: bytes | None) -> bytes | None:

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Feeds the table of sessions: conntrack's events as they come, dumps only when somebody asks or events were lost.
+
+The kernel passes on only events of flows that may be VPNs (wire/bpf.py), so that at rest, and while the router does other things, nothing
+wakes us. Sockets and /proc are here; what it means is in sessions.py and flows.py.
+"""
+from __future__ import annotations
+
+import contextlib
+import time
+
+from .addresses import Networks, local_addresses, silent
+from .flows import entry_of
+from .hosts import Hosts
+from .learned import Learned as Maps
+from .netlink import Netlink, NetlinkError, Overrun, delete_flow, dump_conntrack
+from .ruleset import FAMILIES, refused_set, shares_servers
+from .ruleset import notices as prefixes
+from .sessions import Learned, Refusal, Sessions, text_of
+from .wire import conntrack as ct
+from .wire import nftables
+from .wire.bpf import conntrack_filter
+from .wire.ike import parse_ike
+from .wire.ip import parse_ipv4, parse_udp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from .log import Log
+    from .model import Config
+    from .service import Service
+    from .sessions import Change, Entry, Key, Session
+    from .wire.nflog import LogPacket
+
+ACCOUNTING = "/proc/sys/net/netfilter/nf_conntrack_acct"
+TIMEOUTS = "/proc/sys/net/netfilter/nf_conntrack_"
+STORM = 2000
+"""Events within STORM_SECONDS beyond which we stop listening for a while: somebody makes flows up, and the engine must have its turn."""
+STORM_SECONDS, PAUSE = 2.0, 10.0
+FRESH = 60.0
+"""Seconds that a key's last use may be older than the kernel's fast path remembers, for the key still to be one in use."""
+RETURNS = 60.0
+"""Seconds in which a client whose session was ended may come back as if nothing had been; then it is counted among a server's no more."""
+PPTP_GRE, PPTP_GRE_STREAM = 600, 18000  # seconds, net/netfilter/nf_conntrack_pptp.c
+_PROTOCOLS = (ct.ESP, ct.AH, ct.GRE, ct.L2TP)
+
+
+class SessionsFeed:
+    """`tell` hears of sessions that begin and end; `later` is told what is due in how many seconds: sessions (`listen`), housekeeping."""
+
+    def __init__(self, service: Service, log: Log, tell: Callable[[dict[str, str]], None], later: Callable[[str, float], None]) -> None:
+        self.sessions = Sessions(silent)
+        self.events: Netlink | None = None
+        self.hosts = Hosts(service.config_dir)
+        self._service, self._log, self._tell, self._later = service, log, tell, later
+        self._ask = Netlink()
+        self._maps = Maps(self._ask)
+        self._quiet_until = 0.0
+        self._burst = (0.0, 0)
+        self._local: set[bytes] = set()
+        self._lan: Callable[[bytes], bool] = Networks(())
+        self._why: dict[bytes, str] = {}
+
+    # listening
+
+    def listen(self) -> None:
+        """Begins anew, as the configuration in force says; what is there is read at once."""
+        self._drain()
+        self.close()
+        config, now = self._service.config, time.monotonic()
+        if config is None or not config.general.enabled:
+            return
+        if now < self._quiet_until:
+            self._later("sessions", self._quiet_until - now)
+            return
+        self._enable_accounting()
+        try:
+            self.events = Netlink([], receive_buffer=1 << 19)
+            with contextlib.suppress(NetlinkError):  # an old kernel: we filter by ourselves, at a price
+                self.events.attach_filter(conntrack_filter(_PROTOCOLS, *_ports(config)))
+            for group in (ct.GROUP_NEW, ct.GROUP_UPDATE, ct.GROUP_DESTROY):
+                self.events.subscribe(group)
+            self.refresh(quietly=not self.sessions.live)
+        except NetlinkError as error:
+            self._log.warning("SESSIONS", f"sessions can't be seen: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
+            self.close()
+
+    def close(self) -> None:
+        """Listens no more."""
+        if self.events is not None:
+            self.events.close()
+            self.events = None
+
+    def on_ready(self) -> bool:
+        """What has arrived. False: we listen no more, for now."""
+        return self._drain()[2]
+
+    def _drain(self) -> tuple[set[int], set[int], bool]:
+        """Takes all events: numbers of flows that were destroyed, and of those that were seen; False if we had to stop."""
+        gone: set[int] = set()
+        seen: set[int] = set()
+        config, sock = self._service.config, self.events
+        while config is not None and sock is not None:
+            found = sock.receive(256)
+            now = time.time()
+            for message in found:
+                if isinstance(message, Overrun):
+                    self._log.warning("OVERRUN", "conntrack events were lost: what there is is read again")
+                    self._later("sessions", 1.0)
+                    continue
+                event = ct.decode(message)
+                if event is None or event.flow.ident is None:
+                    continue
+                if event.kind == "destroy":
+                    gone.add(event.flow.ident)
+                    entry = entry_of(config, event.flow, self._local, self._lan)
+                    # Whose request it was, 0 where the kernel let it go.
+                    reason = {0: "timeout", self._ask.port: "killed", self._service.port: "blocked"}.get(message.pid, "deleted")
+                    self._changed(self.sessions.gone(event.flow.ident, now, reason, entry))
+                else:
+                    seen.add(event.flow.ident)
+                    self._on_flow(config, event.flow, now, new=event.kind == "new")
+            if not self._bearable(len(found)):
+                return gone, seen, False
+            if len(found) < 256:
+                break
+        return gone, seen, True
+
+    def _on_flow(self, config: Config, flow: ct.Flow, now: float, *, new: bool) -> None:
+        entry = entry_of(config, flow, self._local, self._lan, now)
+        if entry is None:
+            return
+        if not any(entry.counts) and not new:
+            # An update carries no counters: what is known of them stays.
+            known = self.sessions.live.get(entry.key)
+            if known is not None and entry.ident in known.flows:
+                entry.counts = known.flows[entry.ident].counts
+        entry.counted = True  # events say nothing of it
+        self._changed(self.sessions.flow(entry, now))
+
+    def _bearable(self, events: int) -> bool:
+        now = time.monotonic()
+        began, count = self._burst
+        self._burst = (began, count + events) if now - began < STORM_SECONDS else (now, events)
+        if self._burst[1] <= STORM:
+            return True
+        self._log.warning("SESSIONS", f"more than {STORM} flows of VPN protocols begin or end in {STORM_SECONDS:.0f} s: "
+                                      f"sessions are looked at again in {PAUSE:.0f} s")
+        self._quiet_until = now + PAUSE
+        self._later("sessions", PAUSE)
+        return False
+
+    def _changed(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            protocol, client, server = change.session.key
+            told = {"event": change.event, "protocol": protocol, "client": text_of(client), "server": text_of(server),
+                    "id": change.session.ident}
+            self._tell({**told, "reason": change.reason} if change.reason else told)
+
+    def on_notice(self, notice: LogPacket) -> None:
+        """What the rules log of IKE tells of rekeying."""
+        if notice.prefix not in (prefixes.EXCHANGE, prefixes.LEARNED):
+            return
+        packet = parse_ipv4(notice.payload)
+        udp = parse_udp(packet.payload) if packet is not None else None
+        ike = parse_ike(udp.payload) if udp is not None else None
+        if packet is None or ike is None:
+            return
+        client, server = packet.src, packet.dst
+        if ("ipsec", client, server) not in self.sessions.live:
+            client, server = self._service.tracker.client_of(packet.ident) or b"", packet.src
+        self.sessions.ike(client, server, time.time(), ike.version, makes_sas=notice.prefix == prefixes.EXCHANGE)
+
+    # asking
+
+    def refresh(self, *, quietly: bool = False) -> None:
+        """Reads all there is. quietly: nobody is told what is new. Raises NetlinkError."""
+        config = self._service.config
+        if config is None or not config.general.enabled or self._service.devices is None:
+            self._changed(self.sessions.only((), time.time()))
+            return
+        self._local, self._lan = local_addresses(), Networks(self._service.devices.lan)
+        self._drain()
+        entries = {entry.ident: entry for flow, entry in self._entries(config)}
+        gone, seen, _ = self._drain()
+        changes = self.sessions.only([entry for ident, entry in entries.items() if ident not in gone], time.time(), also=seen)
+        if not quietly:
+            self._changed(changes)
+
+    def _entries(self, config: Config) -> list[tuple[ct.Flow, Entry]]:
+        now, timeouts, found = time.time(), _Timeouts(), {}
+        for flow in self._dump(config):
+            entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
+            if entry is not None:
+                found[entry.ident] = (flow, entry)
+        return list(found.values())
+
+    def _dump(self, config: Config) -> Iterator[ct.Flow]:
+        """Flows that may be VPNs; the kernel chooses them (Linux 5.8), which spares us a whole table of others."""
+        udp, tcp = _ports(config)
+        for family in (ct.AF_INET, ct.AF_INET6):
+            for proto in _PROTOCOLS:
+                yield from dump_conntrack(self._ask, family, proto)
+            for port in udp:
+                yield from dump_conntrack(self._ask, family, ct.UDP, dport=port)
+            for port in config.protocols["l2tp"].ports:
+                yield from dump_conntrack(self._ask, family, ct.UDP, sport=port)
+            for port in tcp:
+                yield from dump_conntrack(self._ask, family, ct.TCP, dport=port)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The answer to `sessions`. Raises NetlinkError."""
+        self.refresh()
+        self.learn()
+        self.hosts.read()
+        return self.sessions.snapshot(time.time(), self.hosts.name, self.hosts.mac)
+
+    def learn(self) -> None:
+        """What sessions are called on the wire, and what was refused."""
+        found: dict[Key, Learned] = {}
+        config = self._service.config
+        with contextlib.suppress(NetlinkError):  # the tables may just have been deleted: they come back
+            if config is not None and shares_servers(config):
+                self._learn_ipsec(found, FRESH + config.general.fast_timeout, config.general.key_timeout)
+        self._learn_l2tp(found)
+        self.sessions.learn(found)
+        self.sessions.refuse(self._refusals(config) if config is not None else (), time.time())
+
+    def _learn_ipsec(self, found: dict[Key, Learned], fresh: float, timeout: float) -> None:
+        clients = {zone: client for client, zone in self._maps.zones().items()}
+        for server, zone, spi in _in_use(self._maps.zoned("spi_zone", 4, timeout), fresh):
+            if zone in clients:
+                found.setdefault(("ipsec", clients[zone], server), Learned()).spis_in.append(spi)
+        for (server, spi), owners in self._maps.fans().items():
+            for client in owners:
+                found.setdefault(("ipsec", client, server), Learned()).spis_in.append(spi)
+        for server, zone, cookie in _in_use(self._maps.zoned("cookie_zone", 8, timeout), fresh):
+            if zone in clients:
+                found.setdefault(("ipsec", clients[zone], server), Learned()).cookies.append(cookie)
+        for client, server, spi in _in_use(self._maps.outbound(timeout), fresh):
+            found.setdefault(("ipsec", client, server), Learned()).spis_out.append(spi)
+        for server, zone in self._maps.all_waiting():
+            if zone in clients:
+                found.setdefault(("ipsec", clients[zone], server), Learned()).waiting = True
+
+    def _learn_l2tp(self, found: dict[Key, Learned]) -> None:
+        for server, state in self._service.tracker.l2tp.engine.servers.items():
+            for tunnel in state.tunnels.values():
+                if not tunnel.over:
+                    learned = found.setdefault(("l2tp", tunnel.client, server), Learned())
+                    learned.tunnel_ids += [ident for ident in (tunnel.ident, tunnel.peer) if ident]
+                    learned.session_ids += tunnel.sessions
+
+    def _refusals(self, config: Config) -> Iterator[Refusal]:
+        now = time.time()
+        for family, size in zip(FAMILIES, (4, 16), strict=True):
+            for name in config.protocols:
+                try:
+                    elements = self._maps.counted(ct.AF_INET if family == "ip" else ct.AF_INET6, refused_set(name))
+                except NetlinkError:
+                    continue  # nothing of this protocol is refused in this family
+                for element in elements:
+                    fields = nftables.unpack_key(element.key, size, size)
+                    if fields and element.counted:
+                        age = ((element.timeout_ms or 0) - (element.expires_ms or 0)) / 1000 if element.timeout_ms else 0.0
+                        yield Refusal(name, fields[0], fields[1], *element.counted, now - age)
+
+    # ending
+
+    def kill(self, chosen: Callable[[Session], bool], reason: str = "killed") -> int:
+        """Ends sessions: how many. Raises NetlinkError."""
+        self.refresh()
+        config = self._service.config
+        if config is None:
+            return 0
+        keys = {session.key: session for session in self.sessions.live.values() if chosen(session)}
+        for key in keys:
+            self.sessions.mark(key, reason)
+        for flow, entry in self._entries(config):
+            if entry.key in keys:
+                delete_flow(self._ask, flow)
+        for protocol, client, server in keys:
+            if len(client) == 4:
+                self._service.tracker.forget_pair(protocol, client, server)
+                self._later("housekeeping", RETURNS)
+        self._drain()
+        self.refresh()
+        return len(keys)
+
+    def _enable_accounting(self) -> None:
+        try:
+            with open(ACCOUNTING, encoding="ascii") as file:
+                if file.read().strip() != "0":
+                    return
+            with open(ACCOUNTING, "w", encoding="ascii") as file:
+                file.write("1")
+        except OSError:
+            return  # not ours to change, or no conntrack yet: sessions are shown without their bytes
+        self._log.info("ACCOUNTING", "conntrack counts packets and bytes from now on (net.netfilter.nf_conntrack_acct)")
+
+
+class _Timeouts:
+    """When a packet of a flow passed: conntrack gives it the same time to live again at each one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def last(self, flow: ct.Flow, now: float) -> float:
+        """Seconds of the epoch; 0.0 if it can't be told."""
+        left = flow.timeout_s
+        if left is None or flow.status & ct.OFFLOAD:
+            return 0.0
+        assured = bool(flow.status & ct.ASSURED)
+        whole: tuple[int, ...]
+        if flow.orig.proto == ct.UDP:
+            whole = (self._seconds("udp_timeout_stream" if assured else "udp_timeout"),)
+        elif flow.orig.proto == ct.TCP:
+            whole = (self._seconds("tcp_timeout_unacknowledged"), self._seconds("tcp_timeout_established")) if flow.tcp_state == 3 else ()
+        elif flow.orig.proto == ct.GRE:
+            whole = (self._seconds("gre_timeout_stream"), PPTP_GRE_STREAM) if assured else (self._seconds("gre_timeout"), PPTP_GRE)
+        else:
+            whole = (self._seconds("generic_timeout"),)
+        fits = [seconds for seconds in sorted(whole) if seconds >= left]
+        return now - (fits[0] - left) if fits else 0.0
+
+    def _seconds(self, name: str) -> int:
+        if name not in self._known:
+            self._known[name] = 0
+            with contextlib.suppress(OSError, ValueError), open(TIMEOUTS + name, encoding="ascii") as file:
+                self._known[name] = int(file.read())
+        return self._known[name]
+
+
+def _ports(config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ports of VPN servers: of UDP, of TCP (protocol_of in flows.py)."""
+    own = {name: protocol.ports for name, protocol in config.protocols.items()}
+    udp = (500, *own["ipsec"], *own["l2tp"], *own["openvpn"], *own["wireguard"])
+    return tuple(dict.fromkeys(udp)), tuple(dict.fromkeys((*own["pptp"], *own["openvpn"], 4500)))
+
+
+def _in_use(rows: Iterable[tuple[Any, Any, bytes, float]], fresh: float) -> list[tuple[Any, Any, bytes]]:
+    """Keys of each pair, the last used first: those used so lately that they must still be in use, or at least the last one."""
+    best: dict[tuple[Any, Any], list[tuple[float, bytes]]] = {}
+    for one, other, key, age in rows:
+        best.setdefault((one, other), []).append((age, key))
+    found = []
+    for (one, other), keys in best.items():
+        keys.sort()
+        found += [(one, other, key) for age, key in keys if age <= max(fresh, keys[0][0])]
+    return found

@@ -1,0 +1,266 @@
+"""`sessions`, `kill`, `block` and `unblock` through the real daemon, with every protocol's sessions up at once.
+
+What the daemon says is compared with what the clients' own network devices saw.
+"""
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.packets import PROTO_ESP, PROTO_GRE, Captured
+from tests.lab.topology import Lab
+from tests.lab.verbs import Stage
+from vpnpt import control
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lab.host import Host
+
+CONFIG = "config 1 pptp\nconfig 1 l2tp\nconfig 1 ipsec\nconfig 1 wireguard\n"
+SERVERS = {"s1": "198.51.100.11", "s2": "198.51.100.12"}
+CLIENTS = {"c1": "192.168.1.101", "c2": "192.168.1.102", "c3": "192.168.1.103"}
+FIELDS = ["id", "protocol", "variant", "family", "client", "client_name", "mac", "server", "server_name", "state", "since", "last",
+          "packets_out", "bytes_out", "packets_in", "bytes_in", "nat_port", "details"]
+PORTS = {500: "ipsec", 4500: "ipsec", 1701: "l2tp", 1723: "pptp", 51820: "wireguard"}
+
+
+class Meter:
+    """Packets and bytes that a host's device sent and received, by protocol and server."""
+
+    def __init__(self, host: Host, ipv6: bool = False) -> None:
+        self.counts: dict[tuple[str, str], list[int]] = {}
+        self._sock = host.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))  # ETH_P_ALL: what leaves too
+        self._sock.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+        self._sock.setblocking(False)
+        host.pump.register(self._sock, self._read)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data, place = self._sock.recvfrom(65535)
+            except BlockingIOError:
+                return
+            if data[0] >> 4 not in (4, 6):
+                continue
+            packet = Captured(0.0, data)
+            out = place[2] == socket.PACKET_OUTGOING
+            name = {PROTO_ESP: "ipsec", PROTO_GRE: "pptp"}.get(packet.proto, "")
+            if packet.proto in (socket.IPPROTO_UDP, socket.IPPROTO_TCP):
+                name = PORTS.get(int.from_bytes(packet.payload[2:4] if out else packet.payload[:2], "big"), "")
+            if name:
+                counts = self.counts.setdefault((name, packet.dst if out else packet.src), [0, 0, 0, 0])
+                counts[0 if out else 2] += 1
+                counts[1 if out else 3] += len(data)
+
+
+@pytest.fixture
+def stage(sandbox: None) -> Iterator[Stage]:
+    with Lab(clients=3, servers=2, router="vpnpt", config=CONFIG, ipv6=True) as lab:
+        yield Stage(lab, {}, {}, str)
+
+
+def ask(stage: Stage, method: str, **arguments: Any) -> dict[str, Any]:
+    return control.call(str(stage.lab.router.run_dir), {"method": method, **arguments})
+
+
+def talk(stage: Stage, client: str, port: int, server: str = "s1", packets: int = 3, ipv6: bool = False) -> bool:
+    """Datagrams to and fro that look like WireGuard's (51820) or NAT-T's (4500) from outside; was the last one answered?"""
+    host, other = stage.lab.host(client), stage.lab.host(server)
+    made = vars(stage).setdefault("talking", {})
+    if (server, port, ipv6) not in made:
+        made[server, port, ipv6] = echo = other.udp(port, ipv6)
+        echo.on_receive = lambda data, address, source: echo.send(data[:92], address, source)
+    sock = made.setdefault((client, server, port, ipv6), None) or host.udp(0, ipv6)
+    made[client, server, port, ipv6] = sock
+    before = 0
+    for number in range(packets):
+        before = len(sock.inbox)
+        with contextlib.suppress(ConnectionRefusedError, PermissionError):
+            sock.send(bytes([number + 1]) * 148, other.address6 if ipv6 else other.address, port)
+        stage.lab.pump.run(lambda: len(sock.inbox) > before, 0.5)  # noqa: B023
+    return len(sock.inbox) > before
+
+
+def bring_up(stage: Stage) -> None:
+    """Every client's five sessions: PPTP, L2TP, plain ESP, WireGuard to s1, NAT-T to s2."""
+    for client in CLIENTS:
+        assert stage.do_up(client, kind="pptp", name=f"{client}.pptp") == {f"{client}.pptp": "up"}
+        assert stage.do_up(client, kind="l2tp", name=f"{client}.l2tp") == {f"{client}.l2tp": "up"}
+        assert stage.do_up(client, name=f"{client}.esp") == {f"{client}.esp": "up"}
+        assert talk(stage, client, 4500, "s2") and talk(stage, client, 51820)
+        own = [f"{client}.{kind}" for kind in ("pptp", "l2tp", "esp")]
+        found = stage.do_traffic(own, out=3, back=2)
+        assert not any(found[name].lost for name in own)
+
+
+EXPECTED = sorted((client, protocol, server) for client in CLIENTS.values()
+                  for protocol, server in (("pptp", "s1"), ("l2tp", "s1"), ("ipsec", "s1"), ("ipsec", "s2"), ("wireguard", "s1")))
+
+
+def names(sessions: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    by_address = {address: name for name, address in SERVERS.items()}
+    return sorted((one["client"], one["protocol"], by_address[one["server"]]) for one in sessions)
+
+
+def test_three_clients_and_five_protocols(stage: Stage) -> None:
+    meters = {address: Meter(stage.lab.host(name)) for name, address in CLIENTS.items()}
+    bring_up(stage)
+
+    def counted() -> bool:
+        """A late acknowledgement of TCP's may still be on its way."""
+        return all([one["packets_out"], one["bytes_out"], one["packets_in"], one["bytes_in"]] ==
+                   meters[one["client"]].counts[one["protocol"], one["server"]] for one in ask(stage, "sessions")["sessions"])
+
+    stage.lab.pump.run(counted, 2.0)
+    answer = ask(stage, "sessions")
+    sessions = answer["sessions"]
+    assert names(sessions) == EXPECTED
+    assert answer["ended"] == []
+    assert len({one["id"] for one in sessions}) == len(sessions)
+    for one in sessions:
+        assert list(one) == FIELDS
+        assert one["state"] == "up", one
+        assert one["family"] == 4 and one["id"].startswith(one["protocol"] + "-")
+        assert one["mac"] == mac(stage.lab.host(one_of(CLIENTS, one["client"])))
+        assert answer["now"] - 60 <= one["since"] <= answer["now"]
+        # Every packet and byte that the client's device saw, either way.
+        seen = meters[one["client"]].counts[one["protocol"], one["server"]]
+        assert [one["packets_out"], one["bytes_out"], one["packets_in"], one["bytes_in"]] == seen, one
+    by_name = {(one["client"], one["protocol"], one_of(SERVERS, one["server"])): one for one in sessions}
+    for name, client in CLIENTS.items():
+        esp, natt = by_name[client, "ipsec", "s1"], by_name[client, "ipsec", "s2"]
+        assert (esp["variant"], natt["variant"]) == ("ESP", "NAT-T")
+        session = stage.tunnels[f"{name}.esp"].session  # type: ignore[attr-defined]
+        assert esp["details"]["spis_out"] == [f"{session.child.spi_out:08x}"]
+        assert esp["details"]["spis_in"] == [f"{session.child.spi_in:08x}"]
+        assert session.ike.icookie.hex() in esp["details"]["cookies"]
+        assert natt["nat_port"] > 1023 and natt["details"]["ports"][1] == 4500
+        l2tp = by_name[client, "l2tp", "s1"]
+        assert l2tp["variant"] == "L2TPv2"
+        assert l2tp["details"]["tunnel_ids"][0] == stage.tunnels[f"{name}.l2tp"].tunnel.tunnel_id  # type: ignore[attr-defined]
+        pptp = by_name[client, "pptp", "s1"]
+        assert pptp["variant"] == "PPTP" and stage.tunnels[f"{name}.pptp"].call.call_id in pptp["details"]["call_ids"]  # type: ignore
+        assert by_name[client, "wireguard", "s1"]["variant"] == "WireGuard"
+    status = ask(stage, "status")["protocols"]
+    for name in ("pptp", "l2tp", "ipsec", "wireguard"):
+        own = [one for one in sessions if one["protocol"] == name]
+        assert status[name]["sessions"] == len(own)
+        assert status[name]["bytes_out"] >= sum(one["bytes_out"] for one in own) > 0
+        assert status[name]["bytes_in"] >= sum(one["bytes_in"] for one in own) > 0
+    assert status["openvpn"]["sessions"] == status["openvpn"]["bytes_out"] == 0
+
+
+def mac(host: Host) -> str:
+    return str(host.run("ip", "-o", "link", "show", "eth0").stdout.partition("link/ether ")[2].split()[0])
+
+
+def one_of(names: dict[str, str], address: str) -> str:
+    return next(name for name, own in names.items() if own == address)
+
+
+def test_kill_ends_one_and_only_one(stage: Stage) -> None:
+    bring_up(stage)
+    before = {one["id"]: one for one in ask(stage, "sessions")["sessions"]}
+    for protocol in ("ipsec", "pptp", "l2tp", "wireguard"):
+        victim = next(one for one in before.values() if (one["client"], one["protocol"], one["server"]) ==
+                      (CLIENTS["c1"], protocol, SERVERS["s1"]))
+        assert ask(stage, "kill", session=victim["id"]) == {"ended": 1}
+        del before[victim["id"]]
+        answer = ask(stage, "sessions")
+        assert {one["id"] for one in answer["sessions"]} == set(before)
+        last = answer["ended"][0]
+        assert (last["id"], last["reason"]) == (victim["id"], "killed") and last["ended"] >= last["since"]
+        assert {key: last[key] for key in ("packets_out", "bytes_out", "packets_in", "bytes_in")} == \
+            {key: victim[key] for key in ("packets_out", "bytes_out", "packets_in", "bytes_in")}
+        assert ask(stage, "kill", session=victim["id"]) == {"ended": 0}
+    found = stage.do_traffic([f"{client}.{kind}" for client in ("c2", "c3") for kind in ("pptp", "l2tp", "esp")])
+    assert not any(found[f"{client}.{kind}"].lost for client in ("c2", "c3") for kind in ("pptp", "l2tp", "esp"))
+    assert {one["id"] for one in ask(stage, "sessions")["sessions"]} == set(before), "the others never noticed"
+
+
+def test_kill_all_of_a_client(stage: Stage) -> None:
+    bring_up(stage)
+    assert ask(stage, "kill", client=CLIENTS["c2"], protocol="ipsec") == {"ended": 2}
+    assert names(ask(stage, "sessions")["sessions"]) == [one for one in EXPECTED if one[:2] != (CLIENTS["c2"], "ipsec")]
+    assert ask(stage, "kill", client=CLIENTS["c2"]) == {"ended": 3}
+    assert names(ask(stage, "sessions")["sessions"]) == [one for one in EXPECTED if one[0] != CLIENTS["c2"]]
+    assert ask(stage, "kill", client=CLIENTS["c2"]) == {"ended": 0}
+    for wrong in ({}, {"client": ""}, {"client": "laptop"}, {"client": CLIENTS["c1"], "protocol": "sstp"}):
+        assert "error" in ask(stage, "kill", **wrong)
+
+
+def test_what_was_killed_stays_dead_until_the_client_goes_on(stage: Stage) -> None:
+    """The server's packets reach neither the client nor anybody else; the client's own bring the tunnel back as it was."""
+    bring_up(stage)
+    assert ask(stage, "kill", client=CLIENTS["c1"], protocol="ipsec") == {"ended": 2}
+    found = stage.do_traffic(["c1.esp"], out=0, back=3)
+    assert found["c1.esp.back"].delivered == 0 and not found["copies"] and not found["wrong"]
+    assert (CLIENTS["c1"], "ipsec", "s1") not in names(ask(stage, "sessions")["sessions"])
+    found = stage.do_traffic([f"{client}.esp" for client in CLIENTS])
+    assert not any(found[f"{client}.esp"].lost for client in CLIENTS) and not found["copies"]
+    again = [one for one in ask(stage, "sessions")["sessions"] if (one["client"], one["server"]) == (CLIENTS["c1"], SERVERS["s1"])]
+    session = stage.tunnels["c1.esp"].session  # type: ignore[attr-defined]
+    assert [one["details"]["spis_in"] for one in again if one["protocol"] == "ipsec"] == [[f"{session.child.spi_in:08x}"]]
+
+
+def test_blocked_sessions_are_counted(stage: Stage) -> None:
+    bring_up(stage)
+    config = stage.lab.router.config_dir / "vpnpt"
+    assert ask(stage, "block", client=CLIENTS["c1"], protocol="ipsec") == \
+        {"blocked": True, "client": CLIENTS["c1"], "protocol": "ipsec", "changed": True}
+    assert f"\tlist deny_src '{CLIENTS['c1']}'\n" in config.read_text()
+    answer = ask(stage, "sessions")
+    rest = [one for one in EXPECTED if one[:2] != (CLIENTS["c1"], "ipsec")]
+    assert names(answer["sessions"]) == rest, "cut at once"
+    assert [(one["client"], one["protocol"], one["reason"]) for one in answer["ended"]] == [(CLIENTS["c1"], "ipsec", "blocked")] * 2
+    own = [f"{client}.esp" for client in CLIENTS]
+    found = stage.do_traffic(own, out=4, back=2)
+    assert found["c1.esp"].delivered == 0 and not found["c2.esp"].lost and not found["c3.esp"].lost and not found["copies"]
+    assert not talk(stage, "c1", 4500, "s2", packets=5) and talk(stage, "c2", 4500, "s2")
+    sessions = ask(stage, "sessions")["sessions"]
+    assert names(sessions) == EXPECTED
+    blocked = {one["server"]: one for one in sessions if one["state"] == "blocked"}
+    assert {server: (one["client"], one["protocol"], one["packets_out"], one["details"]) for server, one in blocked.items()} == {
+        SERVERS["s1"]: (CLIENTS["c1"], "ipsec", 4, {"attempts": 4}), SERVERS["s2"]: (CLIENTS["c1"], "ipsec", 5, {"attempts": 5})}
+    assert blocked[SERVERS["s2"]]["bytes_out"] == 5 * (20 + 8 + 148)
+    assert ask(stage, "status")["protocols"]["ipsec"]["blocked"] == 9 + 2, "and what the server sent"
+    same = {one["server"]: one["id"] for one in ask(stage, "sessions")["sessions"] if one["state"] == "blocked"}
+    assert same == {server: one["id"] for server, one in blocked.items()}
+    assert not ask(stage, "block", client=CLIENTS["c1"], protocol="ipsec")["changed"]
+
+    assert ask(stage, "unblock", client=CLIENTS["c1"], protocol="ipsec")["changed"]
+    assert config.read_text() == CONFIG, "as it was, to the byte"
+    found = stage.do_traffic(own)
+    assert not any(found[name].lost for name in own) and not found["copies"]
+    assert talk(stage, "c1", 4500, "s2")
+    assert {one["state"] for one in ask(stage, "sessions")["sessions"]} == {"up"}
+
+
+def test_block_by_mac_and_ipv6(stage: Stage) -> None:
+    """A client's Ethernet address blocks both of its families; live flows of either are cut."""
+    client = stage.lab.host("c1")
+    assert talk(stage, "c1", 51820) and talk(stage, "c1", 51820, ipv6=True) and talk(stage, "c2", 51820, ipv6=True)
+    sessions = ask(stage, "sessions")["sessions"]
+    assert [(one["client"], one["family"], one["mac"]) for one in sessions] == [
+        (client.address, 4, mac(client)), (client.address6, 6, mac(client)), (stage.lab.host("c2").address6, 6, mac(stage.lab.host("c2")))]
+    assert ask(stage, "block", client=mac(client).upper(), protocol="wireguard")["client"] == mac(client)
+    assert [one["client"] for one in ask(stage, "sessions")["sessions"]] == [stage.lab.host("c2").address6]
+    assert not talk(stage, "c1", 51820) and not talk(stage, "c1", 51820, ipv6=True) and talk(stage, "c2", 51820, ipv6=True)
+    states = {one["client"]: (one["state"], one["details"].get("attempts")) for one in ask(stage, "sessions")["sessions"]}
+    assert states == {client.address: ("blocked", 3), client.address6: ("blocked", 3), stage.lab.host("c2").address6: ("up", None)}
+    for wrong in ({"client": "laptop", "protocol": "ipsec"}, {"client": client.address, "protocol": "sstp"}, {"client": client.address}):
+        assert "error" in ask(stage, "block", **wrong)
+
+
+def test_the_routers_own_vpn_is_no_session(stage: Stage) -> None:
+    server, router = stage.lab.host("s1"), stage.lab.router
+    own, inside = router.udp(4500), router.udp(51820)
+    server.udp(4500)
+    own.send(b"x" * 100, server.address, 4500)
+    stage.lab.host("c1").udp().send(b"x" * 100, "192.168.1.1", inside.port)
+    stage.lab.pump.run(lambda: inside.inbox, 2.0)
+    assert inside.inbox and ask(stage, "sessions")["sessions"] == []
