@@ -1,5 +1,5 @@
 # One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
-.PHONY: help setup demo test test-vm lint bench package feed package-sdk image clean
+.PHONY: help setup demo test test-vm test-vm-lab sim lint bench package feed package-sdk image clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -13,7 +13,10 @@ demo: setup ## the main job, before your eyes: stock router and vpnpt, side by s
 test: setup lint ## everything that must pass
 	@.venv/bin/python -m pytest -c tests/pytest.ini $(ARGS)
 
-test-vm: setup ## the lab, and software flow offload, on Debian's kernel in an emulated machine
+test-vm: setup ## real VPN programs, stock router beside vpnpt, in an emulated machine with Debian's kernel (ARGS="--help" for options)
+	@tests/vm/peers/run $(ARGS)
+
+test-vm-lab: setup ## the lab, and software flow offload, on that kernel
 	@tests/vm/run --timeout 7200 -- .venv/bin/python -m pytest -c tests/pytest.ini tests/lab tests/wire tests/golden tests/vm $(ARGS)
 
 sim: setup ## thousands of clients against the engine (ARGS="--help" for options)

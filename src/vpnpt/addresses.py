@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import struct
 import sys
 
 from .wire import netlink as nl
@@ -13,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SIOCGIFADDR = 0x8915  # include/uapi/linux/sockios.h
 _NETLINK_ROUTE = 0
 ROUTES_MAX = 1000
 """Routes beyond which only those of the LAN are kept: a full routing table would cost more than it tells."""
@@ -32,6 +35,19 @@ def local_addresses(proc: str = "/proc/net") -> set[bytes]:
     with contextlib.suppress(OSError), open(f"{proc}/if_inet6", encoding="ascii") as lines:
         for line in lines:
             found.add(bytes.fromhex(line.split()[0]))
+    return found
+
+
+def device_addresses(device: str, proc: str = "/proc/net") -> list[str]:
+    """A device's first IPv4 address (netdevice(7)) and its IPv6 addresses but the link-local ones; [] if it has none, or is not there."""
+    found = []
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = fcntl.ioctl(sock.fileno(), SIOCGIFADDR, struct.pack("16s24x", device.encode()))
+        found.append(socket.inet_ntoa(answer[20:24]))
+    with contextlib.suppress(OSError), open(f"{proc}/if_inet6", encoding="ascii") as lines:
+        for address, _, _, scope, _, name in map(str.split, lines):
+            if name == device and scope != "20":
+                found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address)))
     return found
 
 

@@ -61,7 +61,7 @@ def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
         _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
         blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
         state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
-    return shot | {"release": "", "alerts": list(context.log.alerts), "drift": ""}
+    return shot | {"release": "", "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
 
 
 def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -123,8 +123,8 @@ def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> d
     return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
 
 
-def _changes(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"changes": []}
+def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"changes": context.service.watch.history.answer()}
 
 
 def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ MAX_ZONE = 65535  # ct zones are 16 bit (struct nf_conntrack_zone); 0 is everybo
 class Option(Record):
     """One option of a section type.
 
-    kind: 'bool', 'int', 'choice', 'zone', 'device', 'port' or 'source' (address, subnet, MAC). many: a list of those.
+    kind: 'bool', 'int', 'choice', 'zone', 'device', 'port', 'path' (its choices are endings) or 'source' (address, subnet, MAC).
+    many: a list of those.
     field: the name in the model, if it is another one. low, high: the range of a number, in `unit`.
     """
 
@@ -87,6 +88,14 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option(name="log_level", kind="choice", default="info", choices=("error", "warning", "info", "debug"),
                help="The least important messages that go to the system log."),
         _number("unused_days", 30, 0, 3650, "days", "After how many days without use the doctor names a protocol that is on; 0: never."),
+        Option(name="on_drift", kind="choice", default="repair", choices=("repair", "alert"),
+               help="What to do when others change the rules in our tables: repair puts them back, alert only says so. Tables that "
+                    "were deleted come back in any case."),
+        Option(name="history", kind="path", default="",
+               help="A file that keeps the history of changes over a reboot; without it the history is in RAM."),
+        Option(name="metrics_file", kind="path", default="", choices=(".prom",),
+               help="A file for Prometheus' textfile collector, on OpenWrt `/var/prometheus/vpnpt.prom`; without it none is written."),
+        _number("metrics_interval", 60, 10, 86400, "seconds", "How often metrics_file is written."),
     ),
     "pptp": (
         *_common(False, "Let PPTP clients through. Its encryption is broken (MS-CHAPv2): use it where nothing else is left."),
@@ -289,6 +298,9 @@ class _Compiler:
             self.complain(section, written.get("fast_timeout"), f"more than half of key_timeout ({general.key_timeout})",
                           f"keys must be renewed before they are forgotten; using {general.key_timeout // 2}")
             general = general.replace(fast_timeout=general.key_timeout // 2)
+        if general.history and general.history == general.metrics_file:
+            self.complain(section, written.get("history"), "is metrics_file as well", "name another file; using none")
+            general = general.replace(history="")
         return general
 
     def complain(self, section: SectionText | None, text: OptionText | None, message: str, remedy: str) -> None:
@@ -311,7 +323,7 @@ def using(option: Option) -> str:
     if option.many:
         return "using " + (" ".join(map(str, option.default)) or "none")
     if option.default == "":
-        return f"using the global {option.name}"
+        return "using none" if option.kind == "path" else f"using the global {option.name}"
     return f"using {option.default!r}"
 
 

@@ -17,7 +17,7 @@ from .aside import Aside
 from .control import SOCKET, ControlServer
 from .log import Log
 from .netlink import Netlink, NflogSocket, Overrun
-from .ruleset import TABLE, notices
+from .ruleset import notices
 from .service import Service
 from .sessions_feed import SessionsFeed
 from .ubus import Ubus
@@ -34,6 +34,9 @@ RUN_DIR = "/var/run/vpnpt"
 HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while an SPI is open."""
 NFTABLES_GROUP = 7
+DRAIN = 1000
+"""Portions of notifications that are thrown away at most, once some were lost."""
+BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
   --config-dir DIR  where the UCI file `vpnpt` is (default /etc/config)
@@ -53,6 +56,7 @@ class Daemon:
         self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
+        self.asked = ""
         self.remember_not_before = 0.0
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
@@ -63,14 +67,15 @@ class Daemon:
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
         self.feed = SessionsFeed(self.service, self.log, lambda event: self.ubus.event("vpnpt.session", event), self._at)
         self.context = Context(self.service, self.reload, self.log, Aside(self.selector), self.feed)
-        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, self._on_request)
-        self.ubus = Ubus(self.selector, self.log, self._on_request, lambda seconds: self._at("ubus", seconds))
+        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, lambda request: self._on_request(request, "vpnpt"))
+        self.ubus = Ubus(self.selector, self.log, lambda request: self._on_request(request, "ubus"),
+                         lambda seconds: self._at("ubus", seconds))
         self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
         self.ubus.connect()
-        self.reload()
+        self.reload("start")
         while self.running:
             for key, _ in self.selector.select(self._wait()):
                 key.data()
@@ -82,9 +87,9 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self.run_dir, "ready"))
 
-    def reload(self) -> bool:
-        """Puts the configuration in force; where the network is not ready yet, tries again by itself."""
-        done = self.service.apply()
+    def reload(self, how: str = "") -> bool:
+        """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
+        done = self.service.apply(how or self.asked)
         if done:
             self.due.pop("apply", None)
             self._listen()  # before anybody counts on us: flows are counted only if that was asked for when they began
@@ -117,6 +122,9 @@ class Daemon:
             if what == "restore":
                 if not self.service.restore():
                     self._at("restore", 2)
+            elif what == "drift":
+                if not self.service.check_drift():
+                    self._at("drift", 2)
             elif what in ("remember", "remember_again"):
                 self._remember()
             elif what == "tracker":
@@ -129,7 +137,7 @@ class Daemon:
             elif what == "ubus":
                 self.ubus.connect()
             elif what == "apply":
-                self.reload()
+                self.reload("the network or the firewall is ready")
             elif what == "helper":
                 self.service.check_helper()
                 if self.service.helper_missing:
@@ -170,7 +178,7 @@ class Daemon:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self.running = False
         elif signal.SIGHUP in numbers:
-            self.reload()
+            self.reload(BY_SIGNAL)
 
     def _open_log(self, group: int, snaplen: int) -> None:
         try:
@@ -184,15 +192,29 @@ class Daemon:
         self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
 
     def _on_changes(self) -> None:
-        for message in self.changes.receive():
-            if isinstance(message, Overrun):
-                self._at("restore", 0)
-                continue
-            change = decode_change(message)
-            if change is not None and change.what == "flowtable" and nft.has_flowtable() != self.service.offload:
-                self._at("apply", 0.5)
-            if change is not None and change.verb == "del" and change.what == "table" and change.table == TABLE:
-                self._at("restore", 0)
+        messages = self.changes.receive()
+        if any(isinstance(message, Overrun) for message in messages):
+            # As long as its queue is not empty, the kernel drops more without a word (netlink_overrun()): first that, then a look.
+            for _ in range(DRAIN):
+                if not self.changes.receive():
+                    break
+            self._look_at_tables()
+            self._look_for_flowtable()
+            return
+        for message in messages:
+            change = decode_change(message) if not isinstance(message, Overrun) else None
+            if change is not None and self.service.watch.on_change(change):
+                self._look_at_tables()
+            if change is not None and change.what == "flowtable":
+                self._look_for_flowtable()
+
+    def _look_at_tables(self) -> None:
+        self._at("restore", 0)
+        self._at("drift", self.service.watch.pause())
+
+    def _look_for_flowtable(self) -> None:
+        if nft.has_flowtable() != self.service.offload:
+            self._at("apply", 0.5)
 
     def _on_notices(self, log: NflogSocket) -> None:
         """What a log group has. Whole packets have groups of their own, and so overtake the headers of earlier ones: those come first,
@@ -238,8 +260,14 @@ class Daemon:
         text = f"{name}: {_addresses(notice.payload)}: {why.get(reason, reason)} (vpnpt.{name})"
         self.log.info("REFUSED", text)
 
-    def _on_request(self, request: dict[str, Any]) -> dict[str, Any] | Pending:
-        return answer(self.context, request)
+    def _on_request(self, request: dict[str, Any], way: str) -> dict[str, Any] | Pending:
+        """way: how the request came. What it changes is told to have come by it."""
+        words = [str(request[name]) for name in ("method", "client", "protocol") if request.get(name)]
+        self.asked = " ".join([way, *words])[:100]
+        try:
+            return answer(self.context, request)
+        finally:
+            self.asked = ""
 
 
 def _addresses(packet: bytes) -> str:

@@ -75,15 +75,16 @@ class Global(Record):
     pending_timeout: how long an announced key may wait for its first packet.
     fast_timeout: how long an in-kernel fast path entry lives before the slow path renews the rest.
     unused_days: after how many days without use the doctor names a protocol that is on; 0 for never.
+    history, metrics_file: paths, '' for none; metrics_interval: seconds.
     """
 
     __slots__ = ("enabled", "lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "zone_count",
                  "max_clients", "max_keys", "client_timeout", "key_timeout", "pending_timeout", "fast_timeout", "log_level",
-                 "unused_days")
+                 "unused_days", "on_drift", "history", "metrics_file", "metrics_interval")
     DEFAULTS = {"enabled": True, "lan_zone": ("lan",), "wan_zone": ("wan",), "lan_device": (), "wan_device": (),
                 "when_disabled": "block", "zone_base": 20480, "zone_count": 40960, "max_clients": 4096, "max_keys": 65536,
                 "client_timeout": 86400, "key_timeout": 28800, "pending_timeout": 10, "fast_timeout": 300, "log_level": "info",
-                "unused_days": 30}
+                "unused_days": 30, "on_drift": "repair", "history": "", "metrics_file": "", "metrics_interval": 60}
     enabled: bool
     lan_zone: tuple[str, ...]
     wan_zone: tuple[str, ...]
@@ -100,6 +101,10 @@ class Global(Record):
     fast_timeout: int
     log_level: Literal["error", "warning", "info", "debug"]
     unused_days: int
+    on_drift: Literal["repair", "alert"]
+    history: str
+    metrics_file: str
+    metrics_interval: int
 
 
 class Protocol(Record):

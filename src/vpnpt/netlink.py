@@ -11,7 +11,7 @@ from .nlsocket import GROUP_NFTABLES as GROUP_NFTABLES
 from .nlsocket import Netlink as Netlink
 from .nlsocket import NetlinkError as NetlinkError
 from .nlsocket import Overrun as Overrun
-from .wire import conntrack, nflog, nftables
+from .wire import conntrack, nflog, nftables, nftrules
 from .wire import netlink as nl
 
 TYPE_CHECKING = False
@@ -128,6 +128,46 @@ def generation(sock: Netlink) -> int:
     if number is None:
         raise NetlinkError(errno.EPROTO, "no generation in the answer")
     return number
+
+
+def read_table(sock: Netlink, family: int, table: str) -> nftrules.TableState | None:
+    """What a table does; None if there is none. While others change something it is read again, DUMP_TRIES times."""
+    state = None
+    for _ in range(DUMP_TRIES):
+        before = generation(sock)
+        try:
+            state = _read_table(sock, family, table)
+        except NetlinkError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            state = None
+        if generation(sock) == before:
+            break
+    return state
+
+
+def _read_table(sock: Netlink, family: int, table: str) -> nftrules.TableState | None:
+    answer = sock.request(nftrules.get_table(family, table))
+    head = nftrules.decode_table(answer) if answer is not None else None
+    if head is None:
+        return None
+    chains: dict[str, tuple[int, str]] = {}
+    rules: dict[str, list[nftrules.Rule]] = {}
+
+    def each_chain(message: nl.Message) -> None:
+        chain = nftrules.decode_chain(message)
+        if chain is not None and chain[0] == table:
+            chains[chain[1]] = chain[2:]
+
+    def each_rule(message: nl.Message) -> None:
+        rule = nftrules.decode_rule(message)
+        if rule is not None and rule[0] == table:
+            rules.setdefault(rule[1], []).append(rule[2])
+
+    sock.dump(nftables.dump_chains(family), each_chain, chains.clear)
+    sock.dump(nftrules.dump_rules(family, table), each_rule, rules.clear)
+    return nftrules.TableState(handle=head[0], dormant=head[1], chains={
+        name: (handle, policy, tuple(rules.get(name, ()))) for name, (handle, policy) in chains.items()})
 
 
 def dump_conntrack(sock: Netlink, family: int = conntrack.AF_INET, proto: int | None = None, sport: int | None = None,

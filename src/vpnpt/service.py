@@ -9,8 +9,8 @@ import contextlib
 import os
 import time
 
-from . import facts, nft, process, uci
-from .addresses import local_addresses, neighbours
+from . import __version__, changes, facts, nft, process, uci, ucitext
+from .addresses import device_addresses, local_addresses, neighbours
 from .config import compile_config
 from .flows import bypasses, refused
 from .mirror import Mirror
@@ -20,6 +20,7 @@ from .ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules, s
 from .status import snapshot
 from .tracker import Tracker
 from .usage import Usage
+from .watch import Watch
 from .wire.nftables import FAMILIES as FAMILY_NAMES
 
 TYPE_CHECKING = False
@@ -59,9 +60,13 @@ class Service:
         self._netlink = Netlink()
         self.port = self._netlink.port  # by which our own requests are known in notifications
         self.tracker = Tracker(self._netlink, log, time.monotonic)
+        self.watch = Watch(self._netlink, log, run_dir)
 
-    def apply(self) -> bool:
-        """Reads the configuration and puts it in force. False: nothing has changed, `problem` and the log say why."""
+    def apply(self, how: str = "") -> bool:
+        """Reads the configuration and puts it in force. False: nothing has changed, `problem` and the log say why.
+
+        how: by what means this was asked for, for the history.
+        """
         try:
             text, source = uci.read_config(self.config_dir)
         except (uci.ConfigMissing, OSError) as error:
@@ -86,7 +91,10 @@ class Service:
             self._load(ruleset)
         except NftError as error:
             return self._fail("RULESET", f"the kernel refused the ruleset, the old one stays: {error}")
+        first = self.ruleset is None
         self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
+        self.watch.seal(ruleset)
+        self._note(how, first)
         if shares_servers(config):
             self.tracker.resync()
             local = local_addresses()
@@ -108,10 +116,47 @@ class Service:
         except NftError as error:
             return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
         self.problem = ""
+        self._loaded()
+        self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
+        self.watch.add("rules", self.watch.taken(), "our tables were deleted, and are back with what they knew")
+        return True
+
+    def check_drift(self) -> bool:
+        """Looks whether others have changed our tables, and puts that right, or says so. False: that failed, look again."""
+        if self.ruleset is None or self.config is None:
+            return True
+        try:
+            found, by = self.watch.look()
+            if not self.in_place():
+                return self.restore()
+            if not found:
+                self.watch.drift = ""
+                return True
+            text, repair = "; ".join(found), self.config.general.on_drift == "repair"
+            if text == self.watch.drift and not repair:
+                return True  # said already
+            self.watch.drift = text
+            if repair:
+                if self.watch.remade():
+                    nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
+                else:
+                    self._load(self.ruleset)
+                self.problem = ""
+                self._loaded()
+                self.watch.repaired()
+        except (NetlinkError, NftError) as error:
+            return self._fail("DRIFT", f"others have changed our tables, which could not be put right: {error}")
+        outcome = "put back as they were" if repair else "left alone (vpnpt.global.on_drift)"
+        self.log.warning("DRIFT", f"others have changed our tables: {text}{f', by {by}' if by else ''}; {outcome}")
+        self.watch.add("rules", by, f"{text}; {outcome}")
+        return True
+
+    def _loaded(self) -> None:
+        """After our tables have come back."""
+        assert self.ruleset is not None
+        self.watch.seal(self.ruleset)
         self.tracker.resync()
         self.tracker.l2tp.resync()
-        self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
-        return True
 
     def in_place(self) -> bool:
         """Are all tables of the ruleset in the kernel?"""
@@ -127,8 +172,26 @@ class Service:
         if self.ruleset is not None and self.in_place():
             self.mirror.refresh(self._netlink, self.ruleset)
 
+    def _note(self, how: str, first: bool) -> None:
+        """What is different from the last time goes into the history."""
+        assert self.config is not None and self.devices is not None
+        self.watch.open(self.config.general.history)
+        if first:
+            self.watch.add("service", how, f"vpnpt {__version__} has started")
+        try:
+            sections = ucitext.parse(uci.read_package("firewall", self.config_dir)[0]).sections
+        except (uci.ConfigMissing, OSError):
+            sections = []
+        ports = frozenset(str(port) for protocol in self.config.protocols.values() for port in protocol.ports) | {"500"}
+        addresses = {name: device_addresses(name) for name in self.devices.wan}
+        self.watch.compare("while the daemon did not run" if first else how, {
+            "configuration": changes.configuration(self.config), "firewall": changes.firewall(sections, ports),
+            "network": changes.network(self.devices, addresses)})
+
     def stop(self) -> None:
         """Removes everything from the kernel and from fw4."""
+        if self.ruleset is not None:
+            self.watch.add("service", "", f"vpnpt {__version__} has stopped")
         self.ruleset = None
         with contextlib.suppress(NftError):
             nft.remove()
@@ -171,7 +234,8 @@ class Service:
         Tables found at our start may be another version's, with other sizes, which an old kernel would keep silently: they are replaced.
         """
         chains = [(family, chain) for family in FAMILIES for chain in list_chains(self._netlink, _NUMBERS[family], TABLE)]
-        if chains and self.ruleset is not None and self.ruleset.declarations() == ruleset.declarations():
+        there = {family for family, _ in chains}  # a table that was deleted a moment ago would come back empty
+        if there >= set(ruleset.tables) and self.ruleset is not None and self.ruleset.declarations() == ruleset.declarations():
             with contextlib.suppress(NftError):  # somebody has changed our tables: then all is replaced
                 nft.load(nft.update(ruleset, chains))
                 return

@@ -21,6 +21,8 @@ TRUE_WORDS = ("1", "on", "true", "yes", "enabled")
 FALSE_WORDS = ("0", "off", "false", "no", "disabled")
 MAX_DEVICE = 15  # IFNAMSIZ of <linux/if.h>, less the closing NUL
 HEX = frozenset("0123456789abcdef")
+MAX_PATH = 200
+NOT_OURS = ("/etc/config", "/proc", "/sys", "/dev")
 
 
 class BadValue(ValueError):
@@ -132,9 +134,23 @@ def has_host_bits(word: str, source: Source) -> bool:
     return socket.inet_pton(family, word.partition("/")[0]) != socket.inet_pton(family, source.text.partition("/")[0])
 
 
+def parse_path(word: str, option: Option) -> str:
+    """A file that we may write: not where UCI, or the kernel, would take it for something else."""
+    valid = f"valid: an absolute path of at most {MAX_PATH} printable characters, outside {', '.join(NOT_OURS)}"
+    if not word.startswith("/") or word.endswith("/") or len(word) > MAX_PATH or not word.isprintable() or '"' in word:
+        raise BadValue("not the absolute path of a file", valid)
+    if any(part in ("", ".", "..") for part in word.split("/")[1:]):
+        raise BadValue("has an empty part, or '.' or '..'", valid)
+    if any(word.startswith(f"{place}/") for place in NOT_OURS):
+        raise BadValue("is not ours to write to", valid)
+    if option.choices and not word.endswith(option.choices):
+        raise BadValue("has another ending", "valid: a path that ends in " + " or ".join(option.choices))
+    return word
+
+
 PARSERS: dict[str, Callable[[str, Option], Any]] = {
     "bool": parse_bool, "int": parse_int, "choice": parse_choice, "zone": parse_zone, "device": parse_device,
-    "source": parse_source, "port": parse_int,
+    "source": parse_source, "port": parse_int, "path": parse_path,
 }
 
 

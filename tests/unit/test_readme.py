@@ -22,6 +22,8 @@ COMMON = ("enabled", "when_disabled", "allow_src", "deny_src")
 
 
 def _values(option: Option) -> str:
+    if option.kind == "path":
+        return " ".join(["absolute path", *(f"that ends in `{ending}`" for ending in option.choices)])
     if option.choices:
         return ", ".join(f"`{choice}`" for choice in option.choices)
     kinds = {"bool": "`1`, `0`", "int": f"{option.low}–{option.high}", "port": "1–65535", "zone": "firewall zone",

@@ -8,7 +8,7 @@ import pytest
 from tests.lab import scenario
 from tests.vm.offload import has_offload, measure, measure_late
 
-pytestmark = pytest.mark.skipif(not has_offload(), reason="this kernel has no nf_flow_table; `make test-vm` runs it on one that has")
+pytestmark = pytest.mark.skipif(not has_offload(), reason="this kernel has no nf_flow_table; `make test-vm-lab` runs it on one that has")
 
 CASES = [pytest.param(item, id=item.path.stem) for item in scenario.find() if "vpnpt" in item.routers]
 

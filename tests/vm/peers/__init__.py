@@ -1,0 +1,1 @@
+"""Real VPN programs, several clients at once with one server, behind a stock router and behind vpnpt; `run` starts it."""

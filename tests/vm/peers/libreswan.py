@@ -1,0 +1,92 @@
+"""libreswan with plain ESP (`encapsulation=no`): the real thing that NAT routers break."""
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from tests.vm.peers.peer import SERVER_INSIDE, Ipsec
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.vm.peers.machine import Machine
+
+PROGRAMS = "/usr/libexec/ipsec"
+RUN, NSS = "/run/pluto", "/var/lib/ipsec/nss"
+CONNECTION = """
+conn {name}
+	left={left}
+	leftid=@{left_id}
+	leftsubnet={left_inside}/32
+	right={right}
+	rightid=@{right_id}
+	rightsubnet={right_inside}/32
+	authby=secret
+	encapsulation=no
+	leftupdown=/bin/true
+	auto=ignore
+	{version}
+"""
+VERSIONS = {1: "ikev2=no\n\tike=aes128-sha1;modp2048\n\tphase2alg=aes128-sha1\n\tpfs=no",
+            2: "ikev2=insist\n\tike=aes128-sha2;dh19\n\tphase2alg=aes_gcm128"}
+
+
+class Libreswan(Ipsec):
+    """One pluto for each machine; the server knows the clients by their IDs."""
+
+    program = ((f"{PROGRAMS}/pluto", "--version"), r"Libreswan (\S+)")
+    can_rekey = ("client", "server")
+    version = 2
+
+    def serve(self) -> None:
+        self.addresses()
+        self.server.run("certutil", "-N", "-d", f"sql:{NSS}", "--empty-password")
+        names = [client.name for client in self.site.clients]
+        self._pluto(self.server, [self._connection(name, self.server.address, "server", SERVER_INSIDE, "%any", name, self.inside(number))
+                                  for number, name in enumerate(names)])
+        for client in self.site.clients:
+            for file in (self.server.directory / NSS.strip("/").replace("/", "-")).iterdir():
+                shutil.copy(file, client.directory / NSS.strip("/").replace("/", "-"))
+
+    def _connection(self, name: str, left: str, left_id: str, left_inside: str, right: str, right_id: str, right_inside: str) -> str:
+        return CONNECTION.format(name=name, left=left, left_id=left_id, left_inside=left_inside, right=right, right_id=right_id,
+                                 right_inside=right_inside, version=VERSIONS[self.version])
+
+    def _pluto(self, machine: Machine, connections: list[str]) -> None:
+        config = machine.write("ipsec.conf", "config setup\n\tikev1-policy=accept\n" + "".join(connections))
+        secrets = machine.write("ipsec.secrets", ': PSK "vpnpt"\n')
+        machine.run("mkdir", "-p", RUN)
+        machine.start("pluto", f"{PROGRAMS}/pluto", "--nofork", "--stderrlog", "--config", config, "--secretsfile", secrets,
+                      "--nssdir", NSS, "--rundir", RUN, "--no-dnssec", "--nhelpers", "0")
+        self.site.need(lambda: self._whack(machine, "--status", check=False).returncode == 0, f"pluto of {machine.name} answers")
+        self._whack(machine, "--listen")
+        machine.run(f"{PROGRAMS}/addconn", "--config", config, "--ctlsocket", f"{RUN}/pluto.ctl",
+                    *(item.split()[1] for item in connections))
+
+    def _whack(self, machine: Machine, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return machine.run(f"{PROGRAMS}/whack", "--rundir", RUN, *args, check=check)
+
+    def prepare(self, number: int) -> None:
+        client = self.client(number)
+        self._pluto(client, [self._connection("vpn", client.address, client.name, self.inside(number), self.server.address, "server",
+                                              SERVER_INSIDE)])
+
+    def connect(self, number: int) -> None:
+        self._whack(self.client(number), "--name", "vpn", "--initiate", "--asynchronous")
+
+    def disconnect(self, number: int) -> None:
+        self._whack(self.client(number), "--name", "vpn", "--terminate", check=False)
+
+    def rekey(self, number: int, by: str) -> None:
+        machine, name = (self.client(number), "vpn") if by == "client" else (self.server, self.client(number).name)
+        self._whack(machine, "--name", name, "--rekey-ipsec" if self.version == 2 else "--initiate", "--asynchronous", check=False)
+
+
+class Ikev1(Libreswan):
+    title = "libreswan IKEv1, plain ESP"
+    version = 1
+
+
+class Ikev2(Libreswan):
+    title = "libreswan IKEv2, plain ESP"
+    version = 2

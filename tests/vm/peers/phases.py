@@ -1,0 +1,204 @@
+"""What all peers are put through, one phase after the other on one router: each gives a row of the table."""
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.vm.peers.site import Answers, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.vm.peers.peer import Peer
+    from tests.vm.peers.site import Ping
+
+STOCK_PATIENCE = 12.0
+"""Seconds: what a stock router does not let come up never comes up; others have up to Peer.patience."""
+REKEYED_WITHIN = 20.0
+SEVERAL = 3
+"""With more clients only how they begin, and their rekeys."""
+
+
+@dataclass
+class Row:
+    """One phase: client to what became of its packets. note: what else there is to say. seconds: how long it took."""
+
+    what: str
+    cells: dict[str, Answers]
+    note: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Run:
+    """A peer on a router, phase by phase."""
+
+    site: Site
+    peer: Peer
+    say: Callable[[str], None]
+    rows: list[Row]
+    alone: bool
+    _note: str = ""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The clients that take part."""
+        return [0] if self.alone else list(range(len(self.site.clients)))
+
+    def do(self, what: str, action: Callable[[], dict[str, Answers]]) -> None:
+        """Runs a phase and keeps its row."""
+        started = time.monotonic()
+        self._note = ""
+        cells = action()
+        row = Row(what, cells, self._note, time.monotonic() - started)
+        self.rows.append(row)
+        self.say(f"{what:28} " + " ".join(f"{name} {cell}" for name, cell in row.cells.items()) + f"  {row.note} ({row.seconds:.0f} s)")
+
+    # building blocks
+
+    def connect(self, numbers: list[int]) -> None:
+        """Connects these at once, and waits until all are up."""
+        for number in numbers:
+            self.peer.connect(number)
+        patience = STOCK_PATIENCE if self.site.stock and not self.alone else self.peer.patience
+        self.site.wait(lambda: all(self.peer.up(number) for number in numbers), patience, 0.3)
+        if missing := [self.site.clients[number].name for number in numbers if not self.peer.up(number)]:
+            self._note += f"not up: {' '.join(missing)} "
+
+    def ask(self, count: int, back: bool = False) -> dict[str, Ping]:
+        """Starts pings of all clients, or of the server to all."""
+        ping = self.peer.ping_back if back else self.peer.ping
+        return {self.site.clients[number].name: ping(number, count) for number in self.numbers} | self.peer.more_pings(count, back)
+
+    # phases
+
+    def at_once(self) -> dict[str, Answers]:
+        """All begin at the same moment, and ask at once."""
+        self.connect(self.numbers)
+        return answers(self.ask(20))
+
+    def server_asks(self) -> dict[str, Answers]:
+        """The server asks each client."""
+        return answers(self.ask(20, back=True))
+
+    def rekey(self, by: str) -> dict[str, Answers]:
+        """One side replaces all keys of the data while pings pass."""
+        before = {number: self.peer.keys(number) for number in self.numbers}
+        pings = self.ask(80)
+        for number in self.numbers:
+            self.peer.rekey(number, by)
+        self.site.wait(lambda: all(self.peer.keys(number) - before[number] for number in self.numbers), REKEYED_WITHIN, 0.3)
+        if missing := [self.site.clients[number].name for number in self.numbers if not self.peer.keys(number) - before[number]]:
+            self._note += f"no new keys: {' '.join(missing)} "
+        return answers(pings)
+
+    def after(self) -> dict[str, Answers]:
+        """With the new keys alone."""
+        return answers(self.ask(20))
+
+    def transfer(self) -> dict[str, Answers]:
+        """iperf3 of all clients at once; a cell is whether data came, the note how much a second."""
+        servers, clients = [], []
+        for number in self.numbers:
+            servers.append(self.site.server.begin("iperf3", "-s", "-1", "-p", str(5201 + number)))
+        self.site.wait(lambda: all(f":{5201 + number} " in self.site.server.host.run("ss", "-Hltn").stdout for number in self.numbers), 20)
+        for number in self.numbers:
+            clients.append(self.site.clients[number].begin(
+                "iperf3", "-J", "-c", self.peer.target(number), "-B", self.peer.inside(number), "-p", str(5201 + number), "-t", "2",
+                "--connect-timeout", "4000"))
+        cells, speeds = {}, []
+        for number, client in zip(self.numbers, clients, strict=True):
+            output, _ = client.communicate()
+            try:
+                speed = json.loads(output)["end"]["sum_received"]["bits_per_second"]
+            except (KeyError, ValueError):
+                speed = 0.0
+            cells[self.site.clients[number].name] = Answers(int(speed > 0), 1)
+            speeds.append(f"{speed / 1e6:.1f}")
+        self.site.server.kill("iperf3")
+        for server in servers:
+            server.communicate()
+        self._note += f"{' '.join(speeds)} Mbit/s"
+        return cells
+
+    def reload(self) -> dict[str, Answers]:
+        """The firewall is loaded anew, again and again, while pings pass."""
+        pings, loads = self.ask(60), 0
+        while any(ping.running() for ping in pings.values()):
+            self.site.lab.router.fw4_reload()
+            loads += 1
+        self._note += f"{loads} reloads"
+        return answers(pings)
+
+    def crash(self) -> dict[str, Answers]:
+        """The second client loses its power, comes back and connects; the others ask on."""
+        gone = self.numbers[1]
+        machine = self.site.clients[gone]
+        others = [number for number in self.numbers if number != gone]
+        pings = {self.site.clients[number].name: self.peer.ping(number, 60) for number in others}
+        machine.switch_off()
+        machine.switch_on()
+        self.peer.prepare(gone)
+        self.connect([gone])
+        cells = answers(pings)
+        cells[machine.name] = self.peer.ping(gone, 20).answers()
+        return dict(sorted(cells.items()))
+
+    def reconnect(self, change: Callable[[], None]) -> dict[str, Answers]:
+        """All disconnect, the router changes, all connect again at once; half of the packets each way."""
+        for number in self.numbers:
+            self.peer.disconnect(number)
+        change()
+        self.connect(self.numbers)
+        there, back = answers(self.ask(20)), answers(self.ask(20, back=True))
+        return {name: Answers(there[name].answered + back[name].answered, there[name].sent + back[name].sent) for name in there}
+
+    def renumber(self) -> None:
+        """The provider gives the router another address."""
+        self.site.lab.router.change_wan_address("203.0.113.77")
+
+    def offload(self) -> None:
+        """The user switches software flow offload on."""
+        self.site.lab.router.fw4_configure(offload=True)
+        self.site.lab.router.fw4_reload()
+
+    def dead_daemon(self) -> dict[str, Answers]:
+        """vpnptd is killed (on stock: nothing happens); tunnels go on, and so do new keys where there is IKE."""
+        self.site.lab.router.kill_vpnpt(9)
+        return self.rekey("client") if self.peer.can_rekey else self.after()
+
+
+def answers(pings: dict[str, Ping]) -> dict[str, Answers]:
+    """What became of them."""
+    return {name: ping.answers() for name, ping in pings.items()}
+
+
+def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], short: bool = False, alone: bool = False) -> None:
+    """All phases, added to `rows` as they go.
+
+    short: only how it begins, and a rekey. alone: only the first client, which shows what the programs lose by themselves.
+    """
+    test = Run(site, peer, say, rows, alone)
+    peer.serve()
+    for number in test.numbers:
+        peer.prepare(number)
+    test.do("all begin at once", test.at_once)
+    test.do("the server asks", test.server_asks)
+    for by in peer.can_rekey:
+        test.do(f"the {by} rekeys", partial(test.rekey, by))
+        if not short:
+            test.do("  and after it", test.after)
+        elif by == "client":
+            break
+    if short or alone or len(test.numbers) > SEVERAL:
+        return
+    if peer.transfers:
+        test.do("transfers (iperf3)", test.transfer)
+    test.do("fw4 reloads", test.reload)
+    test.do("c2 crashes, comes back", test.crash)
+    test.do("another WAN address", lambda: test.reconnect(test.renumber))
+    test.do("flow offload on", lambda: test.reconnect(test.offload))
+    test.do("vpnptd is killed", test.dead_daemon)
