@@ -1,4 +1,5 @@
-"""Copies Python sources without what no router runs: comments, docstrings, annotations. Every line keeps its number for a traceback.
+"""Copies Python sources without what no router runs: comments, docstrings, annotations, and indented as little as can be. Every line
+keeps its number for a traceback.
 
 usage: strip.py SOURCE TARGET
 
@@ -45,9 +46,30 @@ def stripped(text: str) -> str:
         if first[0] != last[0]:
             lines[first[0]] = (lines[first[0]][:first[1]] + instead).rstrip()
             lines[first[0] + 1:last[0]] = [b""] * (last[0] - first[0] - 1)
-    result = "\n".join(line.decode() for line in lines) + "\n"
+    result = _narrowed("\n".join(line.decode() for line in lines) + "\n")
     ast.parse(result)
     return result
+
+
+def _narrowed(text: str) -> str:
+    """Indented by one space a level, and what goes on a line within brackets by none."""
+    lines, level, begins, within = text.splitlines(), 0, True, set[int]()
+    for token in _tokens(text):
+        if token.type in (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)):  # the latter since Python 3.12
+            within |= set(range(token.start[0], token.end[0]))
+    depths: dict[int, int] = {}
+    for token in _tokens(text):
+        if token.type in (tokenize.INDENT, tokenize.DEDENT):
+            level += 1 if token.type == tokenize.INDENT else -1
+        elif token.type == tokenize.NEWLINE:
+            begins = True
+        elif begins and token.type not in (tokenize.NL, tokenize.COMMENT, tokenize.ENDMARKER):
+            depths[token.start[0] - 1] = level
+            begins = False
+    for number, line in enumerate(lines):
+        if number not in within:
+            lines[number] = " " * depths.get(number, 0) + line.lstrip(" ")
+    return "\n".join(lines) + "\n"
 
 
 def _tokens(text: str) -> list[tokenize.TokenInfo]:

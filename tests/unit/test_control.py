@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vpnpt import control
+from vpnpt.aside import Pending
 from vpnpt.control import LIMIT, PEERS, SOCKET, ControlServer
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ class Server:
         self.directory = directory
         self.selector = selectors.DefaultSelector()
         self.requests: list[dict[str, Any]] = []
-        self.reply: dict[str, Any] = {"fine": True}
+        self.reply: dict[str, Any] | Pending = {"fine": True}
         self.server = ControlServer(str(directory / SOCKET), self.selector, self.handle)
 
-    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+    def handle(self, request: dict[str, Any]) -> dict[str, Any] | Pending:
         self.requests.append(request)
         return self.reply
 
@@ -236,3 +237,22 @@ def in_thread(server: Server, function: Callable[[], Any]) -> Any:
         for key, _ in server.selector.select(0.05):
             key.data()
     return done[0]
+
+
+def test_an_answer_that_comes_later(server: Server) -> None:
+    """Others are served meanwhile; all who wait get it, also when one of them has gone; too many are told so."""
+    later, server.reply = server.reply, Pending()
+    peers = [server.peer(b'{"method": "doctor"}\n') for _ in range(PEERS)]
+    server.turn()
+    peers.pop(0).close()
+    pending, server.reply = server.reply, later
+    assert server.works()
+    pending.settle({"found": 1})
+    server.turn()
+    assert [json.loads(receive(peer)) for peer in peers] == [{"found": 1}] * (PEERS - 1)
+    server.reply = Pending()
+    peers = [server.peer(b'{"method": "doctor"}\n') for _ in range(PEERS)]
+    server.turn()
+    assert "too many" in json.loads(server.ask(b'{"method": "doctor"}\n'))["error"]
+    server.reply = later
+    assert server.works()

@@ -11,6 +11,7 @@ import pytest
 
 from vpnpt import ubus
 from vpnpt.answers import HANDLERS
+from vpnpt.aside import Pending
 from vpnpt.log import Log
 from vpnpt.wire import ubus as wire
 
@@ -27,7 +28,7 @@ class Bus:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.calls: list[dict[str, Any]] = []
-        self.answer: Callable[[dict[str, Any]], dict[str, Any]] = lambda request: {"asked": request["method"]}
+        self.answer: Callable[[dict[str, Any]], dict[str, Any] | Pending] = lambda request: {"asked": request["method"]}
         self.retries: list[float] = []
         self.selector = selectors.DefaultSelector()
         self.client = ubus.Ubus(self.selector, Log("error"), self._handle, self.retries.append, str(path))
@@ -35,7 +36,7 @@ class Bus:
         self.listener: socket.socket | None = None
         self._heard = bytearray()
 
-    def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _handle(self, request: dict[str, Any]) -> dict[str, Any] | Pending:
         self.calls.append(request)
         return self.answer(request)
 
@@ -150,6 +151,32 @@ def test_an_answer_that_ubus_can_not_carry(bus: Bus) -> None:
     bus.answer = lambda _: {"sessions": ["x" * 1000] * 1100}
     (status,) = bus.call("sessions", {})
     assert status.number(wire.ATTR_STATUS) == wire.UNKNOWN_ERROR
+
+
+def test_an_answer_that_comes_later(bus: Bus) -> None:
+    bus.up()
+    pending = Pending()
+    bus.answer = lambda request: pending if request["method"] == "doctor" else {"asked": request["method"]}
+    assert not bus.call("doctor", {})
+    assert len(bus.call("status", {})) == 2, "others are answered meanwhile"
+    pending.settle({"found": 1})
+    data, status = bus.hear()
+    assert wire.decode_table(data.attrs[wire.ATTR_DATA]) == {"found": 1} and data.peer == 99
+    assert status.number(wire.ATTR_STATUS) == wire.OK
+
+
+def test_an_answer_that_comes_after_ubusd_has_gone(bus: Bus) -> None:
+    """The one that came since does not know who asked."""
+    bus.up()
+    pending = Pending()
+    bus.answer = lambda request: pending
+    bus.call("doctor", {})
+    assert bus.peer is not None
+    bus.peer.close()
+    bus.turn()
+    bus.up()
+    pending.settle({"found": 1})
+    assert not bus.hear()
 
 
 def test_an_event(bus: Bus) -> None:

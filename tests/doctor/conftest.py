@@ -1,0 +1,2 @@
+"""Fixtures of the doctor's tests."""
+from tests.golden.kernel import kernel as kernel
