@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 
-from . import __version__, control, facts, nft, uci
+from . import __version__, cli_show, control, facts, nft, uci
+from .cli_help import COMMANDS, VALUES, help_text, usage
 from .config import compile_config
+from .model import PROTOCOLS
 from .nft import NftError
 from .ruleset import compile_ruleset, forward_rules
 
@@ -16,52 +20,96 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .cli_show import Paint
     from .model import Config, Devices, Diagnostic
 
 RUN_DIR = "/var/run/vpnpt"
-USAGE = """usage: vpnpt COMMAND [OPTION ...]
-
-  status [--json]       what is in force, and how many clients use it
-  reload                read the configuration again
-  check                 is the configuration right? tries the ruleset in the kernel, changes nothing
-  render [--fw4]        print the ruleset (or what fw4's forward chain includes)
-  version               print the version
-
-  --config-dir DIR      where the UCI file `vpnpt` is (default /etc/config)
-  --run-dir DIR         where the daemon's control socket is (default /var/run/vpnpt)
-
-check ends with 0 if all is well, 1 after warnings, 2 after errors; the others with 0, 1 if they failed, 2 for wrong usage.
-"""
-FLAGS = {"status": ("--json",), "reload": (), "check": (), "render": ("--fw4",), "version": ()}
-VALUES = ("--config-dir", "--run-dir")
+WATCH_INTERVAL = 2.0
+FOLLOW_INTERVAL = 1.0
 
 
 class UsageError(Exception):
     """The command line is wrong; the message says what."""
 
 
-def parse(arguments: list[str]) -> tuple[str, set[str], dict[str, str]]:
-    """Command, flags, options with a value; options may stand before or after the command. Raises UsageError."""
-    command, flags, values = "", set(), {}
+class Call:
+    """A parsed command line: command, operands, flags, options with a value."""
+
+    __slots__ = ("command", "operands", "flags", "values")
+
+    def __init__(self, command: str, operands: list[str], flags: set[str], values: dict[str, str]) -> None:
+        self.command, self.operands, self.flags, self.values = command, operands, flags, values
+
+    def ask(self, request: dict[str, str], complain: bool = True) -> dict[str, Any] | None:
+        """The daemon's answer. None if there is none, or if it is an error: that is said."""
+        run_dir = self.values.get("--run-dir", RUN_DIR)
+        try:
+            answer = control.call(run_dir, request)
+        except (OSError, ValueError) as error:
+            if complain:
+                print(f"vpnpt: no daemon answers in {run_dir} ({error}): is vpnptd running?", file=sys.stderr)
+            return None
+        if "error" in answer and complain:
+            print(f"vpnpt: {answer['error']}", file=sys.stderr)
+            return None
+        return answer
+
+    def number(self, option: str, default: float) -> float:
+        """The value of an option that is a number of at least 0. Raises UsageError."""
+        text = self.values.get(option)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < 1e6:
+            raise UsageError(f"{option} needs a number, not {text!r}")
+        return value
+
+
+def parse(arguments: list[str]) -> Call:
+    """Options may stand before or after the command. Raises UsageError."""
+    command, operands, flags, values = "", [], set(), {}
     rest = list(arguments)
     while rest:
-        word, equals, value = rest.pop(0).partition("=")
+        argument = rest.pop(0)
+        word, equals, value = argument.partition("=")
         if word in VALUES:
             if not equals and not rest:
-                raise UsageError(f"{word} needs a directory")
+                raise UsageError(f"{word} needs a value: {VALUES[word][0]}")
             values[word] = value if equals else rest.pop(0)
-        elif word.startswith("-"):
-            flags.add(word)
+        elif argument.startswith("-") and argument != "-":
+            flags.add(argument)
         elif command:
-            raise UsageError(f"{word!r} is one word too many")
+            operands.append(argument)
         else:
-            command = word
-    if command and command not in FLAGS:
-        raise UsageError(f"unknown command {command!r}; known: {', '.join(FLAGS)}")
-    for flag in sorted(flags - {"-h", "--help"}):
-        if flag not in FLAGS.get(command, ()):
+            command = argument
+    if command and command not in COMMANDS:
+        raise UsageError(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
+    if not flags & {"-h", "--help"}:
+        _verify(command, operands, flags, values)
+    return Call(command, operands, flags, values)
+
+
+def _verify(command: str, operands: list[str], flags: set[str], values: dict[str, str]) -> None:
+    known = COMMANDS[command] if command else None
+    for flag in sorted(flags):
+        if known is None or flag not in known.flags:
             raise UsageError(f"unknown option {flag!r}")
-    return command, flags, values
+    for option in values:
+        owners = VALUES[option][2]
+        if owners and command not in owners:
+            raise UsageError(f"unknown option {option!r}")
+    wanted = known.operands if known else ()
+    if len(operands) > len(wanted):
+        raise UsageError(f"{operands[len(wanted)]!r} is one word too many")
+    missing = [name for name, optional in wanted[len(operands):] if not optional]
+    if missing:
+        raise UsageError(f"{command} needs {' and '.join(missing)}")
+
+
+# --- without the daemon ----------------------------------------------------------------------------------------------------
 
 
 def _compile(values: dict[str, str]) -> tuple[Config | None, Devices | None, list[Diagnostic], str]:
@@ -78,9 +126,9 @@ def _compile(values: dict[str, str]) -> tuple[Config | None, Devices | None, lis
     return config, devices, diagnostics + found, ""
 
 
-def cmd_render(flags: set[str], values: dict[str, str]) -> int:
+def cmd_render(call: Call) -> int:
     """Prints the ruleset, warnings to standard error. Where devices are not known (no router), those of a stock one stand in."""
-    config, devices, diagnostics, missing = _compile(values)
+    config, devices, diagnostics, missing = _compile(call.values)
     if missing:
         print(f"error: {missing}", file=sys.stderr)
     if config is not None and devices is not None and not (devices.lan and devices.wan):
@@ -91,13 +139,13 @@ def cmd_render(flags: set[str], values: dict[str, str]) -> int:
         print(item, file=sys.stderr)
     if config is None or devices is None:
         return 1
-    print(forward_rules(config, devices) if "--fw4" in flags else compile_ruleset(config, devices).render(), end="")
+    print(forward_rules(config, devices) if "--fw4" in call.flags else compile_ruleset(config, devices).render(), end="")
     return 1 if any(item.severity == "error" for item in diagnostics) else 0
 
 
-def cmd_check(_flags: set[str], values: dict[str, str]) -> int:
+def cmd_check(call: Call) -> int:
     """Says what is wrong; 0, 1 for warnings, 2 for errors."""
-    config, devices, diagnostics, missing = _compile(values)
+    config, devices, diagnostics, missing = _compile(call.values)
     lines = [str(item) for item in diagnostics]
     worst = max([2 if item.severity == "error" else 1 for item in diagnostics], default=0)
     if missing:
@@ -120,18 +168,128 @@ def cmd_check(_flags: set[str], values: dict[str, str]) -> int:
     return worst
 
 
-def cmd_status(flags: set[str], values: dict[str, str]) -> int:
-    """Prints what the daemon says of itself; 1 if none answers."""
-    shot = _ask(values, {"method": "status"})
-    if shot is None:
-        return 1
-    print(json.dumps(shot, indent=2) if "--json" in flags else format_status(shot, time.time()))
+def cmd_version(_call: Call) -> int:
+    """Prints the version."""
+    print(f"vpnpt {__version__}")
     return 0
 
 
-def cmd_reload(_flags: set[str], values: dict[str, str]) -> int:
+def cmd_help(call: Call) -> int:
+    """Prints the help of a command, or of all."""
+    if call.operands and call.operands[0] not in COMMANDS:
+        raise UsageError(f"unknown command {call.operands[0]!r}; known: {', '.join(COMMANDS)}")
+    print(help_text(call.operands[0]) if call.operands else usage(), end="")
+    return 0
+
+
+# --- what the daemon says --------------------------------------------------------------------------------------------------
+
+
+def _paint() -> Paint:
+    """Colours on a terminal alone, and not where NO_COLOR is set (no-color.org)."""
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") not in ("", "dumb")
+    return cli_show.coloured if wanted else cli_show.plain
+
+
+def _width(default: int) -> int:
+    """The screen's columns; `default` where there is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or default
+    except (OSError, ValueError):
+        return default
+
+
+def _show(call: Call, request: dict[str, str], text: Callable[[dict[str, Any]], str]) -> int:
+    """Asks and prints: JSON with --json, else text; 1 without an answer."""
+    answer = call.ask(request)
+    if answer is None:
+        return 1
+    print(json.dumps(answer, indent=2) if "--json" in call.flags else text(answer))
+    return 0
+
+
+def cmd_status(call: Call) -> int:
+    """Prints what the daemon says of itself."""
+    return _show(call, {"method": "status"}, lambda answer: cli_show.status(answer, time.time(), _paint(), _width(cli_show.WIDTH)))
+
+
+def cmd_sessions(call: Call) -> int:
+    """Prints the sessions, once or again and again."""
+    def text(answer: dict[str, Any]) -> str:
+        return cli_show.sessions(answer, ended="--ended" in call.flags, width=_width(cli_show.WIDTH), paint=_paint())
+
+    while True:
+        screen = "--watch" in call.flags and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+        if screen:
+            print("\033[H\033[2J", end="")
+        status = _show(call, {"method": "sessions"}, text)
+        if "--watch" not in call.flags or status:
+            return status
+        sys.stdout.flush()
+        time.sleep(WATCH_INTERVAL)
+        if not screen and "--json" not in call.flags:
+            print()
+
+
+def cmd_top(call: Call) -> int:
+    """The sessions, live."""
+    from .cli_top import run
+    return run(call.ask, max(0.2, call.number("--interval", WATCH_INTERVAL)), int(call.number("--count", 0)), _paint())
+
+
+def cmd_doctor(call: Call) -> int:
+    """Prints the findings; 0, 1 for warnings, 2 for errors."""
+    answer = call.ask({"method": "doctor"})
+    if answer is None:
+        return 2
+    print(json.dumps(answer, indent=2) if "--json" in call.flags else cli_show.doctor(answer, _width(cli_show.WIDTH), _paint()))
+    return max([{"error": 2, "warning": 1}.get(item["severity"], 0) for item in answer["findings"]], default=0)
+
+
+def cmd_events(call: Call) -> int:
+    """Prints the last lines of the log, and with --follow those that come."""
+    def lines(found: list[dict[str, Any]]) -> str:
+        if "--json" in call.flags:
+            return "\n".join(json.dumps(item) for item in found)
+        return cli_show.events(found, _width(0), _paint())
+
+    if "--follow" not in call.flags:
+        return _show(call, {"method": "events"}, lambda answer: lines(answer["events"]))
+    last: list[dict[str, Any]] = []
+    answering = True
+    while True:
+        answer = call.ask({"method": "events"}, complain=answering)
+        if answer is None and not last and answering:
+            return 1
+        answering = answer is not None
+        if answer is not None:
+            new = cli_show.appended(last, answer["events"])
+            last = answer["events"]
+            if new:
+                print(lines(new), flush=True)
+        time.sleep(FOLLOW_INTERVAL)
+
+
+def cmd_changes(call: Call) -> int:
+    """Prints what changed."""
+    return _show(call, {"method": "changes"}, lambda answer: cli_show.changes(answer, _width(0), _paint()))
+
+
+def cmd_metrics(call: Call) -> int:
+    """Prints figures for Prometheus."""
+    answer = call.ask({"method": "metrics"})
+    if answer is None:
+        return 1
+    print(answer["text"], end="")
+    return 0
+
+
+# --- what the daemon does --------------------------------------------------------------------------------------------------
+
+
+def cmd_reload(call: Call) -> int:
     """Has the daemon read its configuration again; 1 if it could not be put in force."""
-    answer = _ask(values, {"method": "reload"})
+    answer = call.ask({"method": "reload"})
     if answer is None:
         return 1
     for line in answer["diagnostics"]:
@@ -142,74 +300,87 @@ def cmd_reload(_flags: set[str], values: dict[str, str]) -> int:
     return 0
 
 
-def cmd_version(_flags: set[str], _values: dict[str, str]) -> int:
-    """Prints the version."""
-    print(f"vpnpt {__version__}")
+def cmd_kill(call: Call) -> int:
+    """Ends a session, all of a client's, or those of one protocol."""
+    which, protocol = call.operands[0], _protocol(call.operands[1:])
+    answer = call.ask({"method": "sessions"})
+    if answer is None:
+        return 1
+    meant = [item for item in answer["sessions"] if which == item["id"] or item["id"].endswith(f"-{which}")]
+    if meant and not protocol:
+        requests = [{"method": "kill", "session": item["id"]} for item in meant]
+    else:
+        requests = [{"method": "kill", "client": client, **({"protocol": protocol} if protocol else {})}
+                    for client in _addresses(answer["sessions"], which)]
+    ended = 0
+    for request in requests:
+        done = call.ask(request)
+        if done is None:
+            return 1
+        ended += int(done["ended"])
+    if not ended:
+        print(f"vpnpt: no {protocol or 'VPN'} session of {which!r}: see `vpnpt sessions`", file=sys.stderr)
+        return 1
+    print(f"{cli_show.counted(ended, 'session')} ended")
     return 0
 
 
-def _ask(values: dict[str, str], request: dict[str, Any]) -> dict[str, Any] | None:
-    run_dir = values.get("--run-dir", RUN_DIR)
-    try:
-        return control.call(run_dir, request)
-    except (OSError, ValueError) as error:
-        print(f"vpnpt: no daemon answers in {run_dir} ({error}): is vpnptd running?", file=sys.stderr)
-        return None
+def cmd_block(call: Call) -> int:
+    """Refuses a protocol to a client, or (unblock) takes that back."""
+    which, protocol = call.operands[0], _protocol(call.operands[1:])
+    clients = [which]
+    if not any(char in which for char in ".:"):  # a name: the session knows its address
+        answer = call.ask({"method": "sessions"})
+        if answer is None:
+            return 1
+        clients = _addresses([*answer["sessions"], *answer["ended"]], which)
+    for client in clients:
+        if call.ask({"method": call.command, "client": client, "protocol": protocol}) is None:
+            return 1
+        print(f"{client}: {protocol} is refused" if call.command == "block" else f"{client}: {protocol} is not refused any more")
+    return 0
 
 
-def format_status(shot: dict[str, Any], now: float) -> str:
-    """A snapshot for people, at most 80 columns wide."""
-    return "\n".join(folded(line) for line in _status_lines(shot, now))
+def _protocol(operands: list[str]) -> str:
+    """Raises UsageError."""
+    if operands and operands[0] not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {operands[0]!r}; known: {', '.join(PROTOCOLS)}")
+    return operands[0] if operands else ""
 
 
-def _status_lines(shot: dict[str, Any], now: float) -> list[str]:
-    hours, minutes = divmod(int(now - shot["since"]) // 60, 60)
-    lines = [f"vpnpt {shot['version']}, up {hours} h {minutes} min, "
-             f"{'rules in place' if shot['in_place'] else 'NO RULES IN PLACE'}"]
-    if shot["problem"]:
-        lines.append(f"problem: {shot['problem']}")
-    if not shot["protocols"]:
-        return [*lines, "no configuration is in force"]
-    if not shot["enabled"]:
-        return [*lines, "switched off (vpnpt.global.enabled)"]
-    lines += [f"LAN {' '.join(shot['lan'])}, WAN {' '.join(shot['wan'])}", ""]
-    says = {"help": "passes", "block": "blocked", "ignore": "left alone"}
-    for name, state in shot["protocols"].items():
-        counted = ", ".join(f"{count} {what}" for what, count in state["counters"].items() if count)
-        lines.append(f"  {name:10} {says[state['behaviour']]:11}{counted}".rstrip())
-    if shot["helper_missing"]:
-        lines.append("  PPTP does not pass yet: the kernel's helper is missing")
-    lines += ["", f"{shot['clients']} clients, {shot['servers']} servers ({shot['contended']} with several clients), "
-                  f"{shot['cookies']} IKE and {shot['spis']} ESP SAs"]
-    return [*lines, *shot["diagnostics"]]
+def _addresses(sessions: list[dict[str, Any]], which: str) -> list[str]:
+    """The addresses of a client that is given by address, MAC or name; what no session knows is taken as it is."""
+    found = [item["client"] for item in sessions if which.lower() in (item["client"], item["mac"], item["client_name"].lower())]
+    return list(dict.fromkeys(found)) or [which]
 
 
-def folded(line: str, width: int = 80) -> str:
-    """A line broken between words where it is longer than `width`, what follows indented by four; a longer word is cut."""
-    parts = []
-    while len(line) > width:
-        cut = line.rfind(" ", 5, width + 1)
-        parts.append(line[:cut if cut > 0 else width])
-        line = "    " + line[cut + 1 if cut > 0 else width:]
-    return "\n".join([*parts, line])
+HANDLERS: dict[str, Callable[[Call], int]] = {
+    "status": cmd_status, "sessions": cmd_sessions, "top": cmd_top, "doctor": cmd_doctor, "kill": cmd_kill, "block": cmd_block,
+    "unblock": cmd_block, "events": cmd_events, "changes": cmd_changes, "metrics": cmd_metrics, "check": cmd_check, "render": cmd_render,
+    "reload": cmd_reload, "version": cmd_version, "help": cmd_help}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
-    commands: dict[str, Callable[[set[str], dict[str, str]], int]] = {
-        "status": cmd_status, "reload": cmd_reload, "check": cmd_check, "render": cmd_render, "version": cmd_version}
     try:
-        command, flags, values = parse(sys.argv[1:] if argv is None else argv)
+        call = parse(sys.argv[1:] if argv is None else argv)
+        if call.flags & {"-h", "--help"}:
+            print(help_text(call.command) if call.command else usage(), end="")
+            return 0
+        if not call.command:
+            print(usage(), end="", file=sys.stderr)
+            return 2
+        status = HANDLERS[call.command](call)
+        sys.stdout.flush()
+        return status
     except UsageError as error:
-        print(f"vpnpt: {error}\n\n{USAGE}", end="", file=sys.stderr)
+        print(f"vpnpt: {error}\nSee `vpnpt help`.", file=sys.stderr)
         return 2
-    if flags & {"-h", "--help"}:
-        print(USAGE, end="")
-        return 0
-    if not command:
-        print(USAGE, end="", file=sys.stderr)
-        return 2
-    return commands[command](flags, values)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has gone: `vpnpt events | head`
+        return 128 + signal.SIGPIPE
 
 
 if __name__ == "__main__":
