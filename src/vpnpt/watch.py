@@ -49,7 +49,7 @@ class Watch:
         self._touched = False
         self._elements = 0
         self._by = ""
-        self._repaired, self._pause = 0.0, 0.0
+        self._repaired, self._pause = float("-inf"), 0.0
 
     # --- our tables ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Watch:
     def repaired(self) -> None:
         """The tables were put right. Two programs that put the same thing right for ever must not use up the processor."""
         now = time.monotonic()
-        again = now - self._repaired < AGAIN_LAST
+        again = now - self._repaired < self._pause + AGAIN_LAST
         self._pause = min(AGAIN_LAST, max(AGAIN_FIRST, 2 * self._pause)) if again else 0.0
         self._repaired = now
 
