@@ -1,6 +1,7 @@
 """libreswan with plain ESP (`encapsulation=no`): the real thing that NAT routers break."""
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class Libreswan(Ipsec):
 
     program = ((f"{PROGRAMS}/pluto", "--version"), r"Libreswan (\S+)")
     can_rekey = ("client", "server")
+    rekeys_ike = plain = True
     version = 2
 
     def serve(self) -> None:
@@ -78,8 +80,19 @@ class Libreswan(Ipsec):
         self._whack(self.client(number), "--name", "vpn", "--terminate", check=False)
 
     def rekey(self, number: int, by: str) -> None:
+        # In IKEv1 whoever initiates once more makes a new SA by quick mode.
+        self._tell(number, by, "--rekey-ipsec" if self.version == 2 else "--initiate")
+
+    def rekey_ike(self, number: int, by: str) -> None:
+        self._tell(number, by, "--rekey-ike")
+
+    def ike_keys(self, number: int) -> frozenset[str]:
+        states = self._whack(self.client(number), "--showstates", check=False).stdout
+        return frozenset(re.findall(r"(#\d+): .*(?:ESTABLISHED_IKE_SA|STATE_MAIN_[IR][34])", states))
+
+    def _tell(self, number: int, by: str, what: str) -> None:
         machine, name = (self.client(number), "vpn") if by == "client" else (self.server, self.client(number).name)
-        self._whack(machine, "--name", name, "--rekey-ipsec" if self.version == 2 else "--initiate", "--asynchronous", check=False)
+        self._whack(machine, "--name", name, what, "--asynchronous", check=False)
 
 
 class Ikev1(Libreswan):

@@ -49,6 +49,7 @@ class Manual(Ipsec):
     title = "manual keys (ip xfrm)"
     program = (("ip", "-V"), r"iproute2-([^,\s]+)")
     can_rekey = ("client", "server")
+    plain = True
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)

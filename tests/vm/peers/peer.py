@@ -19,6 +19,8 @@ class Peer:
 
     title: in the table. program: (argv, pattern) that tells its version. patience: seconds until a tunnel must be up.
     can_rekey: who can be told to, of 'client' and 'server'. clients: how many. transfers: whether bulk data is tried.
+    rekeys_ike: whether IKE's own keys can be replaced, too. plain: without NAT traversal, so that a router which has forgotten
+    its flows lets nothing in.
     modules: of the kernel, to be loaded before (without, there is no /dev/ppp).
     """
 
@@ -29,6 +31,8 @@ class Peer:
     patience: ClassVar[float] = 30.0
     clients: ClassVar[int] = 3
     transfers: ClassVar[bool] = True
+    rekeys_ike: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -83,6 +87,14 @@ class Peer:
 
     def keys(self, number: int) -> frozenset[str]:
         """Names of the keys in use by the client, to see them replaced."""
+        return frozenset()
+
+    def rekey_ike(self, number: int, by: str) -> None:
+        """Begins to replace the keys of IKE itself; does not wait."""
+        raise NotImplementedError
+
+    def ike_keys(self, number: int) -> frozenset[str]:
+        """The same as `keys` of IKE itself."""
         return frozenset()
 
 

@@ -95,6 +95,26 @@ class Run:
             self._note += f"no new keys: {' '.join(missing)} "
         return answers(pings)
 
+    def rekey_ike(self, by: str) -> dict[str, Answers]:
+        """One side replaces the keys of IKE itself, and then those of the data, while pings pass."""
+        before = {number: self.peer.ike_keys(number) for number in self.numbers}
+        pings = self.ask(40)
+        for number in self.numbers:
+            self.peer.rekey_ike(number, by)
+        self.site.wait(lambda: all(self.peer.ike_keys(number) - before[number] for number in self.numbers), REKEYED_WITHIN, 0.3)
+        if missing := [self.site.clients[number].name for number in self.numbers if not self.peer.ike_keys(number) - before[number]]:
+            self._note += f"no new IKE SA: {' '.join(missing)} "
+        return together(answers(pings), self.rekey(by))
+
+    def forgotten(self) -> dict[str, Answers]:
+        """The router has forgotten every flow, as after hours of silence; the server rekeys, and is the first to send."""
+        self.site.lab.router.conntrack_flush()
+        before = {number: self.peer.keys(number) for number in self.numbers}
+        for number in self.numbers:
+            self.peer.rekey(number, "server")
+        self.site.wait(lambda: all(self.peer.keys(number) - before[number] for number in self.numbers), REKEYED_WITHIN, 0.3)
+        return answers(self.ask(20, back=True))
+
     def after(self) -> dict[str, Answers]:
         """With the new keys alone."""
         return answers(self.ask(20))
@@ -153,8 +173,7 @@ class Run:
             self.peer.disconnect(number)
         change()
         self.connect(self.numbers)
-        there, back = answers(self.ask(20)), answers(self.ask(20, back=True))
-        return {name: Answers(there[name].answered + back[name].answered, there[name].sent + back[name].sent) for name in there}
+        return together(answers(self.ask(20)), answers(self.ask(20, back=True)))
 
     def renumber(self) -> None:
         """The provider gives the router another address."""
@@ -176,6 +195,11 @@ def answers(pings: dict[str, Ping]) -> dict[str, Answers]:
     return {name: ping.answers() for name, ping in pings.items()}
 
 
+def together(first: dict[str, Answers], second: dict[str, Answers]) -> dict[str, Answers]:
+    """The sums."""
+    return {name: Answers(first[name].answered + second[name].answered, first[name].sent + second[name].sent) for name in first}
+
+
 def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], short: bool = False, alone: bool = False) -> None:
     """All phases, added to `rows` as they go.
 
@@ -193,6 +217,11 @@ def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], sho
             test.do("  and after it", test.after)
         elif by == "client":
             break
+    if not short and peer.rekeys_ike:
+        for by in peer.can_rekey:
+            test.do(f"the {by} rekeys IKE, too", partial(test.rekey_ike, by))
+    if not short and peer.plain:
+        test.do("idle, the server rekeys", test.forgotten)
     if short or alone or len(test.numbers) > SEVERAL:
         return
     if peer.transfers:
