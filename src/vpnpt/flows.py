@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 
 from .sessions import Entry
+from .ruleset.l2tp import MARK
 from .wire.conntrack import AH, DST_NAT, ESP, GRE, L2TP, OFFLOAD, SEEN_REPLY, SRC_NAT, TCP, UDP
 
 TYPE_CHECKING = False
@@ -135,6 +136,16 @@ def bypasses(flow: Flow, local: Collection[bytes]) -> bool:
     """Is this a client's IKE that was offloaded before our rules came? It would take all clients' packets, past any rule."""
     ike = flow.orig.proto == UDP and 500 in (flow.orig.sport, flow.orig.dport)
     return ike and bool(flow.status & OFFLOAD) and not flow.zone and flow.orig.src not in local
+
+
+def stray(config: Config, flow: Flow, local: Collection[bytes]) -> bool:
+    """Did a server start this flow, by our DNAT, to an address that the router has no more? Its client's packets would leave with it.
+
+    The kernel itself ends only flows that were masqueraded (net/netfilter/nf_nat_masquerade.c, masq_inet_event).
+    """
+    zone = flow.zone - config.general.zone_base
+    ours = 0 <= zone < config.general.zone_count or flow.mark & MARK
+    return bool(ours) and _inbound(flow) and flow.orig.dst not in local
 
 
 def _inbound(flow: Flow) -> bool:

@@ -12,7 +12,7 @@ import time
 from . import __version__, changes, facts, nft, process, uci, ucitext
 from .addresses import device_addresses, local_addresses, neighbours
 from .config import compile_config
-from .flows import bypasses, refused
+from .flows import bypasses, refused, stray
 from .mirror import Mirror
 from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
 from .nft import NftError
@@ -275,7 +275,7 @@ class Service:
                 for flow in dump_conntrack(self._netlink, _NUMBERS[family]):
                     if refused(self.config, flow, local, known):
                         cut += delete_flow(self._netlink, flow)
-                    elif shares_servers(self.config) and bypasses(flow, local):
+                    elif stray(self.config, flow, local) or (shares_servers(self.config) and bypasses(flow, local)):
                         delete_flow(self._netlink, flow)
         except NetlinkError as error:
             self.log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
