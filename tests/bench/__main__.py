@@ -2,44 +2,39 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
-from pathlib import Path
 
-from tests.bench import latency, throughput
+from tests.bench import footprint, latency, report, throughput
 from tests.lab.sandbox import enter_sandbox
 
-SOURCE = Path(__file__).parents[2] / "src"
-
-
-def memory() -> list[str]:
-    """Lines: what the daemon's modules cost, beside bare CPython."""
-    def peak(code: str) -> float:
-        program = f"import resource, sys; sys.path.insert(0, {str(SOURCE)!r}); {code}; " \
-                  "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-        return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout) / 1024
-
-    bare, ours = peak("pass"), peak("import vpnpt.daemon")
-    return [f"memory of vpnptd's modules: {ours:.1f} MB, bare CPython {bare:.1f} MB, ratio {ours / bare:.2f}"]
+PARTS = ("throughput", "latency", "footprint")
 
 
 def main() -> int:
-    """Runs what was asked for and prints it."""
+    """Runs what was asked for and prints it; with --write it becomes docs/MEASUREMENTS.md."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--rounds", type=int, default=9, help="of the throughput, stock and vpnpt in each (default 9)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each kind of packet in a round (default 0.5)")
+    parser.add_argument("--rounds", type=int, default=60, help="of the throughput, stock and vpnpt in each (default 60)")
+    parser.add_argument("--seconds", type=float, default=0.02, help="of CPU time for each kind of packet in a round (default 0.02)")
+    parser.add_argument("--clients", default="1,100,4000", help="numbers of clients for the throughput (default 1,100,4000)")
     parser.add_argument("--keys", type=int, default=200, help="contended keys for the latency (default 200)")
-    parser.add_argument("--only", choices=("throughput", "latency", "memory"), help="one part only")
+    parser.add_argument("--only", choices=PARTS, help="one part only")
+    parser.add_argument("--write", action="store_true", help="write docs/MEASUREMENTS.md and its picture (wants all parts)")
     arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("--write wants all parts")
+    wanted = {arguments.only} if arguments.only else set(PARTS)
     enter_sandbox()
-    lines: list[str] = []
-    if arguments.only in (None, "memory"):
-        lines += memory()
-    if arguments.only in (None, "latency"):
-        lines += ["", *latency.table(latency.measure(arguments.keys))]
-    if arguments.only in (None, "throughput"):
-        lines += ["", *throughput.table(throughput.measure(arguments.rounds, arguments.seconds))]
-    print("\n".join(lines))
+    before = os.getloadavg()[0]
+    found = {int(clients): throughput.measure(int(clients), arguments.rounds, arguments.seconds)
+             for clients in arguments.clients.split(",") if "throughput" in wanted}
+    delays = latency.measure(arguments.keys) if "latency" in wanted else {}
+    rows = footprint.measure() if "footprint" in wanted else []
+    results = report.Results(found, delays, rows, (before, os.getloadavg()[0]))
+    print(report.text(results))
+    if arguments.write:
+        for path in report.write(results):
+            print(f"written: {path}")
     return 0
 
 
