@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import socket
 
-from .sessions import Entry
 from .ruleset.l2tp import MARK
+from .sessions import Entry
 from .wire.conntrack import AH, DST_NAT, ESP, GRE, L2TP, OFFLOAD, SEEN_REPLY, SRC_NAT, TCP, UDP
 
 TYPE_CHECKING = False
