@@ -161,8 +161,9 @@ def cmd_check(call: Call) -> int:
         except NftError as error:
             lines.append(f"error: the kernel refuses the ruleset: {error}")
             worst = 2
+    width = _width(0)
     for line in lines:
-        print(line)
+        print(cli_show.folded(line, width) if width else line)
     if not worst:
         print("the configuration is right")
     return worst
@@ -329,11 +330,14 @@ def cmd_block(call: Call) -> int:
     """Refuses a protocol to a client, or (unblock) takes that back."""
     which, protocol = call.operands[0], _protocol(call.operands[1:])
     clients = [which]
-    if not any(char in which for char in ".:"):  # a name: the session knows its address
+    if not _is_address(which):  # a name: the session knows its address
         answer = call.ask({"method": "sessions"})
         if answer is None:
             return 1
         clients = _addresses([*answer["sessions"], *answer["ended"]], which)
+    if not clients:
+        print(f"vpnpt: no session is of {which!r}: give its address or MAC", file=sys.stderr)
+        return 1
     for client in clients:
         if call.ask({"method": call.command, "client": client, "protocol": protocol}) is None:
             return 1
@@ -349,9 +353,13 @@ def _protocol(operands: list[str]) -> str:
 
 
 def _addresses(sessions: list[dict[str, Any]], which: str) -> list[str]:
-    """The addresses of a client that is given by address, MAC or name; what no session knows is taken as it is."""
+    """The addresses of a client that is given by address, MAC or name; an address that no session knows is taken as it is."""
     found = [item["client"] for item in sessions if which.lower() in (item["client"], item["mac"], item["client_name"].lower())]
-    return list(dict.fromkeys(found)) or [which]
+    return list(dict.fromkeys(found)) or ([which] if _is_address(which) else [])
+
+
+def _is_address(text: str) -> bool:
+    return "." in text or ":" in text
 
 
 HANDLERS: dict[str, Callable[[Call], int]] = {

@@ -194,11 +194,12 @@ def _who(process: str, number: int | None) -> str:
     for _ in range(ANCESTORS):
         name, parent = _parent(number)
         if not parent or name != names[-1]:
-            break
+            break  # it has ended, or its number is another's by now
         name, _ = _parent(parent)
         if not name or parent == 1:
             break
-        names.append(name)
+        if name != names[-1]:
+            names.append(name)
         number = parent
     return text + "".join(f", started by {name}" for name in names[1:])
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import socket
 import struct
@@ -25,8 +26,10 @@ class Disturbances:
     lab: Lab
     stock: bool
     do_stream: Any
+    patience: float
     _router_sequence = itertools.count(1)
     _heard: dict[str, int]
+    _rules: list[dict[str, Any]]
 
     def do_flood(self, who: str, to: str, count: int, first_spi: int = 0x0F000000) -> dict[str, Any]:
         """Sends `count` ESP packets, each with an SPI that nobody knows; 'wan' is the router's WAN address."""
@@ -105,6 +108,49 @@ class Disturbances:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         return 0.0
+
+    def do_nft(self, command: str) -> dict[str, Any] | None:
+        """Somebody else changes vpnpt's tables on the router; 'HANDLE(text)' stands for the handle of the rule with that comment."""
+        if self.stock:
+            return None
+        self._rules = self._our_rules()
+        before, found, rest = command.partition("HANDLE(")
+        if found:
+            text, _, after = rest.partition(")")
+            listed = self.lab.router.run("nft", "-a", "list", "ruleset").stdout.splitlines()
+            (line,) = [line for line in listed if f'comment "vpnpt: {text}"' in line]
+            command = f"{before}{line.rpartition('# handle ')[2]}{after}"
+        self.lab.router.nft(command + "\n")
+        return {}
+
+    def do_rules(self, becomes: str = "whole", within: float = 1.0) -> dict[str, Any] | None:
+        """Waits until our rules are as they were before the last step `nft`. Results: rules: whole | changed; drift: none | told."""
+        if self.stock:
+            return None
+
+        def state() -> tuple[str, str]:
+            return "whole" if self._our_rules() == self._rules else "changed", "told" if self._ask("status")["drift"] else "none"
+
+        self.lab.router.wait_until(lambda: state() == (becomes, "none" if becomes == "whole" else "told"), within)
+        rules, drift = state()
+        return {"rules": rules, "drift": drift}
+
+    def do_changed(self, **texts: str) -> dict[str, Any] | None:
+        """How many changes that `vpnpt changes` tells have a text in them, or a text in what made them; by a name each."""
+        if self.stock:
+            return None
+        told = self._ask("changes")["changes"]
+        return {name: sum(text in f"{item['what']}: {item['text']} ({item['how']})" for item in told) for name, text in texts.items()}
+
+    def _ask(self, method: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.lab.router.vpnpt(method, "--json"))
+        return found
+
+    def _our_rules(self) -> list[dict[str, Any]]:
+        """The rules and chains of our tables as the kernel lists them, without handles."""
+        listed = json.loads(self.lab.router.run("nft", "-j", "list", "ruleset").stdout)["nftables"]
+        ours = [body for item in listed for kind, body in item.items() if kind in ("rule", "chain") and body["table"] == "vpnpt"]
+        return [{key: value for key, value in body.items() if key != "handle"} for body in ours]
 
     def do_router_sa(self, to: str, count: int = 3) -> dict[str, Any]:
         """The router's own VPN with a server: IKE and ESP both ways. Results: out, back: all | what was missed."""

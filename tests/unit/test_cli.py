@@ -151,6 +151,12 @@ def test_kill_of_nobody(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == "vpnpt: no l2tp session of 'nobody': see `vpnpt sessions`\n"
 
 
+def test_block_of_nobody(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["block", "nobody", "l2tp"]) == 1
+    assert capsys.readouterr().err == "vpnpt: no session is of 'nobody': give its address or MAC\n"
+    assert len(daemon.asked) == 1
+
+
 def test_what_the_daemon_refuses(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.answers["block"] = {"error": "not an address"}
     assert cli.main(["block", "192.168.1.2", "ipsec"]) == 1
