@@ -11,7 +11,6 @@ import contextlib
 from . import uciedit
 from .model import PROTOCOLS
 from .netlink import NetlinkError
-from .release import release
 from .sessions import packed_address
 from .values import BadValue, source
 
@@ -62,7 +61,7 @@ def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
         _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
         blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
         state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
-    return shot | {"release": release(), "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
+    return shot | {"release": "", "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
 
 
 def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -71,14 +70,11 @@ def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
-    attempts = list(context.feed.attempts)
-    ike1 = [(key[1], key[2]) for key, session in context.feed.sessions.live.items() if session.ikes == "IKEv1"]
-
     def examine() -> dict[str, Any]:
         # Here, in the child: the daemon need not carry these modules.
         from .gather import examine as gather
 
-        return gather(context.service, attempts, ike1)
+        return gather(context.service)
 
     return context.aside.run(examine)
 

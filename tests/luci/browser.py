@@ -45,7 +45,10 @@ def browser() -> Iterator[Browser]:
 
 
 class Complaints:
-    """What a page's console said that nobody wants to read, and what was thrown and not caught."""
+    """What a page's console said that nobody wants to read, and what was thrown and not caught.
+
+    Files that LuCI itself asks for and this router lacks (its own status widgets, cgi-io) are not ours to complain about.
+    """
 
     def __init__(self, page: Page) -> None:
         self.lines: list[str] = []
@@ -53,8 +56,10 @@ class Complaints:
         page.on("pageerror", lambda error: self.lines.append(f"thrown: {error}"))
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.lines.append(f"{message.type}: {message.text} ({message.location.get('url', '')})")
+        url = message.location.get("url", "")
+        ours = "vpnpt" in url + message.text or not message.text.startswith("Failed to load resource")
+        if message.type in ("error", "warning") and ours:
+            self.lines.append(f"{message.type}: {message.text} ({url})")
 
 
 def overflow(page: Page) -> int:

@@ -78,7 +78,8 @@ class LuciBox(Box):
         (etc / "dhcp").touch()
         (etc / "wireless").touch()
         super().start()
-        self.sh(f"uci set luci.main.mediaurlbase=/luci-static/{theme}; uci set luci.main.lang={language}; uci commit luci")
+        self.sh(f"uci set luci.main.mediaurlbase=/luci-static/{theme}; uci set luci.main.lang={language}; "
+                "uci set luci.apply.holdoff=1; uci set luci.apply.display=0.2; uci commit luci")
         self.spawn("uhttpd", "-f", "-h", "/www", "-r", "OpenWrt", "-x", "/cgi-bin", "-u", "/ubus", "-U", "/var/run/ubus/ubus.sock",
                    "-o", "/cgi-bin/luci", "-O", "/usr/share/ucode/luci/uhttpd.uc", "-n", "6", "-p", "127.0.0.1:80")
         self.until(lambda: self.status("wget -q -O /dev/null http://127.0.0.1/luci-static/resources/luci.js") == 0)

@@ -40,7 +40,7 @@ const HELPED = {
 
 const STATES = {
 	negotiating: [ _('Negotiating'), 'notice' ],
-	up: [ _('Up'), 'good' ],
+	up: [ _('Connected'), 'good' ],
 	idle: [ _('Idle'), 'quiet' ],
 	rekeying: [ _('Renewing keys'), 'notice' ],
 	failing: [ _('No answer'), 'bad' ],
@@ -231,7 +231,7 @@ return baseclass.extend({
 
 		return String(text)
 			.replace(/\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b/gi, mac => label('MAC', mac))
-			.replace(/(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])/gi, found =>
+			.replace(/(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:]|\.\d)/gi, found =>
 				(found.includes('::') && found.length > 2) || found.split(':').length == 8 ? label('IPv6', found) : found)
 			.replace(/(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)/g, found => {
 				const parts = found.split('.').map(Number);

@@ -4,7 +4,7 @@
 
 /* Every option there is, as src/vpnpt/config.py has it; a test compares the two.
  *
- * kind: switch, bool, int, choice, zone, device, port (a list) or source (a list). tab: general, or advanced: tucked away.
+ * kind: switch, bool, int, choice, zone, device, port (a list), source (a list) or path. tab: general, or advanced: tucked away.
  */
 const number = (name, def, low, high, title, help) => ({ name, kind: 'int', def, low, high, tab: 'advanced', title, help });
 
@@ -41,7 +41,15 @@ const OPTIONS = {
 		number('pending_timeout', 10, 1, 120, _('First answer (s)'), _('How long a new tunnel may wait for the server\'s first packet.')),
 		number('fast_timeout', 300, 1, 86400, _('Fast path (s)'), _('How long an entry of the fast path lives before it is renewed; at most half of the time that keys are remembered.')),
 		number('zone_base', 20480, 1, 65535, _('First conntrack zone'), _('Change it only if other software uses conntrack zones in this range.')),
-		number('zone_count', 40960, 1, 65535, _('Conntrack zones'), _('How many are set aside, one for each client.'))
+		number('zone_count', 40960, 1, 65535, _('Conntrack zones'), _('How many are set aside, one for each client.')),
+		number('unused_days', 30, 0, 3650, _('Unused for (days)'), _('After so many days without use the doctor names a protocol that is on. 0: never.')),
+		{ name: 'on_drift', kind: 'choice', def: 'repair', choices: { repair: _('put them back'), alert: _('only say so') }, tab: 'advanced', title: _('Changed rules'),
+			help: _('What to do when somebody changes the rules in our tables. Tables that were deleted come back in any case.') },
+		{ name: 'history', kind: 'path', def: '', tab: 'advanced', title: _('File of changes'), placeholder: '/etc/vpnpt.history',
+			help: _('Keeps the list of changes over a restart of the router. Empty: in memory only.') },
+		{ name: 'metrics_file', kind: 'path', def: '', tab: 'advanced', title: _('File of metrics'), placeholder: '/var/prometheus/vpnpt.prom', ending: '.prom',
+			help: _('For Prometheus\' textfile collector. Empty: none is written.') },
+		number('metrics_interval', 60, 10, 86400, _('Metrics every (s)'), _('How often the file of metrics is written.'))
 	],
 	ipsec: [
 		...common(true, _('Let IPsec clients (IKE, ESP, NAT traversal) through.')),

@@ -65,9 +65,9 @@ function bytesOf(row) {
 function bothWays(inward, outward) {
 	return [
 		E('span', { 'class': 'vp-nowrap' }, [ E('span', { 'class': 'vp-in', 'aria-hidden': 'true' }, [ '↓' ]),
-			E('span', { 'class': 'vp-hidden' }, [ _('in') ]), ` ${inward}` ]), ' ',
+			E('span', { 'class': 'vp-hidden' }, [ _('received') ]), ` ${inward}` ]), ' ',
 		E('span', { 'class': 'vp-nowrap' }, [ E('span', { 'class': 'vp-out', 'aria-hidden': 'true' }, [ '↑' ]),
-			E('span', { 'class': 'vp-hidden' }, [ _('out') ]), ` ${outward}` ])
+			E('span', { 'class': 'vp-hidden' }, [ _('sent') ]), ` ${outward}` ])
 	];
 }
 
@@ -321,7 +321,9 @@ return view.extend({
 	},
 
 	renderSessions() {
-		const table = new parts.Table({ id: 'vpnpt-sessions', caption: _('Sessions'), columns: this.columns(), key: row => row.id, detail });
+		const table = new parts.Table({ id: 'vpnpt-sessions', caption: _('Sessions'), columns: this.columns(), key: row => row.id,
+			detail: row => L.hasViewPermission() ? E('div', {}, [ detail(row), E('p', { 'class': 'vp-tools' }, [
+				parts.button(_('Refuse this client'), () => this.confirmBlock(row), 'negative') ]) ]) : detail(row) });
 		const search = E('input', { 'type': 'search', 'placeholder': _('Client, server, protocol…'), 'aria-label': _('Show only sessions with'),
 			'input': ev => {
 				this.filter = ev.target.value.trim().toLowerCase();
@@ -416,6 +418,30 @@ return view.extend({
 				ui.addNotification(_('That did not work'), E('p', {}, [ answer.error ]), 'danger');
 			else
 				this.say(_('Disconnected. A client that goes on comes back by itself.'));
+
+			return this.watch.now();
+		});
+	},
+
+	confirmBlock(row) {
+		const who = row.client_name ? `${row.client_name} (${row.client})` : row.client;
+
+		ui.showModal(_('Refuse this client?'), [
+			E('p', {}, [ _('%s may not use %s any more, and its sessions end. To undo it, take it off the list of refused clients in the settings.')
+				.format(who, api.name(row.protocol)) ]),
+			E('div', { 'class': 'button-row right' }, [
+				parts.button(_('Cancel'), ui.hideModal), ' ',
+				parts.button(_('Refuse'), () => this.block(row), 'negative')
+			])
+		]);
+	},
+
+	block(row) {
+		ui.hideModal();
+
+		return api.block(row.client, row.protocol).then(answer => {
+			if (answer.error)
+				ui.addNotification(_('That did not work'), E('p', {}, [ answer.error ]), 'danger');
 
 			return this.watch.now();
 		});

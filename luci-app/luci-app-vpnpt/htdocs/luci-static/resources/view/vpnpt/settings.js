@@ -216,6 +216,13 @@ return view.extend({
 			option.placeholder = String(spec.def);
 			break;
 
+		case 'path':
+			option = careful(make(form.Value), spec.def);
+			option.placeholder = spec.placeholder;
+			option.validate = (_section, value) => value === '' || (/^\/[^\s'"\\]*[^\s'"\\/]$/.test(value) && value.endsWith(spec.ending ?? ''))
+				|| (spec.ending ? _('An absolute path that ends in %s').format(spec.ending) : _('An absolute path'));
+			break;
+
 		case 'zone':
 			option = carefulList(make(widgets.ZoneSelect), spec.def, true);
 			option.multiple = true;

@@ -1,0 +1,329 @@
+"""Our views, drawn over a thin stand-in for LuCI's loader, of recorded answers: runs wherever there is a Chromium."""
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from buildroot.recipe import TOP
+from tests.luci import browser as browsers
+from tests.luci.browser import DESKTOP, PHONE, Complaints, overflow
+from tests.luci.recorded import Recorded
+from vpnpt.config import OPTIONS
+from vpnpt.ucitext import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page, Route
+
+HTDOCS = TOP / "luci-app/luci-app-vpnpt/htdocs"
+STAND_IN = Path(__file__).with_name("stand_in.js").read_text()
+PAGE = """<!doctype html><html lang="en" data-darkmode="{dark}"><meta name="viewport" content="width=device-width, initial-scale=1">
+<style>html {{ color-scheme: {scheme}; font: 13px sans-serif }} body {{ margin: 8px }} label {{ margin-right: 1em }}</style>
+<body data-page="test"><div id="view"></div><script src="/stand_in.js"></script></body></html>"""
+VIEWS = ("view.vpnpt.overview", "view.vpnpt.settings", "view.vpnpt.doctor", "view.vpnpt.changes", "view.status.include.70_vpnpt")
+OVERVIEW = VIEWS[0]
+EVIL = "<img src=x onerror='window.pwned=1'><b>bold</b>"
+
+
+class Router:
+    """What the page's requests are answered with."""
+
+    def __init__(self) -> None:
+        self.recorded = Recorded()
+        self.config: dict[str, Any] | None = shipped()
+        self.enabled = True
+        self.executed: list[Any] = []
+        self.dark = False
+
+    def handle(self, route: Route) -> None:
+        path = route.request.url.partition("vpnpt.test")[2].partition("?")[0]
+        if path == "/ubus":
+            route.fulfill(content_type="application/json", body=json.dumps(self.call(json.loads(route.request.post_data or ""))))
+        elif path == "/stand_in.js":
+            route.fulfill(content_type="text/javascript", body=STAND_IN)
+        elif path.startswith("/luci-static/") and (HTDOCS / path[1:]).is_file():
+            route.fulfill(path=HTDOCS / path[1:])
+        elif path == "/":
+            route.fulfill(content_type="text/html", body=PAGE.format(dark=str(self.dark).lower(), scheme="dark" if self.dark else "light"))
+        else:
+            route.fulfill(status=404 if path != "/favicon.ico" else 204)
+
+    def call(self, call: dict[str, Any]) -> dict[str, Any]:
+        _, name, method, arguments = call["params"]
+        frame = {"jsonrpc": "2.0", "id": call["id"]}
+        if name == "vpnpt":
+            return self.recorded.answer(call)
+        if (name, method) == ("file", "exec"):
+            self.executed.append(arguments["params"])
+            self.recorded.down = arguments["params"] == ["stop"]
+            return {**frame, "result": [0, {"code": 0}]}
+        if (name, method) == ("rc", "list"):
+            return {**frame, "result": [0, {"vpnpt": {"start": 21, "enabled": self.enabled, "running": not self.recorded.down}}]}
+        if (name, method) == ("uci", "get"):
+            return {**frame, "result": [0, {"values": self.config}] if self.config is not None else [4]}
+        if (name, method) == ("luci-rpc", "getHostHints"):
+            return {**frame, "result": [0, {"00:00:5E:00:53:13": {"name": "anna-laptop", "ipaddrs": ["192.168.1.113"], "ip6addrs": []}}]}
+        return {**frame, "error": {"code": -32000, "message": "Object not found"}}
+
+
+def shipped() -> dict[str, Any]:
+    """The configuration that is installed, as rpcd gives it."""
+    document = parse((TOP / "files/etc/config/vpnpt").read_text(), "vpnpt")
+    return {section.name: {".type": section.type, ".name": section.name, ".anonymous": False,
+                           **{option.name: option.values[0] if len(option.values) == 1 else option.values
+                              for option in section.options.values()}}
+            for section in document.sections}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    try:
+        with browsers.browser() as found:
+            yield found
+    except LookupError as reason:
+        pytest.skip(f"no page was drawn: {reason}")
+
+
+@pytest.fixture
+def router() -> Router:
+    return Router()
+
+
+@pytest.fixture
+def page(chromium: Browser, router: Router) -> Iterator[Page]:
+    """Fails afterwards if anything was complained about."""
+    context = chromium.new_context(viewport=DESKTOP)
+    context.route("**/*", router.handle)
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    complaints = Complaints(page)
+    yield page
+    assert complaints.lines == []
+    context.close()
+
+
+def show(page: Page, view: str) -> None:
+    page.goto("http://vpnpt.test/")
+    page.evaluate("view => show(view)", view)
+
+
+def again(page: Page) -> None:
+    """As if the page had been hidden: it asks at once."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view(page: Page, router: Router, view: str) -> None:
+    """Light and dark, on a desk and on a telephone: drawn, and nobody has to scroll sideways."""
+    for router.dark in (False, True):
+        for size in (DESKTOP, PHONE):
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            show(page, view)
+            page.wait_for_selector(".vpnpt", state="attached")
+            if view.endswith("doctor"):
+                page.click("#vpnpt-run")
+                page.wait_for_selector(".vp-finding")
+            page.wait_for_function("document.styleSheets.length > 1")
+            assert overflow(page) == 0, (router.dark, size)
+
+
+def test_the_overview(page: Page) -> None:
+    show(page, OVERVIEW)
+    assert page.locator(".vp-card").count() == 5 and page.locator("#vpnpt-sessions tbody tr").count() == 8
+    assert "Weak" in page.inner_text('[data-protocol="pptp"]') and "14 packets refused" in page.inner_text('[data-protocol="openvpn"]')
+    again(page)
+    page.wait_for_selector('[data-protocol="ipsec"] .vp-graph path', state="attached")
+    label = page.get_attribute("#vpnpt-sessions tbody tr:nth-child(2) .vp-act button", "aria-label")
+    assert label == "Details: anna-laptop → vpn.example.com"
+
+
+def test_sorting_by_keyboard(page: Page) -> None:
+    show(page, OVERVIEW)
+    heading = page.locator("#vpnpt-sessions th", has_text="Data")
+    for order in ("ascending", "descending"):
+        heading.locator("button").press("Enter")
+        assert heading.get_attribute("aria-sort") == order
+    assert "anna-laptop" in page.inner_text("#vpnpt-sessions tbody tr:first-child")
+
+
+def test_what_has_the_focus_keeps_it(page: Page) -> None:
+    """And what is open stays open, while the numbers move."""
+    show(page, OVERVIEW)
+    button = page.locator("#vpnpt-sessions tbody tr", has_text="anna-laptop").locator("[aria-expanded]")
+    button.press("Enter")
+    assert button.get_attribute("aria-expanded") == "true"
+    before = page.inner_text("#vpnpt-sessions tbody tr:nth-child(2)")
+    again(page)
+    page.wait_for_function("text => document.querySelector('#vpnpt-sessions tbody tr:nth-child(2)').innerText != text", arg=before)
+    assert "c0ffee01" in page.inner_text("tr.vp-detail")
+    assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
+
+
+def test_search(page: Page) -> None:
+    show(page, OVERVIEW)
+    page.fill("#vpnpt-overview input[type=search]", "l2tp")
+    assert page.locator("#vpnpt-sessions tbody tr").count() == 2
+    page.fill("#vpnpt-overview input[type=search]", "nobody")
+    assert page.is_visible("text=No session matches.")
+
+
+def test_disconnect(page: Page, router: Router) -> None:
+    show(page, OVERVIEW)
+    page.click("#vpnpt-sessions tbody tr:has-text('Pixel-8') .cbi-button-negative")
+    page.wait_for_function("document.querySelectorAll('#vpnpt-sessions tbody tr').length == 7")
+    assert ("kill", {"session": "ipsec-00001f2c"}) in router.recorded.calls
+    page.click("#vpnpt-ended-box > summary")
+    assert "Disconnected by hand" in page.inner_text("#vpnpt-ended tr:has-text('Pixel-8')")
+
+
+def test_nobody_there_yet(page: Page, router: Router) -> None:
+    router.recorded.sessions = []
+    router.recorded.ended = []
+    show(page, OVERVIEW)
+    assert page.is_visible("text=No VPN session at the moment") and not page.is_visible("#vpnpt-sessions")
+
+
+@pytest.mark.parametrize("view", VIEWS[:4])
+def test_the_service_is_down(page: Page, router: Router, view: str) -> None:
+    router.recorded.down = True
+    show(page, view)
+    if view.endswith("doctor"):
+        page.click("#vpnpt-run")
+    if not view.endswith("settings"):
+        page.wait_for_selector("text=The service does not run")
+        assert not page.is_visible(".vp-card")
+
+
+def test_it_is_started_and_stopped(page: Page, router: Router) -> None:
+    router.recorded.down = True
+    show(page, OVERVIEW)
+    page.click(".vp-panel .cbi-button-positive")
+    page.wait_for_selector(".vp-card")
+    page.click(".vp-service .cbi-button-negative")
+    page.click(".modal .cbi-button-negative")
+    page.wait_for_selector("text=The service does not run")
+    assert router.executed == [["start"], ["stop"]]
+
+
+def test_who_may_only_read(page: Page, router: Router) -> None:
+    page.add_init_script("window.readonly = true")
+    show(page, OVERVIEW)
+    assert page.locator("#vpnpt-sessions tbody tr").count() == 8 and page.locator(".cbi-button-negative").count() == 0
+    router.recorded.denied = True
+    again(page)
+    page.wait_for_selector("text=You may not see this")
+
+
+def test_a_broken_configuration(page: Page, router: Router) -> None:
+    router.recorded.status["problem"] = "vpnpt, line 12: not one entry is valid"
+    for view in (OVERVIEW, "view.vpnpt.settings"):
+        show(page, view)
+        assert page.is_visible("text=line 12: not one entry is valid")
+
+
+def test_it_rests_while_it_is_hidden(page: Page, router: Router) -> None:
+    show(page, OVERVIEW)
+    page.evaluate("Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })")
+    count = len(router.recorded.calls)
+    again(page)
+    page.wait_for_timeout(3500)
+    assert len(router.recorded.calls) == count
+    page.evaluate("delete document.hidden")
+    again(page)
+    page.wait_for_timeout(300)
+    assert len(router.recorded.calls) > count
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_the_router_says_is_text(page: Page, router: Router, view: str) -> None:
+    """Names, reasons, findings: no markup of theirs becomes ours."""
+    for item in [*router.recorded.sessions, *router.recorded.ended]:
+        item.update(client_name=EVIL, server_name=EVIL, variant=EVIL, state=EVIL, mac=EVIL, details={"cookies": [EVIL]})
+        item["reason"] = EVIL
+    router.recorded.findings = [dict.fromkeys(("code", "severity", "text", "evidence", "remedy", "link"), EVIL)]
+    router.recorded.status.update(version=EVIL, diagnostics=[EVIL], drift=EVIL, lan=[EVIL])
+    show(page, view)
+    if view == OVERVIEW:
+        page.click("#vpnpt-sessions tbody tr:first-child [aria-expanded]")
+    if view.endswith("doctor"):
+        page.click("#vpnpt-run")
+        page.wait_for_selector(".vp-finding")
+    assert page.locator("#view img, #view b").count() == 0 and page.evaluate("window.pwned") is None
+
+
+def test_the_doctors_report(page: Page) -> None:
+    show(page, "view.vpnpt.doctor")
+    page.click("#vpnpt-run")
+    findings = page.locator(".vp-finding h3 .vp-badge")
+    findings.first.wait_for()
+    assert findings.all_inner_texts() == ["Error", "Warning", "Note"]
+    assert page.get_attribute(".vp-finding a", "href") == "/cgi-bin/luci/admin/network/network"
+    page.click("#vpnpt-report > summary")
+    area = page.locator("#vpnpt-report textarea")
+    assert "[LAN-1]/24" in area.input_value() and "192.168" not in area.input_value()
+    page.uncheck("#vpnpt-mask")
+    assert "192.168.178.20/24" in area.input_value()
+    page.click("#vpnpt-copy")
+    page.wait_for_selector("text=Copied.")
+
+
+@pytest.mark.parametrize(("text", "masked"), [
+    ("from 192.168.1.7 to 203.0.113.9, again 192.168.1.7", "from [LAN-1] to [WAN-1], again [LAN-1]"),
+    ("10.0.0.1/24 172.20.0.1 100.64.3.4 172.32.0.1", "[LAN-1]/24 [LAN-2] [LAN-3] [WAN-1]"),
+    ("mac 00:00:5e:00:53:01 and 00:00:5E:00:53:01", "mac [MAC-1] and [MAC-1]"),
+    ("2001:db8::1 fe80::1%eth0 2001:db8:1:2:3:4:5:6", "[IPv6-1] [IPv6-2]%eth0 [IPv6-3]"),
+    ("::ffff:192.0.2.1 [2001:db8::7]:500", "::ffff:[WAN-1] [[IPv6-1]]:500"),
+    ("at 12:34:56, version 0.1.0, kernel 6.6.110, 127.0.0.1, line 3:", "at 12:34:56, version 0.1.0, kernel 6.6.110, 127.0.0.1, line 3:"),
+])
+def test_masks(page: Page, text: str, masked: str) -> None:
+    show(page, "view.vpnpt.doctor")
+    assert page.evaluate("text => L.require('vpnpt.api').then(api => api.masked(text))", text) == masked
+
+
+def test_numbers(page: Page) -> None:
+    show(page, "view.vpnpt.doctor")
+    said = page.evaluate("""L.require('vpnpt.api').then(api => [ ...[ 0, 999, 1000, 150e6, -1 ].map(api.bytes),
+        ...[ 125, 125e6 ].map(api.rate), ...[ 59, 3599, 90061 ].map(api.duration), ...[ 'Yes', 'off', 'x' ].map(api.bool) ])""")
+    assert said == ["0 B", "999 B", "1.0 KiB", "143 MiB", "0 B", "1.0 kbit/s", "1.0 Gbit/s", "59 s", "59 min", "1 d 1 h", True, False, None]
+
+
+def test_the_settings(page: Page, router: Router) -> None:
+    """Every option of config.py is there, with its default and range; sections in both forms are read, missing ones are made."""
+    assert router.config is not None
+    router.config["l2tp"] = {".type": "protocol", ".name": "l2tp", "enabled": "no", "allow_src": "192.168.1.2 192.168.1.3"}
+    router.config["openvpn"][".type"] = "off"
+    del router.config["wireguard"]
+    show(page, "view.vpnpt.settings")
+    for name, on in (("ipsec", True), ("l2tp", False), ("pptp", False), ("openvpn", False), ("wireguard", True), ("global", True)):
+        assert page.is_checked(f'[id="{name}.enabled"]') is on, name
+    assert page.input_value('[id="l2tp.allow_src"]') == "192.168.1.2 192.168.1.3" and page.input_value('[id="global.lan_zone"]') == "lan"
+    table = page.evaluate("L.require('vpnpt.options').then(module => module.OPTIONS)")
+    for section, options in OPTIONS.items():
+        known = {spec["name"]: spec for spec in table[section]}
+        assert set(known) == {option.name for option in options}, section
+        for option in options:
+            spec = known[option.name]
+            default = list(option.default) if option.many else option.default
+            assert (spec["def"], "switch" if option.name == "enabled" else option.kind) == (default, spec["kind"]), (section, option.name)
+            assert option.kind != "int" or (spec["low"], spec["high"]) == (option.low, option.high), option.name
+            assert option.kind != "choice" or set(spec["choices"]) - {""} == set(option.choices), option.name
+            assert spec["title"] and spec["help"] and page.is_visible(f'[data-section="{section}"] [data-option="{option.name}"]')
+
+
+def test_the_configuration_is_missing(page: Page, router: Router) -> None:
+    router.config = None
+    show(page, "view.vpnpt.settings")
+    assert page.is_visible("text=The configuration can't be read")
+
+
+def test_one_module_asks_the_router() -> None:
+    """And data never becomes markup."""
+    for path in HTDOCS.rglob("*.js"):
+        text = path.read_text()
+        assert ("rpc.declare" in text) is (path.name == "api.js"), path
+        assert not re.search(r"innerHTML\s*=[^=]|outerHTML\s*=|insertAdjacentHTML|document\.write|\beval\(|rawhtml", text), path
