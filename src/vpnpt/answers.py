@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from . import uciedit
+from .facts import release
 from .model import PROTOCOLS
 from .netlink import NetlinkError
 from .sessions import packed_address
@@ -53,6 +54,11 @@ def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pen
 
 
 def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return status(context)
+
+
+def status(context: Context) -> dict[str, Any]:
+    """The whole state, with what sessions and log add to it."""
     shot = context.service.snapshot()
     with contextlib.suppress(NetlinkError):  # then there is no kmod-nf-conntrack-netlink, and nothing to count
         context.feed.refresh()
@@ -61,7 +67,7 @@ def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
         _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
         blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
         state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
-    return shot | {"release": "", "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
+    return shot | {"release": release(), "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
 
 
 def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -131,8 +137,15 @@ def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"events": list(context.log.lines)}
 
 
-def _metrics(_context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"text": ""}
+def _metrics(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"text": metrics(context)}
+
+
+def metrics(context: Context) -> str:
+    """The state as Prometheus reads it."""
+    from .exporter import collect  # most routers never need it
+
+    return collect(context.service, context.feed, context.log, status(context))
 
 
 HANDLERS: Mapping[str, Handler] = {

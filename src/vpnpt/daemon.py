@@ -12,11 +12,11 @@ import sys
 import time
 
 from . import nft
-from .answers import Context, answer
+from .answers import Context, answer, metrics
 from .aside import Aside
 from .control import SOCKET, ControlServer
 from .log import Log
-from .netlink import Netlink, NflogSocket, Overrun
+from .netlink import Netlink, NetlinkError, NflogSocket, Overrun
 from .ruleset import notices
 from .service import Service
 from .sessions_feed import SessionsFeed
@@ -56,7 +56,7 @@ class Daemon:
         self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
-        self.asked = ""
+        self.asked = self.metrics_file = ""
         self.remember_not_before = 0.0
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
@@ -82,6 +82,7 @@ class Daemon:
             self._do_due()
             self.log.sum_up()
         self.service.stop()
+        self._forget_metrics()
         self.ubus.close()
         self.control.close()
         with contextlib.suppress(FileNotFoundError):
@@ -98,6 +99,7 @@ class Daemon:
             if self.service.helper_missing:
                 self._at("helper", 10)
             self._at("remember", 0.5)
+            self._write_metrics()
         elif self.service.ruleset is None:
             self._at("apply", 10)
         return done
@@ -132,6 +134,8 @@ class Daemon:
                 self._schedule_tracker()
             elif what == "sessions":
                 self._listen()
+            elif what == "metrics":
+                self._write_metrics()
             elif what == "housekeeping":
                 self.service.tracker.housekeep()
             elif what == "ubus":
@@ -159,6 +163,30 @@ class Daemon:
     def _on_flows(self) -> None:
         if not self.feed.on_ready():
             self._stop_listening()
+
+    def _write_metrics(self) -> None:
+        """If the user wants a file, now and again and again; one that is not wanted any more goes."""
+        general = self.service.config.general if self.service.config is not None else None
+        wanted = general.metrics_file if general is not None else ""
+        self._forget_metrics(wanted)
+        self.due.pop("metrics", None)
+        if general is None or not wanted:
+            return
+        from . import exporter  # most routers never need it
+
+        try:
+            exporter.write(wanted, metrics(self.context))
+            self.metrics_file = wanted
+        except (OSError, NetlinkError) as error:
+            self.log.warning("METRICS", f"{wanted} can't be written: {error.strerror} (vpnpt.global.metrics_file)")
+        self._at("metrics", general.metrics_interval)
+
+    def _forget_metrics(self, wanted: str = "") -> None:
+        """Figures of a daemon that has ended would look like those of one that runs."""
+        if self.metrics_file not in ("", wanted):
+            with contextlib.suppress(OSError):
+                os.unlink(self.metrics_file)
+            self.metrics_file = ""
 
     def _remember(self) -> None:
         """Copying large maps may not take more than a twentieth of our time."""

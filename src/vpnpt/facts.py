@@ -2,6 +2,8 @@
 """What the router knows about itself: which network devices are the LAN side and which the WAN side, and what fw4 leaves out."""
 from __future__ import annotations
 
+import contextlib
+
 from . import process, uci, ucitext
 from .model import Devices, Diagnostic, quoted
 from .values import boolean, device_problem
@@ -17,12 +19,23 @@ if TYPE_CHECKING:
 
 DROP_IN = "/usr/share/nftables.d/chain-pre/forward/50-vpnpt.nft"
 """What fw4 finds by itself, unless it is told not to look."""
+RELEASE = "/etc/openwrt_release"
 FW4_TIMEOUT = 20.0  # seconds; it compiles its whole configuration on slow flash
 # The scripts of netifd's protocols (ppp.sh, 6in4.sh and so on) name the device PREFIX-INTERFACE ...
 PREFIXES = {**{name: name for name in ("ppp", "pppoe", "pppoa", "pptp", "l2tp", "3g", "sstp", "6in4", "6to4", "6rd", "map")},
             "dslite": "ds", "464xlat": "464"}
 # ... or after the interface alone.
 NAMED_AFTER_INTERFACE = frozenset(("wireguard", "amneziawg", "xfrm", "vxlan"))
+
+
+def release(path: str = RELEASE) -> str:
+    """What runs here, `OpenWrt 24.10.4`; '' where nobody says."""
+    named = {}
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            name, _, value = line.strip().partition("=")
+            named[name] = value.strip("'\"")
+    return " ".join(named.get("DISTRIB_DESCRIPTION", "").split()[:2])
 
 
 def resolve_devices(config: Config, *, run: Run = process.run, config_dir: str | None = None) -> tuple[Devices, list[Diagnostic]]:
