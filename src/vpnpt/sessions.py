@@ -46,10 +46,11 @@ class Entry:
     ident: conntrack's own. kind: IKE, ESP, AH, NAT-T, NAT-T/TCP, PPTP, GRE, L2TPv2, L2TPv3, OpenVPN, WireGuard. ports: of client and
     server, for GRE its call IDs, () if it has none. nat_port: of the router for it, 0 if there is none. counts: packets out, bytes out,
     packets in, bytes in. last: when a packet passed, 0.0 if that can't be told. closed: TCP, and its end was seen. counted: conntrack
-    counts it.
+    counts it. place: where whoever feeds us finds it again.
     """
 
-    __slots__ = ("ident", "protocol", "client", "server", "kind", "ports", "nat_port", "counts", "last", "answered", "closed", "counted")
+    __slots__ = ("ident", "protocol", "client", "server", "kind", "ports", "nat_port", "counts", "last", "answered", "closed", "counted",
+                 "place")
 
     def __init__(self, ident: int, protocol: str, client: bytes, server: bytes, kind: str, ports: tuple[int, ...] = (),
                  nat_port: int = 0, counts: tuple[int, int, int, int] = (0, 0, 0, 0), last: float = 0.0, answered: bool = False,
@@ -57,6 +58,7 @@ class Entry:
         self.ident, self.protocol, self.client, self.server, self.kind = ident, protocol, client, server, kind
         self.ports, self.nat_port, self.counts, self.last, self.answered, self.closed = ports, nat_port, counts, last, answered, closed
         self.counted = counted
+        self.place: object = None
 
     @property
     def key(self) -> Key:
@@ -75,11 +77,11 @@ class Learned:
     __slots__ = ("cookies", "spis_out", "spis_in", "tunnel_ids", "session_ids", "version", "waiting")
 
     def __init__(self) -> None:
-        self.cookies: list[bytes] = []
-        self.spis_out: list[bytes] = []
-        self.spis_in: list[bytes] = []
-        self.tunnel_ids: list[int] = []
-        self.session_ids: list[int] = []
+        self.cookies: tuple[bytes, ...] = ()
+        self.spis_out: tuple[bytes, ...] = ()
+        self.spis_in: tuple[bytes, ...] = ()
+        self.tunnel_ids: tuple[int, ...] = ()
+        self.session_ids: tuple[int, ...] = ()
         self.version = ""
         self.waiting = False
 
@@ -113,6 +115,7 @@ class Session:
 
     def take(self, entry: Entry, now: float) -> None:
         """A flow is new, or looked at again."""
+        _, entry.client, entry.server = self.key  # one copy for all
         before = self.flows.get(entry.ident)
         self.flows[entry.ident] = entry
         if not entry.last and before is not None and before.counts != entry.counts:
@@ -287,6 +290,10 @@ class Sessions:
             for flow in session.flows.values():
                 found[session.key[0]] = _add(found.get(session.key[0], (0, 0, 0, 0)), flow.counts)
         return found
+
+    def places(self) -> set[object]:
+        """Where the flows of all sessions are."""
+        return {flow.place for session in self.live.values() for flow in session.flows.values()}
 
     def count(self, protocol: str) -> int:
         """How many live ones of a protocol there are."""

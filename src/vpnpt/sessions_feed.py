@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .sessions import Change, Entry, Key, Session
     from .wire.nflog import LogPacket
 
+    Place = tuple[int, int, int | None, int | None]
+
 ACCOUNTING = "/proc/sys/net/netfilter/nf_conntrack_acct"
 TIMEOUTS = "/proc/sys/net/netfilter/nf_conntrack_"
 STORM = 2000
@@ -82,7 +84,7 @@ class SessionsFeed:
                 self.events.attach_filter(conntrack_filter(_PROTOCOLS, *_ports(config)))
             for group in (ct.GROUP_NEW, ct.GROUP_UPDATE, ct.GROUP_DESTROY):
                 self.events.subscribe(group)
-            self.refresh(quietly=not self.sessions.live)
+            self.refresh(whole=True, quietly=not self.sessions.live)
         except NetlinkError as error:
             self._log.warning("SESSIONS", f"sessions can't be seen: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
             self.close()
@@ -138,6 +140,7 @@ class SessionsFeed:
             if known is not None and entry.ident in known.flows:
                 entry.counts = known.flows[entry.ident].counts
         entry.counted = True  # events say nothing of it
+        entry.place = next((place for place in _places(config) if _is_at(flow, place)), None)
         self._changed(self.sessions.flow(entry, now))
 
     def _bearable(self, events: int) -> bool:
@@ -175,40 +178,34 @@ class SessionsFeed:
 
     # asking
 
-    def refresh(self, *, quietly: bool = False) -> None:
-        """Reads all there is. quietly: nobody is told what is new. Raises NetlinkError."""
+    def refresh(self, *, whole: bool = False, quietly: bool = False) -> None:
+        """Looks at all flows again. whole: also where events told of none. quietly: nobody is told what is new. Raises NetlinkError."""
         config = self._service.config
         if config is None or not config.general.enabled or self._service.devices is None:
             self._changed(self.sessions.only((), time.time()))
             return
         self._local, self._lan = local_addresses(), Networks(self._service.devices.lan)
         self._drain()
-        entries = {entry.ident: entry for flow, entry in self._entries(config)}
+        entries = {entry.ident: entry for flow, entry in self._entries(config, whole=whole or self.events is None)}
         gone, seen, _ = self._drain()
         changes = self.sessions.only([entry for ident, entry in entries.items() if ident not in gone], time.time(), also=seen)
         if not quietly:
             self._changed(changes)
 
-    def _entries(self, config: Config) -> list[tuple[ct.Flow, Entry]]:
-        now, timeouts, found = time.time(), _Timeouts(), {}
-        for flow in self._dump(config):
-            entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
-            if entry is not None:
-                found[entry.ident] = (flow, entry)
-        return list(found.values())
+    def _entries(self, config: Config, *, whole: bool = False) -> list[tuple[ct.Flow, Entry]]:
+        """The flows that may be VPNs; the kernel chooses them (Linux 5.8), which spares us a whole table of others.
 
-    def _dump(self, config: Config) -> Iterator[ct.Flow]:
-        """Flows that may be VPNs; the kernel chooses them (Linux 5.8), which spares us a whole table of others."""
-        udp, tcp = _ports(config)
-        for family in (ct.AF_INET, ct.AF_INET6):
-            for proto in _PROTOCOLS:
-                yield from dump_conntrack(self._ask, family, proto)
-            for port in udp:
-                yield from dump_conntrack(self._ask, family, ct.UDP, dport=port)
-            for port in config.protocols["l2tp"].ports:
-                yield from dump_conntrack(self._ask, family, ct.UDP, sport=port)
-            for port in tcp:
-                yield from dump_conntrack(self._ask, family, ct.TCP, dport=port)
+        It walks through its table once for each place, so only those are asked for where there is something.
+        """
+        now, timeouts, found, known = time.time(), _Timeouts(), {}, self.sessions.places()
+        for place in _places(config):
+            if whole or place in known:
+                for flow in dump_conntrack(self._ask, *place):
+                    entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
+                    if entry is not None:
+                        entry.place = place
+                        found[entry.ident] = (flow, entry)
+        return list(found.values())
 
     def snapshot(self) -> dict[str, Any]:
         """The answer to `sessions`. Raises NetlinkError."""
@@ -222,7 +219,7 @@ class SessionsFeed:
         found: dict[Key, Learned] = {}
         config = self._service.config
         with contextlib.suppress(NetlinkError):  # the tables may just have been deleted: they come back
-            if config is not None and shares_servers(config):
+            if config is not None and shares_servers(config) and self.sessions.count("ipsec"):
                 self._learn_ipsec(found, FRESH + config.general.fast_timeout, config.general.key_timeout)
         self._learn_l2tp(found)
         self.sessions.learn(found)
@@ -232,15 +229,15 @@ class SessionsFeed:
         clients = {zone: client for client, zone in self._maps.zones().items()}
         for server, zone, spi in _in_use(self._maps.zoned("spi_zone", 4, timeout), fresh):
             if zone in clients:
-                found.setdefault(("ipsec", clients[zone], server), Learned()).spis_in.append(spi)
+                found.setdefault(("ipsec", clients[zone], server), Learned()).spis_in += (spi,)
         for (server, spi), owners in self._maps.fans().items():
             for client in owners:
-                found.setdefault(("ipsec", client, server), Learned()).spis_in.append(spi)
+                found.setdefault(("ipsec", client, server), Learned()).spis_in += (spi,)
         for server, zone, cookie in _in_use(self._maps.zoned("cookie_zone", 8, timeout), fresh):
             if zone in clients:
-                found.setdefault(("ipsec", clients[zone], server), Learned()).cookies.append(cookie)
+                found.setdefault(("ipsec", clients[zone], server), Learned()).cookies += (cookie,)
         for client, server, spi in _in_use(self._maps.outbound(timeout), fresh):
-            found.setdefault(("ipsec", client, server), Learned()).spis_out.append(spi)
+            found.setdefault(("ipsec", client, server), Learned()).spis_out += (spi,)
         for server, zone in self._maps.all_waiting():
             if zone in clients:
                 found.setdefault(("ipsec", clients[zone], server), Learned()).waiting = True
@@ -250,8 +247,8 @@ class SessionsFeed:
             for tunnel in state.tunnels.values():
                 if not tunnel.over:
                     learned = found.setdefault(("l2tp", tunnel.client, server), Learned())
-                    learned.tunnel_ids += [ident for ident in (tunnel.ident, tunnel.peer) if ident]
-                    learned.session_ids += tunnel.sessions
+                    learned.tunnel_ids += tuple(ident for ident in (tunnel.ident, tunnel.peer) if ident)
+                    learned.session_ids += tuple(tunnel.sessions)
 
     def _refusals(self, config: Config) -> Iterator[Refusal]:
         now = time.time()
@@ -338,6 +335,21 @@ def _ports(config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
     own = {name: protocol.ports for name, protocol in config.protocols.items()}
     udp = (500, *own["ipsec"], *own["l2tp"], *own["openvpn"], *own["wireguard"])
     return tuple(dict.fromkeys(udp)), tuple(dict.fromkeys((*own["pptp"], *own["openvpn"], 4500)))
+
+
+def _places(config: Config) -> Iterator[Place]:
+    """Where flows that may be VPNs are, as `dump_conntrack` wants it."""
+    udp, tcp = _ports(config)
+    for family in (ct.AF_INET, ct.AF_INET6):
+        yield from ((family, proto, None, None) for proto in _PROTOCOLS)
+        yield from ((family, ct.UDP, None, port) for port in udp)
+        yield from ((family, ct.UDP, port, None) for port in config.protocols["l2tp"].ports)
+        yield from ((family, ct.TCP, None, port) for port in tcp)
+
+
+def _is_at(flow: ct.Flow, place: Place) -> bool:
+    family, proto, sport, dport = place
+    return (flow.family, flow.orig.proto) == (family, proto) and sport in (None, flow.orig.sport) and dport in (None, flow.orig.dport)
 
 
 def _in_use(rows: Iterable[tuple[Any, Any, bytes, float]], fresh: float) -> list[tuple[Any, Any, bytes]]:

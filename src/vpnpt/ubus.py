@@ -135,14 +135,19 @@ class Ubus:
                 self._reply(message, method, answer)
 
     def _reply(self, message: wire.Message, method: str, answer: dict[str, Any]) -> None:
-        packed = wire.message(wire.DATA, message.seq, message.peer, wire.number(wire.ATTR_OBJID, self._object or 0),
-                              wire.table(wire.ATTR_DATA, answer))
-        if len(packed) <= wire.MAX_MESSAGE:
-            self._send(packed)
-            self._finish(message, wire.OK)
-        else:
-            self._log.warning("UBUS", f"the answer to {method} is too long for ubus: `vpnpt {method}` has no such limit")
-            self._finish(message, wire.UNKNOWN_ERROR)
+        while True:
+            packed = wire.message(wire.DATA, message.seq, message.peer, wire.number(wire.ATTR_OBJID, self._object or 0),
+                                  wire.table(wire.ATTR_DATA, answer))
+            if len(packed) <= wire.MAX_MESSAGE:
+                self._send(packed)
+                self._finish(message, wire.OK)
+                return
+            shorter = shortened(answer)
+            if shorter is None:
+                self._log.warning("UBUS", f"the answer to {method} is too long for ubus: `vpnpt {method}` has no such limit")
+                self._finish(message, wire.UNKNOWN_ERROR)
+                return
+            answer = shorter
 
     def _finish(self, message: wire.Message, status: int) -> None:
         if message.attrs.get(wire.ATTR_NO_REPLY, b"\0") == b"\0":
@@ -168,3 +173,13 @@ class Ubus:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbound else 0)
         if self._selector.get_key(self._socket).events != events:
             self._selector.modify(self._socket, events, self._on_ready)
+
+
+def shortened(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """An answer without the later half of its longest list; left_out: how many entries it lacks in all. None if it has no such list."""
+    lists = {name: value for name, value in answer.items() if isinstance(value, list) and len(value) > 1}
+    if not lists:
+        return None
+    longest = max(lists, key=lambda name: len(lists[name]))
+    kept = lists[longest][:len(lists[longest]) // 2]
+    return answer | {longest: kept, "left_out": int(answer.get("left_out", 0)) + len(lists[longest]) - len(kept)}

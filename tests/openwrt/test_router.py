@@ -155,12 +155,14 @@ def test_sessions_events_and_kill(box: Box, stage: Stage) -> None:
     client, server = (box.lab.host(name).address for name in ("c1", "s1"))
     assert stage.do_up("c1") == {"c1": "up"}
     stage.do_traffic()
-    event = json.loads(box.until(events.read_text).splitlines()[0])["vpnpt.session"]
-    assert event == {"event": "new", "protocol": "ipsec", "client": client, "server": server}
     sessions = box.call("vpnpt", "sessions")["sessions"]
     assert [(item["protocol"], item["client"], item["server"]) for item in sessions] == [("ipsec", client, server)]
-    assert box.call("vpnpt", "kill", {"client": client})["ended"] == sessions[0]["flows"]
+    assert box.call("vpnpt", "kill", {"client": client}) == {"ended": 1}
     assert box.call("vpnpt", "sessions")["sessions"] == []
+    told = {"protocol": "ipsec", "client": client, "server": server, "id": sessions[0]["id"]}
+    seen = box.until(lambda: len(events.read_text().splitlines()) >= 2 and events.read_text().splitlines())
+    assert [json.loads(line)["vpnpt.session"] for line in seen] == [
+        {"event": "new", **told}, {"event": "ended", **told, "reason": "killed"}]
     assert not stage.do_traffic()["c1"].lost, "a client that goes on is served again"
 
 

@@ -147,9 +147,15 @@ def test_a_long_answer(bus: Bus) -> None:
 
 
 def test_an_answer_that_ubus_can_not_carry(bus: Bus) -> None:
+    """A list is cut, and the answer says so; what is no list can't be helped."""
     bus.up()
-    bus.answer = lambda _: {"sessions": ["x" * 1000] * 1100}
-    (status,) = bus.call("sessions", {})
+    bus.answer = lambda _: {"now": 5, "sessions": [f"{number:01000d}" for number in range(1100)], "ended": ["x"] * 3}
+    data, status = bus.call("sessions", {})
+    found = wire.decode_table(data.attrs[wire.ATTR_DATA])
+    assert found == {"now": 5, "sessions": bus.answer({})["sessions"][:550], "ended": ["x"] * 3, "left_out": 550}
+    assert status.number(wire.ATTR_STATUS) == wire.OK
+    bus.answer = lambda _: {"text": "x" * (1 << 20)}
+    (status,) = bus.call("metrics", {})
     assert status.number(wire.ATTR_STATUS) == wire.UNKNOWN_ERROR
 
 
