@@ -112,6 +112,11 @@ def _within(address: bytes, subnet: str) -> bool:
     return int.from_bytes(address, "big") >> shift == int.from_bytes(network, "big") >> shift
 
 
+def names_macs(config: Config) -> bool:
+    """Does it depend on Ethernet addresses what is refused?"""
+    return any(source.kind == "mac" for protocol in config.protocols.values() for source in (*protocol.allow_src, *protocol.deny_src))
+
+
 def refused(config: Config, flow: Flow, local: Collection[bytes], neighbours: Mapping[bytes, str]) -> bool:
     """Is this live flow one that may no longer pass?
 

@@ -12,7 +12,7 @@ import time
 from . import __version__, changes, facts, nft, process, uci, ucitext
 from .addresses import device_addresses, local_addresses, neighbours
 from .config import compile_config
-from .flows import bypasses, refused, stray
+from .flows import bypasses, names_macs, refused, stray
 from .mirror import Mirror
 from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
 from .nft import NftError
@@ -56,6 +56,7 @@ class Service:
         self.helper_missing = self.offload = False
         self.started = time.time()
         self._local: set[bytes] = set()
+        self._cut_for: object = None
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
         self.port = self._netlink.port  # by which our own requests are known in notifications
@@ -115,7 +116,7 @@ class Service:
             nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
         except NftError as error:
             return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
-        self.problem = ""
+        self.problem, self._cut_for = "", None
         self._loaded()
         self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
         self.watch.add("rules", self.watch.taken(), "our tables were deleted, and are back with what they knew")
@@ -270,6 +271,11 @@ class Service:
         if not self.config.general.enabled:
             return
         local, known, cut = local_addresses(), neighbours(), 0
+        # What is refused is refused at its first packet: all flows are looked at only when that may be otherwise than before.
+        state = (self.config, self.devices, self.offload, local, known if names_macs(self.config) else None)
+        if state == self._cut_for:
+            return
+        self._cut_for = state
         try:
             for family in FAMILIES:
                 for flow in dump_conntrack(self._netlink, _NUMBERS[family]):

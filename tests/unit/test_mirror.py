@@ -86,11 +86,12 @@ def test_every_meter_is_known_as_one() -> None:
     assert found and found <= set(mirror._METERS)
 
 
-def test_meters_are_not_copied(clock: Clock, table: dict[str, list[Element]]) -> None:
+@pytest.mark.parametrize("name", ["rate_in", "rate_out", "esp_fast", "ip_ids"])
+def test_what_is_not_copied(clock: Clock, table: dict[str, list[Element]], name: str) -> None:
     made = Mirror(clock)
-    table["rate_in"] = table["rate_out"] = [Element(KEY, None, 60_000, 5000)]
+    table[name] = [Element(KEY, None, 60_000, 5000)]
     made.refresh(None, RULESET)
-    assert not lives(made, "rate_in") and not lives(made, "rate_out")
+    assert not lives(made, name)
 
 
 def test_count_and_forget(clock: Clock, table: dict[str, list[Element]]) -> None:
