@@ -11,6 +11,7 @@ demo: setup ## the main job, before your eyes: stock router and vpnpt, side by s
 	@.venv/bin/python -m tests.lab.demo $(ARGS)
 
 test: setup lint ## everything that must pass
+	@tests/setup pages
 	@.venv/bin/python -m pytest -c tests/pytest.ini $(ARGS)
 
 test-vm: setup ## real VPN programs, stock router beside vpnpt, in an emulated machine with Debian's kernel (ARGS="--help" for options)
