@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
 FILE_LIMIT = 128 << 10
-"""Bytes: a larger file is written anew with what counts."""
+"""Bytes: a file that is larger, and twice as large as what counts, is written anew."""
+READ_LIMIT = 4 * FILE_LIMIT
 ANCESTORS = 3
 AGAIN_FIRST, AGAIN_LAST = 1.0, 60.0
 """Seconds until drift is looked at again when it follows an earlier one within a minute: each time twice as long."""
@@ -43,6 +44,7 @@ class Watch:
         self._default = os.path.join(run_dir, "history")
         self._path = ""
         self._unwritable = ""
+        self._compact = 0
         self._sealed: dict[str, TableState] = {}
         self._sealed_generation = 0
         self._wrong: list[str] = []
@@ -126,15 +128,15 @@ class Watch:
         self._path, self._unwritable = path, ""
         known = self.history
         self.history = History()
+        text = ""
         try:
-            lines = _tail(path)
+            text = _tail(path)
         except (OSError, ValueError) as error:
             self._complain(error)
-            lines = []
-        self.history.load(lines)
+        self.history.load(text.splitlines())
         self.history.changes.extend(known.changes)
         self.history.state = known.state if known.state is not None else self.history.state
-        if known.changes:
+        if known.changes or text and not text.endswith("\n"):  # a power cut tore the last line
             self._write("", anew=True)
 
     def add(self, what: str, how: str, text: str) -> None:
@@ -157,12 +159,13 @@ class Watch:
             if not anew:
                 with open(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as file:
                     file.write(text)
-                    anew = file.tell() > FILE_LIMIT
+                    anew = file.tell() > max(FILE_LIMIT, 2 * self._compact)
             if anew:
                 with open(os.open(f"{self._path}.new", flags | os.O_TRUNC, 0o600), "a", encoding="utf-8") as file:
                     file.writelines(self.history.lines())
                     file.flush()
                     os.fsync(file.fileno())
+                    self._compact = file.tell()
                 os.replace(f"{self._path}.new", self._path)
         except OSError as error:
             self._complain(error)
@@ -173,15 +176,15 @@ class Watch:
                                      "(vpnpt.global.history)")
 
 
-def _tail(path: str) -> list[str]:
-    """The lines of a history, at most those that fit. Raises OSError, and ValueError for a file that is somebody else's."""
+def _tail(path: str) -> str:
+    """The end of a history, as much as counts. Raises OSError, and ValueError for a file that is somebody else's."""
     with contextlib.suppress(FileNotFoundError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-        first = file.readline(FILE_LIMIT)
+        first = file.readline(READ_LIMIT)
         if first and not first.startswith((b'{"time":', b'{"state":')):
             raise ValueError("the file holds something else")
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * FILE_LIMIT))
-        return file.read(2 * FILE_LIMIT).decode("utf-8", "replace").splitlines()
-    return []
+        file.seek(max(0, os.fstat(file.fileno()).st_size - READ_LIMIT))
+        return file.read(READ_LIMIT).decode("utf-8", "replace")
+    return ""
 
 
 def _who(process: str, number: int | None) -> str:
