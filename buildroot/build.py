@@ -17,8 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from buildroot import apk, ipk
-from buildroot.recipe import RECIPES, TOP, read
+from buildroot import apk, ipk, translations
+from buildroot.recipe import RECIPES, TOP, Recipe, read
 
 DIST = TOP / "dist"
 
@@ -39,16 +39,22 @@ def package(dist: Path = DIST) -> list[Path]:
     with tempfile.TemporaryDirectory() as temporary:
         for directory in RECIPES:
             work = Path(temporary) / directory
-            recipe = read(directory, work / "ipk")
-            target = dist / ipk.file_name(recipe)
-            target.write_bytes(ipk.build(recipe, epoch))
-            made.append(target)
-            if apk.tool():
-                recipe = read(directory, work / "apk", split_helpers=True)
-                target = dist / apk.file_name(recipe)
-                apk.build(recipe, epoch, target, work)
+            for recipe in with_translations(read(directory, work / "ipk"), work / "i18n"):
+                target = dist / ipk.file_name(recipe)
+                target.write_bytes(ipk.build(recipe, epoch))
                 made.append(target)
+            if apk.tool():
+                for recipe in with_translations(read(directory, work / "apk", split_helpers=True), work / "apk-i18n"):
+                    target = dist / apk.file_name(recipe)
+                    (work / "scripts" / recipe.name).mkdir(parents=True)
+                    apk.build(recipe, epoch, target, work / "scripts" / recipe.name)
+                    made.append(target)
     return made
+
+
+def with_translations(recipe: Recipe, out: Path) -> list[Recipe]:
+    """A recipe, and those of its translations."""
+    return [recipe, *(translations.recipes(recipe, out) if recipe.name.startswith("luci-app-") else [])]
 
 
 def index(paths: list[Path]) -> str:

@@ -16,6 +16,7 @@ import vpnpt as source
 from buildroot import apk, build, ipk
 from buildroot.recipe import RECIPES, TOP, read
 from buildroot.strip import stripped
+from buildroot.translations import LANGUAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -208,7 +209,8 @@ def test_apk_scripts(vpnpt: Package) -> None:
 @pytest.mark.skipif(apk.tool() is None, reason="apk-tools 3 is missing: no .apk was built")
 def test_apk(tmp_path: Path) -> None:
     made = [path for path in build.feed(tmp_path) if path.suffix == ".apk"]
-    assert {path.name for path in made} == {f"{name}-{source.__version__}-r1.apk" for name in ("vpnpt", "luci-app-vpnpt")}
+    names = ("vpnpt", "luci-app-vpnpt", *(f"luci-i18n-vpnpt-{code}" for code, _ in LANGUAGES.values()))
+    assert {path.name for path in made} == {f"{name}-{source.__version__}-r1.apk" for name in names}
     program = apk.tool()
     assert program is not None
     for path in made:
