@@ -11,12 +11,15 @@ from tests.vm.peers.site import Ping
 if TYPE_CHECKING:
     from tests.vm.peers.site import Site
 
-ROUTER_INSIDE, SERVER_INSIDE = "10.98.0.1", "10.98.0.2"
+SERVER_INSIDE = "10.98.0.2"
 REQID = "900"
 
 
 class BesideRouter(Ikev2):
-    """The router's associations are the kernel's, with keys set by hand; they are replaced whenever a client's are."""
+    """The router's associations are the kernel's, with keys set by hand; they are replaced whenever a client's are.
+
+    The router uses them from its WAN address: from another one fw4 would masquerade what is to be sealed.
+    """
 
     title = "router's own IPsec and libreswan"
 
@@ -26,16 +29,18 @@ class BesideRouter(Ikev2):
         self._spi = 0x700
 
     def serve(self) -> None:
-        self.router.address_on_lo(ROUTER_INSIDE)
         self.server.address_on_lo(SERVER_INSIDE)
-        self._key()
+        self.renumbered()
+        super().serve()
+
+    def renumbered(self) -> None:
         wan, server = self.site.lab.router.wan_address, self.server.address
-        for machine, own, other, inside, far in ((self.router, wan, server, ROUTER_INSIDE, SERVER_INSIDE),
-                                                 (self.server, server, wan, SERVER_INSIDE, ROUTER_INSIDE)):
+        for machine, own, other, inside, far in ((self.router, wan, server, wan, SERVER_INSIDE),
+                                                 (self.server, server, wan, SERVER_INSIDE, wan)):
             for direction, source, target, ends in (("out", inside, far, (own, other)), ("in", far, inside, (other, own))):
                 machine.host.run("ip", "xfrm", "policy", "add", "src", f"{source}/32", "dst", f"{target}/32", "dir", direction,
                                  "tmpl", "src", ends[0], "dst", ends[1], "proto", "esp", "reqid", REQID, "mode", "tunnel")
-        super().serve()
+        self._key()
 
     def _key(self) -> None:
         """New associations beside the old ones; the kernel sends with the newest, or with any of the same second."""
@@ -51,6 +56,5 @@ class BesideRouter(Ikev2):
         super().rekey(number, by)
 
     def more_pings(self, count: int, back: bool) -> dict[str, Ping]:
-        if back:
-            return {"router": Ping(self.server, SERVER_INSIDE, ROUTER_INSIDE, count)}
-        return {"router": Ping(self.router, ROUTER_INSIDE, SERVER_INSIDE, count)}
+        wan = self.site.lab.router.wan_address
+        return {"router": Ping(self.server, SERVER_INSIDE, wan, count) if back else Ping(self.router, wan, SERVER_INSIDE, count)}

@@ -77,6 +77,9 @@ class Peer:
         """The same from the server."""
         return Ping(self.server, self.target(number), self.inside(number), count)
 
+    def renumbered(self) -> None:
+        """The router has another WAN address: for what is configured with it."""
+
     def more_pings(self, count: int, back: bool) -> dict[str, Ping]:
         """Those of others than clients that share the server."""
         return {}

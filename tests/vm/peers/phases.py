@@ -176,8 +176,11 @@ class Run:
         return together(answers(self.ask(20)), answers(self.ask(20, back=True)))
 
     def renumber(self) -> None:
-        """The provider gives the router another address."""
+        """The provider gives the router another address, and netifd's triggers have the daemon reload."""
         self.site.lab.router.change_wan_address("203.0.113.77")
+        if not self.site.stock:
+            self.site.lab.router.vpnpt("reload")
+        self.peer.renumbered()
 
     def offload(self) -> None:
         """The user switches software flow offload on."""
