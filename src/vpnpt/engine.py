@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .events import Event
 
 RENUMBERED = 60.0
-"""Seconds after which the same message ID means another exchange: either end counts its own (RFC 7296 2.2)."""
+"""Seconds after which the same name means another exchange."""
 CREDIT = 1.0
 """Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
 BEGINS = 1.0

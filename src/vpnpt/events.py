@@ -57,7 +57,8 @@ class SpiShared(Record):
 
 
 class Exchange(Record):
-    """A message of an IKE exchange that creates SAs. message: cookie and message ID, which name the exchange.
+    """A message of an IKE exchange that creates SAs. message: cookie, who began it, and message ID: they name
+    the exchange.
 
     outbound: sent by the client. auth: IKE_AUTH, of which one IKE SA may need several (EAP) for its one child.
     """

@@ -225,8 +225,8 @@ class Server:
     def sated(self, waiting: set[bytes]) -> set[bytes]:
         """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
 
-        None of their needs may be younger than the last of these SPIs. More open ones than needs means that a need has been forgotten:
-        then nothing is concluded. waiting: who needs one besides those that we know of, as the kernel says.
+        None of their needs may be younger than the last of these SPIs, or it is by accident that there are just as many. More open ones
+        than needs means that a need has been forgotten: then nothing is concluded. waiting: who needs one besides those that we know of, as the kernel says.
         """
         group: dict[bytes, bytes] = {}
 
@@ -245,9 +245,13 @@ class Server:
         for found in among:
             name = root(next(iter(found.candidates)))
             balance[name], youngest[name] = balance.get(name, 0) + 1, max(youngest.get(name, FAR_PAST), found.first)
+        late: set[bytes] = set()
         for client in list(group):
-            balance[root(client)] -= self.pairs[client].needs() or client in waiting
-        sated = {client for client in group if balance[root(client)] == 0 and self.pairs[client].latest() <= youngest[root(client)]}
+            name = root(client)
+            balance[name] -= self.pairs[client].needs() or client in waiting
+            if self.pairs[client].latest() > youngest[name]:
+                late.add(name)
+        sated = {client for client in group if balance[root(client)] == 0 and root(client) not in late}
         proven: dict[bytes, list[float]] = {}
         for found in among:
             if found.proven in found.candidates and found.proven is not None:

@@ -201,13 +201,17 @@ class Tracker:
         ike = parse_ike(udp.payload) if udp is not None else None
         if ike is None:
             return None
-        message = ike.icookie + ike.message_id.to_bytes(4, "big")
         if packet.src in self._zones or self._client(packet.ident) == packet.src:
-            return Exchange(server=packet.dst, client=packet.src, message=message, outbound=True, auth=ike.exchange == AUTH)
-        client = self._client(packet.ident)
-        if client is None:
-            return None
-        return Exchange(server=packet.src, client=client, message=message, outbound=False, auth=ike.exchange == AUTH)
+            server, client, outbound = packet.dst, packet.src, True
+        else:
+            found = self._client(packet.ident)
+            if found is None:
+                return None
+            server, client, outbound = packet.src, found, False
+        # Either end counts its own exchanges from 0 (RFC 7296 2.2): who began it belongs to the name. IKEv1 draws names at random.
+        begun_by_client = ike.version == 2 and outbound != ike.is_response
+        message = ike.icookie + bytes([begun_by_client]) + ike.message_id.to_bytes(4, "big")
+        return Exchange(server=server, client=client, message=message, outbound=outbound, auth=ike.exchange == AUTH)
 
     def _client(self, ident: int) -> bytes | None:
         """Whose zone a logged packet's IP ID holds: the kernel wrote it there in its own byte order."""

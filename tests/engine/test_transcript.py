@@ -256,6 +256,21 @@ def test_rule_5_a_stream_proves_nothing() -> None:
     assert actions == []
 
 
+def test_rule_2_more_spis_than_needs_exclude_nobody() -> None:
+    """Three clients with undecided SPIs are rekeyed, but of these exchanges nothing was noticed. The server is the first to use each."""
+    engine, clients = Engine(), (A, B, C)
+    for event in [*pairs(*clients), *(event for client in clients for event in both(client))]:
+        engine.handle(event, 0.0)
+    for number in (0, 1):
+        for index, client in enumerate(clients):
+            now = 10 * number + index + 1.0
+            spi = b"in%d%d" % (number, index)
+            actions = engine.handle(shared(spi, clients, copied=clients), now)
+            assert [action for action in actions if isinstance(action, Assign) and action.client != client] == []
+            assert client in engine.servers[S].open[spi].candidates
+            engine.handle(out(client, b"ou%d%d" % (number, index)), now + 0.01)
+
+
 def test_rule_6_a_loser_that_starves_reopens() -> None:
     """The kernel gave X to B, who had just asked; A has needed one as well, begins to ask, and gets nothing."""
     engine = Engine()
