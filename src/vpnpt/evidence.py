@@ -226,7 +226,8 @@ class Server:
         """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
 
         None of their needs may be younger than the last of these SPIs, or it is by accident that there are just as many. More open ones
-        than needs means that a need has been forgotten: then nothing is concluded. waiting: who needs one besides those that we know of, as the kernel says.
+        than needs means that a need has been forgotten: then nothing is concluded. waiting: who needs one besides those that we know
+        of, as the kernel says.
         """
         group: dict[bytes, bytes] = {}
 
