@@ -12,6 +12,7 @@ from . import uciedit
 from .facts import release
 from .model import PROTOCOLS
 from .netlink import NetlinkError
+from .release import release
 from .sessions import packed_address
 from .values import BadValue, source
 
@@ -76,11 +77,14 @@ def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
+    attempts = list(context.feed.attempts)
+    ike1 = [(key[1], key[2]) for key, session in context.feed.sessions.live.items() if session.ikes == "IKEv1"]
+
     def examine() -> dict[str, Any]:
         # Here, in the child: the daemon need not carry these modules.
         from .gather import examine as gather
 
-        return gather(context.service)
+        return gather(context.service, attempts, ike1)
 
     return context.aside.run(examine)
 

@@ -198,6 +198,7 @@ class Sessions:
         self._blocked: dict[Key, tuple[str, float]] = {}
         self._refused: list[Refusal] = []
         self._serial = 0
+        self._versions: dict[Key, str] = {}  # of IKE that was seen before its session began
 
     def flow(self, entry: Entry, now: float) -> list[Change]:
         """A flow that conntrack has."""
@@ -214,6 +215,7 @@ class Sessions:
                 self.left_out += 1
                 return changes
             session = self.live[entry.key] = Session(self._name(entry.key, now), entry.key, now)
+            session.ikes = self._versions.pop(entry.key, "")
             changes.append(Change("new", session))
         self._by_flow[entry.ident] = session
         session.take(entry, now)
@@ -256,8 +258,14 @@ class Sessions:
 
     def ike(self, client: bytes, server: bytes, now: float, version: int, *, makes_sas: bool) -> None:
         """A packet of IKE was seen. makes_sas: of an exchange that does; where data flows already, that is rekeying."""
-        session = self.live.get(("ipsec", client, server))
-        if session is not None:
+        key = ("ipsec", client, server)
+        session = self.live.get(key)
+        if session is None:
+            # The rules tell of a first packet before conntrack does.
+            self._versions[key] = f"IKEv{version}"
+            while len(self._versions) > BLOCKED_CAP:
+                del self._versions[next(iter(self._versions))]
+        else:
             session.ikes = f"IKEv{version}"
             # What made it come up may be told us after the first data.
             if makes_sas and session.up_at is not None and now - session.up_at > SETTLED:

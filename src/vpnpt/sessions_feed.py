@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 
 from .addresses import Networks, local_addresses, silent
 from .flows import entry_of
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 ACCOUNTING = "/proc/sys/net/netfilter/nf_conntrack_acct"
 TIMEOUTS = "/proc/sys/net/netfilter/nf_conntrack_"
+ATTEMPTS = 64
+"""Calls that were answered by a reset: how many are remembered."""
 STORM = 2000
 """Events within STORM_SECONDS beyond which we stop listening for a while: somebody makes flows up, and the engine must have its turn."""
 STORM_SECONDS, PAUSE = 2.0, 10.0
@@ -64,6 +67,7 @@ class SessionsFeed:
         self._local: set[bytes] = set()
         self._lan: Callable[[bytes], bool] = Networks(())
         self._why: dict[bytes, str] = {}
+        self.attempts: deque[tuple[float, str, bytes, bytes, int]] = deque(maxlen=ATTEMPTS)
 
     # listening
 
@@ -121,6 +125,8 @@ class SessionsFeed:
                     # Whose request it was, 0 where the kernel let it go.
                     reason = {0: "timeout", self._ask.port: "killed", self._service.port: "blocked"}.get(message.pid, "deleted")
                     self._changed(self.sessions.gone(event.flow.ident, now, reason, entry))
+                    if entry is not None and not message.pid:
+                        self._note_refusal(entry, event.flow, now)
                 else:
                     seen.add(event.flow.ident)
                     self._on_flow(config, event.flow, now, new=event.kind == "new")
@@ -143,6 +149,11 @@ class SessionsFeed:
         entry.place = next((place for place in _places(config) if _is_at(flow, place)), None)
         self._changed(self.sessions.flow(entry, now))
 
+    def _note_refusal(self, entry: Entry, flow: ct.Flow, now: float) -> None:
+        """A call that was answered by a reset: conntrack lets go of it at once, with most of its time left (nf_conntrack_tcp_packet())."""
+        if flow.orig.proto == ct.TCP and not entry.answered and (flow.timeout_s or 0) > 1:
+            self.attempts.append((now, entry.protocol, entry.client, entry.server, flow.orig.dport or 0))
+
     def _bearable(self, events: int) -> bool:
         now = time.monotonic()
         began, count = self._burst
@@ -158,6 +169,7 @@ class SessionsFeed:
     def _changed(self, changes: Iterable[Change]) -> None:
         for change in changes:
             protocol, client, server = change.session.key
+            self._service.usage.used(protocol)
             told = {"event": change.event, "protocol": protocol, "client": text_of(client), "server": text_of(server),
                     "id": change.session.ident}
             self._tell({**told, "reason": change.reason} if change.reason else told)
@@ -172,8 +184,9 @@ class SessionsFeed:
         if packet is None or ike is None:
             return
         client, server = packet.src, packet.dst
-        if ("ipsec", client, server) not in self.sessions.live:
-            client, server = self._service.tracker.client_of(packet.ident) or b"", packet.src
+        owner = self._service.tracker.client_of(packet.ident) or packet.src
+        if ("ipsec", client, server) not in self.sessions.live and owner != packet.src:
+            client, server = owner, packet.src
         self.sessions.ike(client, server, time.time(), ike.version, makes_sas=notice.prefix == prefixes.EXCHANGE)
 
     # asking
@@ -191,6 +204,8 @@ class SessionsFeed:
         changes = self.sessions.only([entry for ident, entry in entries.items() if ident not in gone], time.time(), also=seen)
         if not quietly:
             self._changed(changes)
+        for protocol in {key[0] for key in self.sessions.live}:
+            self._service.usage.used(protocol)
 
     def _entries(self, config: Config, *, whole: bool = False) -> list[tuple[ct.Flow, Entry]]:
         """The flows that may be VPNs; the kernel chooses them (Linux 5.8), which spares us a whole table of others.

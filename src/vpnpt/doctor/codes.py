@@ -40,6 +40,8 @@ CODES: dict[str, Code] = {
                             "Correct what the message names.", SETTINGS),
     "RULES_MISSING": _code("error", "vpnpt's tables are not in the kernel: nothing is helped or blocked",
                            "See `logread -e vpnptd` for why they could not be loaded; restart vpnpt."),
+    "RULES_CHANGED": _code("warning", "somebody else has changed vpnpt's tables, and they were left so (option on_drift)",
+                           "Run `vpnpt reload`, or find who changes them; with on_drift 'repair' they are put back by themselves."),
     "FW4_RULES_MISSING": _code("warning", "the firewall's forward chain lacks vpnpt's lines, so what a server starts is not let in",
                                "Run `fw4 reload`; see that /usr/share/nftables.d/chain-pre/forward/50-vpnpt.nft is there."),
     "NOTICES_MISSING": _code("warning", "the kernel's notices do not reach the daemon, which decides less and shows less",

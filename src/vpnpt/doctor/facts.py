@@ -99,12 +99,14 @@ class Facts(Record):
 
     __slots__ = ("now", "config", "devices", "problem", "diagnostics", "in_place", "helper_missing", "notices", "counters", "fill",
                  "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_route", "default_route6", "lan6",
-                 "router_vpns", "listeners", "hosts", "flows", "errors", "attempts", "ike1", "heard", "conntrack", "usage", "offload")
+                 "router_vpns", "listeners", "hosts", "flows", "errors", "attempts", "ike1", "heard", "conntrack", "usage", "offload",
+                 "drift")
     DEFAULTS = {
         "config": None, "devices": None, "problem": "", "diagnostics": (), "in_place": True, "helper_missing": False, "notices": True,
         "counters": {}, "fill": {}, "rules": (), "firewall": (), "release": "", "kernel": "", "missing": (), "uplinks": (),
         "default_route": True, "default_route6": True, "lan6": (), "router_vpns": frozenset(), "listeners": (), "hosts": 0, "flows": (),
-        "errors": (), "attempts": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {}, "offload": False}
+        "errors": (), "attempts": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {}, "offload": False,
+        "drift": ""}
     now: int
     config: Config | None
     devices: Devices | None
@@ -135,6 +137,7 @@ class Facts(Record):
     conntrack: tuple[int, int]
     usage: dict[str, int]
     offload: bool
+    drift: str
 
     def helps(self, protocol: str) -> bool:
         """Is vpnpt on, and this protocol to pass?"""

@@ -35,6 +35,8 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
         return
     if not facts.in_place:
         yield finding("RULES_MISSING", "vpnpt's tables are not in the kernel.", "`nft list tables` shows no table `vpnpt`")
+    if facts.drift:
+        yield finding("RULES_CHANGED", "vpnpt's tables are not as it loaded them.", facts.drift)
     for item in facts.diagnostics:
         if item.severity == "warning":
             yield finding("CONFIG_WARNING", "Something in the configuration was not understood.", str(item), item.remedy)
@@ -90,6 +92,7 @@ def _protocols(facts: Facts) -> Iterator[Finding]:
     days = facts.config.general.unused_days
     for name in PROTOCOLS if days else ():
         last = facts.usage.get(name)
-        if last is not None and facts.helps(name) and facts.now - last >= days * DAY:
+        in_use = any(protocol == name for protocol, _ in facts.flows)
+        if last is not None and not in_use and facts.helps(name) and facts.now - last >= days * DAY:
             yield finding("UNUSED", f"{name} is switched on, and nobody has used it for {(facts.now - last) // DAY} days.",
                           f"no flow of {name} since then")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..model import Record
+from ..model import PROTOCOLS, Record
 from ..wire.conntrack import AH, ESP, GRE, SEEN_REPLY, TCP, UDP
 from .facts import finding
 
@@ -237,9 +237,9 @@ def _advice(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
             lan = max(facts.hosts, len(clients))
             yield finding("USE_ROUTER_CLIENT", f"{len(clients)} of {lan} LAN hosts go to {text(server)} by a VPN of their own.",
                           "their connections in connection tracking")
-    for name in ("pptp", "l2tp", "ipsec", "openvpn", "wireguard"):
-        refused = {reason: facts.counters.get(f"{name}_{reason}", (0, 0))[0] for reason in ("blocked", "source")}
+    for name in PROTOCOLS:
+        refused = {reason: facts.counters.get(f"{name}_{reason}", (0, 0))[0] for reason in ("blocked", "source", "denied")}
         if any(refused.values()):
-            why = "it is switched off" if refused["blocked"] else "they are not in allow_src"
+            why = "it is switched off" if refused["blocked"] else "allow_src or deny_src says so"
             yield finding("PROTOCOL_BLOCKED", f"Clients try {name}, and are refused: {why}.",
                           f"{sum(refused.values())} flows refused since the tables were made")

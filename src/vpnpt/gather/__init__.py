@@ -8,7 +8,9 @@ from __future__ import annotations
 import time
 
 from ..doctor import judge
-from ..doctor.facts import Facts
+from ..doctor.facts import Attempt, Facts
+from ..release import release
+from ..wire.conntrack import TCP
 from . import kernel, system
 
 TYPE_CHECKING = False
@@ -16,21 +18,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ..doctor.facts import Attempt
     from ..service import Service
 
+    Refused = tuple[float, str, bytes, bytes, int]
 
-def examine(service: Service, attempts: Iterable[Attempt] = (), ike1: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
-    """The doctor's whole answer. To be called in a process of its own: it takes seconds and memory, and changes nothing here."""
+RECENT = 600
+"""Seconds for which a refused call counts."""
+
+
+def examine(service: Service, attempts: Iterable[Refused] = (), ike1: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
+    """The doctor's whole answer. To be called in a process of its own: it takes seconds and memory, and changes nothing here.
+
+    attempts: calls that were answered by a reset: seconds of the epoch, protocol, client, server, TCP port.
+    """
     return judge(facts(service, attempts, ike1))
 
 
-def facts(service: Service, attempts: Iterable[Attempt], ike1: Iterable[tuple[bytes, bytes]]) -> Facts:
+def facts(service: Service, attempts: Iterable[Refused], ike1: Iterable[tuple[bytes, bytes]]) -> Facts:
     """All that can be known of this router now."""
-    config, devices = service.config, service.devices
-    known = Facts(now=int(time.time()), config=config, devices=devices, problem=service.problem, diagnostics=tuple(service.diagnostics),
-                  helper_missing=service.helper_missing, notices=service.notices, offload=service.offload, attempts=tuple(attempts),
-                  ike1=frozenset(ike1), usage=service.usage.times(), release=system.release(), kernel=system.kernel_version())
+    config, devices, now = service.config, service.devices, int(time.time())
+    known = Facts(
+        now=now, config=config, devices=devices, problem=service.problem, diagnostics=tuple(service.diagnostics), notices=service.notices,
+        helper_missing=service.helper_missing, offload=service.offload, drift=service.watch.drift, attempts=_attempts(attempts, now),
+        ike1=frozenset(ike1), usage=service.usage.times(), release=release(), kernel=system.kernel_version())
     if config is None or devices is None or not config.general.enabled:
         return known
     firewall = system.firewall(service.config_dir)
@@ -41,3 +51,8 @@ def facts(service: Service, attempts: Iterable[Attempt], ike1: Iterable[tuple[by
         default_route=system.default_route(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
         listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows, heard=kernel.esp_heard(service),
         errors=kernel.icmp_errors(), conntrack=system.conntrack_room())
+
+
+def _attempts(attempts: Iterable[Refused], now: int) -> tuple[Attempt, ...]:
+    return tuple(Attempt(protocol=protocol, client=client, server=server, proto=TCP, port=port, refused=True, ago=max(0, now - int(when)))
+                 for when, protocol, client, server, port in attempts if now - when < RECENT)

@@ -18,19 +18,9 @@ if TYPE_CHECKING:
 
     from ..ucitext import SectionText
 
-RELEASE = "/etc/openwrt_release"
 SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFMTU = 0x8913, 0x8915, 0x8921  # include/uapi/linux/sockios.h
 IFF_UP = 1
 RTF_UP, RTF_REJECT = 1, 0x200  # include/uapi/linux/route.h
-
-
-def release() -> str:
-    """OpenWrt's release, as `24.10.2`; '' on another system, 'SNAPSHOT' on a development build."""
-    for line in _lines(RELEASE):
-        name, _, value = line.partition("=")
-        if name.strip() == "DISTRIB_RELEASE":
-            return value.strip().strip("'\"")
-    return ""
 
 
 def kernel_version() -> str:
