@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "vpnpt"
 EDGE = {"process", "netlink", "nlsocket", "nft", "uci", "facts", "service", "daemon", "cli", "control", "log", "addresses", "mirror",
-        "learned", "tracker", "l2tp_tracker", "execute", "ubus", "answers", "xfrm", "inject", "aside", "gather", "usage", "release",
+        "learned", "tracker", "l2tp_tracker", "execute", "ubus", "answers", "xfrm", "inject", "aside", "gather", "usage",
         "watch", "cli_top", "exporter", "sessions_feed", "hosts", "uciedit"}
 # Installed nowhere on a router, or too large for one (megabytes each; DESIGN says how many).
 FORBIDDEN = {"scapy", "yaml", "pyroute2", "asyncio", "dataclasses", "typing", "enum", "logging", "subprocess", "argparse", "ipaddress",

@@ -12,7 +12,6 @@ from . import uciedit
 from .facts import release
 from .model import PROTOCOLS
 from .netlink import NetlinkError
-from .release import release
 from .sessions import packed_address
 from .values import BadValue, source
 

@@ -220,7 +220,7 @@ class Ailments:
     def do_open(self, source: str, to: str, port: int) -> dict[str, Any]:
         """Begins a TCP connection, and waits a moment."""
         stream = self.lab.host(source).connect(self.lab.host(to).address, port)
-        self.lab.pump.run(lambda: stream.connected or stream.closed, 2)
+        self.lab.pump.run(lambda: stream.connected or stream.closed, 3.5)
         return {"tcp": "connected" if stream.connected else "refused" if stream.closed else "timeout"}
 
     def do_fill_conntrack(self, who: str, to: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Severity = Literal["error", "warning", "info"]
 
 FIREWALL, SETTINGS = "admin/network/firewall", "admin/network/vpnpt/settings"
-RULES, FORWARDS = "admin/network/firewall/rules", "admin/network/firewall/forwards"
+RULES, FORWARDS, ZONES = "admin/network/firewall/rules", "admin/network/firewall/forwards", "admin/network/firewall/zones"
 INTERFACES, PACKAGES, UPGRADE = "admin/network/network", "admin/system/package-manager", "admin/system/flash"
 
 

@@ -95,18 +95,19 @@ class Facts(Record):
     fill: collection to (elements, size). usage: protocol to when it was last used, or first counted (seconds of the epoch).
     ike1: (client, server) pairs that speak IKEv1. heard: pairs for which ESP has come,
     by our maps: conntrack does not see copies. hosts: LAN neighbours. lan6: public IPv6 addresses of the LAN side.
+    syn_timeout: seconds that conntrack gives a TCP connection which was not answered.
     """
 
     __slots__ = ("now", "config", "devices", "problem", "diagnostics", "in_place", "helper_missing", "notices", "counters", "fill",
                  "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_route", "default_route6", "lan6",
-                 "router_vpns", "listeners", "hosts", "flows", "errors", "attempts", "ike1", "heard", "conntrack", "usage", "offload",
-                 "drift")
+                 "listeners", "hosts", "flows", "errors", "attempts", "ike1", "heard", "conntrack", "usage",
+                 "drift", "syn_timeout")
     DEFAULTS = {
         "config": None, "devices": None, "problem": "", "diagnostics": (), "in_place": True, "helper_missing": False, "notices": True,
         "counters": {}, "fill": {}, "rules": (), "firewall": (), "release": "", "kernel": "", "missing": (), "uplinks": (),
-        "default_route": True, "default_route6": True, "lan6": (), "router_vpns": frozenset(), "listeners": (), "hosts": 0, "flows": (),
-        "errors": (), "attempts": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {}, "offload": False,
-        "drift": ""}
+        "default_route": True, "default_route6": True, "lan6": (), "listeners": (), "hosts": 0, "flows": (),
+        "errors": (), "attempts": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {},
+        "drift": "", "syn_timeout": 120}
     now: int
     config: Config | None
     devices: Devices | None
@@ -126,7 +127,6 @@ class Facts(Record):
     default_route: bool
     default_route6: bool
     lan6: tuple[str, ...]
-    router_vpns: frozenset[bytes]
     listeners: tuple[Listener, ...]
     hosts: int
     flows: tuple[tuple[str, Flow], ...]
@@ -136,8 +136,8 @@ class Facts(Record):
     heard: frozenset[tuple[bytes, bytes]]
     conntrack: tuple[int, int]
     usage: dict[str, int]
-    offload: bool
     drift: str
+    syn_timeout: int
 
     def helps(self, protocol: str) -> bool:
         """Is vpnpt on, and this protocol to pass?"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import PROTOCOLS
-from .codes import FORWARDS, RULES
+from .codes import FORWARDS, RULES, ZONES
 from .facts import finding
 from .walk import Packet, Walker
 
@@ -78,20 +78,23 @@ def _ways(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _blocking(facts: Facts, walker: Walker) -> Iterator[Finding]:
-    stopped: dict[tuple[str, str, str, int], tuple[Rule, bool, list[str]]] = {}
+    stopped: dict[str, tuple[Rule, bool, list[str]]] = {}
     for protocol in (name for name in PROTOCOLS if facts.helps(name)):
         for kind, proto, port in kinds(facts, protocol):
             for lan, wan in _ways(facts):
                 out = Packet(iif=lan, oif=wan, proto=proto, dport=port)
                 back = Packet(iif=wan, oif=lan, proto=proto, sport=port, state="established", direction="reply")
                 for hit in (*walker.stops(out), *walker.stops(back)):
-                    rule = hit.rule
-                    place = (rule.family, rule.table, rule.chain, rule.handle)
-                    entry = stopped.setdefault(place, (rule, hit.sure, []))
-                    if kind not in entry[2]:
-                        entry[2].append(kind)
-    for rule, sure, what in stopped.values():
+                    # What stops whatever nothing has let pass is one finding, wherever it stands.
+                    what = stopped.setdefault(hit.rule.place if hit.meant else "", (hit.rule, hit.sure, []))[2]
+                    if kind not in what:
+                        what.append(kind)
+    for place, (rule, sure, what) in stopped.items():
         name, where = named(facts, rule)
+        if not place:
+            yield finding("FIREWALL_BLOCKS", f"The firewall lets no {', '.join(what)} pass between LAN and WAN: nothing accepts it.",
+                          f"it ends at {name} ({where})", "Allow forwarding from the zone lan to the zone wan.", link=_link(rule, ZONES))
+            continue
         counted = "" if rule.packets is None else f"; it has met {rule.packets} packets"
         how = "stops" if sure else "stops, under conditions,"
         yield finding("FIREWALL_BLOCKS", f"{capital(name)} {how} {', '.join(what)} between LAN and WAN.", f"{where}{counted}",
@@ -170,7 +173,7 @@ def _rest(facts: Facts, walker: Walker) -> Iterator[Finding]:
     masks = [rule for rule in walker.all_rules() if any("masquerade" in part for part in rule.expr)
              and any(_says_ipv6(part) for part in rule.expr)]
     for rule in masks[:1]:
-        yield finding("IPV6_NAT", "IPv6 is translated on its way out.", rule.place, link=_link(rule, "admin/network/firewall/zones"))
+        yield finding("IPV6_NAT", "IPv6 is translated on its way out.", rule.place, link=_link(rule, ZONES))
 
 
 def _says_ipv6(part: dict[str, object]) -> bool:

@@ -22,9 +22,10 @@ REASONS = {0: "network unreachable", 1: "host unreachable", 2: "protocol unreach
 LONG = 1400
 """Bytes, on average: such packets were fragments."""
 MANY_CLIENTS, MOST_OF_THE_LAN = 5, 2 / 3
-SYN_SENT = 2
 TIMES = 2
 """Packets without an answer that count: one may just have been sent."""
+CONNECTING = 3
+"""Seconds after which a TCP connection should have had an answer."""
 
 
 class Kind(Record):
@@ -79,7 +80,10 @@ def listed(items: Iterable[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _sent(flow: Flow) -> int:
+def _sent(flow: Flow, facts: Facts) -> int:
+    """How often it was tried, as far as is known: a repeated SYN is not counted, but its time goes on (nf_conntrack_tcp_packet())."""
+    if flow.orig.proto == TCP:
+        return TIMES if flow.timeout_s is None or facts.syn_timeout - flow.timeout_s >= CONNECTING else 1
     return flow.packets[0] if flow.packets is not None else TIMES
 
 
@@ -95,7 +99,7 @@ def _unanswered(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding
         kinds[kind.finding] = kind
         if answered(flow) or (kind == PLAIN and (flow.orig.src, flow.orig.dst) in facts.heard):
             heard.setdefault(kind.finding, set()).add((flow.orig.src, flow.orig.dst))
-        elif _sent(flow) >= TIMES:
+        elif _sent(flow, facts) >= TIMES:
             asked.setdefault(kind.finding, []).append((flow.orig.src, flow.orig.dst, flow))
     ike = heard.get(IKE.finding, set()) | heard.get(NATT.finding, set())
     for code, all_silent in asked.items():
@@ -103,7 +107,7 @@ def _unanswered(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding
         silent = [item for item in all_silent if item[:2] not in served and not _explained(facts, item[2])]
         if code == PLAIN.finding:
             # A tunnel that carries one way only is no fault, but one whose IKE is answered should have an answer some time.
-            silent = [item for item in silent if item[:2] in ike or item[2].packets is None or _sent(item[2]) > TIMES]
+            silent = [item for item in silent if item[:2] in ike or item[2].packets is None or _sent(item[2], facts) > TIMES]
         if not silent:
             continue
         if code in (IKE.finding, NATT.finding) and all(_long(flow) for _, _, flow in silent) and {item[:2] for item in silent} & ike:

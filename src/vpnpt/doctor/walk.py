@@ -59,11 +59,15 @@ class Rule(Record):
 
 
 class Hit(Record):
-    """A rule that stops a packet. sure: it stops all such packets; else only those that also match what is open."""
+    """A rule that stops a packet. sure: it stops all such packets; else only those that also match what is open.
 
-    __slots__ = ("rule", "sure")
+    meant: the rule speaks of such packets; else it stops whatever nothing else has let pass.
+    """
+
+    __slots__ = ("rule", "sure", "meant")
     rule: Rule
     sure: bool
+    meant: bool
 
 
 class Walker:
@@ -105,7 +109,7 @@ class Walker:
                 if verdict == "end" and chain.get("policy") == "drop" and not way.doubt:
                     verdict, cause = "drop", Rule(family=key[0], table=key[1], chain=key[2], handle=0, comment="", packets=None, expr=[])
                 if verdict == "drop" and cause is not None:
-                    return [*found, Hit(rule=cause, sure=True)]
+                    return [*found, Hit(rule=cause, sure=True, meant=_specific(cause, way.packet))]
         return found
 
     def matching(self, packet: Packet, statement: str) -> list[Rule]:
@@ -137,7 +141,7 @@ class Walker:
                 return "drop", cause
             if verdict == "drop" and cause is not None and _specific(cause, way.packet):
                 if all(hit.rule != cause for hit in way.found):
-                    way.found.append(Hit(rule=cause, sure=False))
+                    way.found.append(Hit(rule=cause, sure=False, meant=True))
             elif verdict == "accept":
                 if here:
                     return "accept", None

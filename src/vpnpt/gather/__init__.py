@@ -9,7 +9,6 @@ import time
 
 from ..doctor import judge
 from ..doctor.facts import Attempt, Facts
-from ..release import release
 from ..wire.conntrack import TCP
 from . import kernel, system
 
@@ -39,8 +38,8 @@ def facts(service: Service, attempts: Iterable[Refused], ike1: Iterable[tuple[by
     config, devices, now = service.config, service.devices, int(time.time())
     known = Facts(
         now=now, config=config, devices=devices, problem=service.problem, diagnostics=tuple(service.diagnostics), notices=service.notices,
-        helper_missing=service.helper_missing, offload=service.offload, drift=service.watch.drift, attempts=_attempts(attempts, now),
-        ike1=frozenset(ike1), usage=service.usage.times(), release=release(), kernel=system.kernel_version())
+        helper_missing=service.helper_missing, drift=service.watch.drift, attempts=_attempts(attempts, now),
+        ike1=frozenset(ike1), usage=service.usage.times(), release=system.release(), kernel=system.kernel_version())
     if config is None or devices is None or not config.general.enabled:
         return known
     firewall = system.firewall(service.config_dir)
@@ -50,7 +49,7 @@ def facts(service: Service, attempts: Iterable[Refused], ike1: Iterable[tuple[by
         missing=kernel.missing(config, devices, firewall, tracking=tracking), uplinks=tuple(map(system.uplink, devices.wan)),
         default_route=system.default_route(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
         listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows, heard=kernel.esp_heard(service),
-        errors=kernel.icmp_errors(), conntrack=system.conntrack_room())
+        errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout())
 
 
 def _attempts(attempts: Iterable[Refused], now: int) -> tuple[Attempt, ...]:

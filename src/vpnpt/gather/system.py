@@ -18,9 +18,19 @@ if TYPE_CHECKING:
 
     from ..ucitext import SectionText
 
+RELEASE = "/etc/openwrt_release"
 SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFMTU = 0x8913, 0x8915, 0x8921  # include/uapi/linux/sockios.h
 IFF_UP = 1
 RTF_UP, RTF_REJECT = 1, 0x200  # include/uapi/linux/route.h
+
+
+def release() -> str:
+    """OpenWrt's release, as `24.10.2`; '' on another system, 'SNAPSHOT' on a development build."""
+    for line in _lines(RELEASE):
+        name, _, value = line.partition("=")
+        if name.strip() == "DISTRIB_RELEASE":
+            return value.strip().strip("'\"")
+    return ""
 
 
 def kernel_version() -> str:
@@ -87,10 +97,17 @@ def hosts(devices: Collection[str]) -> int:
 
 def conntrack_room() -> tuple[int, int]:
     """How many connections are tracked, and how many may be; zeros where the kernel does not say."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(IndexError, ValueError):
         count, limit = (int(_lines(f"/proc/sys/net/netfilter/nf_conntrack_{name}")[0]) for name in ("count", "max"))
         return count, limit
     return 0, 0
+
+
+def syn_timeout() -> int:
+    """Seconds that conntrack gives a TCP connection which was not answered; the kernel's default where it does not say."""
+    with contextlib.suppress(IndexError, ValueError):
+        return int(_lines("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_syn_sent")[0])
+    return 120
 
 
 def listeners() -> tuple[Listener, ...]:
