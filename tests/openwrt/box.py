@@ -217,8 +217,8 @@ class Box:
         return self.sh(f"opkg install /tmp/{package.name} 2>&1")
 
     def ready(self) -> bool:
-        """Has the daemon put its configuration in force?"""
-        return self.status("test -e /var/run/vpnpt/ready") == 0
+        """Has the daemon put its configuration in force, and is it on ubus, which comes a moment later?"""
+        return self.status("test -e /var/run/vpnpt/ready && ubus list vpnpt") == 0
 
     def call_silently(self, object_: str, method: str, arguments: dict[str, Any]) -> None:
         """A call that answers nothing but its status."""
