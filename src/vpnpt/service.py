@@ -60,6 +60,7 @@ class Service:
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
         self.port = self._netlink.port  # by which our own requests are known in notifications
+        self.cut: set[int | None] = set()  # flows that the configuration in force refused when it came, by conntrack's number
         self.tracker = Tracker(self._netlink, log, time.monotonic)
         self.watch = Watch(self._netlink, log, run_dir)
 
@@ -276,13 +277,21 @@ class Service:
         if state == self._cut_for:
             return
         self._cut_for = state
+        self.cut.clear()
+        pairs = set()
         try:
             for family in FAMILIES:
                 for flow in dump_conntrack(self._netlink, _NUMBERS[family]):
                     if refused(self.config, flow, local, known):
                         cut += delete_flow(self._netlink, flow)
+                        self.cut.add(flow.ident)
+                        pairs.add((flow.orig.src, flow.orig.dst))
                     elif stray(self.config, flow, local) or (shares_servers(self.config) and bypasses(flow, local)):
                         delete_flow(self._netlink, flow)
+            for client, server in pairs if shares_servers(self.config) else ():
+                # Or the server's next packet would begin a flow in which the client may answer.
+                if len(client) == 4:
+                    self.tracker.forget_pair("ipsec", client, server, for_good=True)
         except NetlinkError as error:
             self.log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
         if cut:

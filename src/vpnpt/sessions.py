@@ -72,9 +72,12 @@ class Entry:
 
 
 class Learned:
-    """What a session is called on the wire, beside its flows: what the kernel's maps and the engines know. waiting: for a new SPI."""
+    """What a session is called on the wire, beside its flows: what the kernel's maps and the engines know. waiting: for a new SPI.
 
-    __slots__ = ("cookies", "spis_out", "spis_in", "tunnel_ids", "session_ids", "version", "waiting")
+    copied: packets and bytes that came in as copies, because the SPI was or is not known to be one client's: conntrack does not see them.
+    """
+
+    __slots__ = ("cookies", "spis_out", "spis_in", "tunnel_ids", "session_ids", "version", "waiting", "copied")
 
     def __init__(self) -> None:
         self.cookies: tuple[bytes, ...] = ()
@@ -84,6 +87,7 @@ class Learned:
         self.session_ids: tuple[int, ...] = ()
         self.version = ""
         self.waiting = False
+        self.copied = (0, 0)
 
 
 class Session:
@@ -111,7 +115,7 @@ class Session:
         total = self.base
         for flow in self.flows.values():
             total = _add(total, flow.counts)
-        return total
+        return _add(total, (0, 0, *self.learned.copied)) if self.learned is not None else total
 
     def take(self, entry: Entry, now: float) -> None:
         """A flow is new, or looked at again."""
@@ -148,7 +152,8 @@ class Session:
     def state(self, now: float) -> str:
         """By the rules at the head."""
         counts = self.counts()
-        answered = any(flow.answered for flow in self.flows.values())
+        copied = self.learned is not None and self.learned.copied[0] > 0
+        answered = copied or any(flow.answered for flow in self.flows.values())
         if self.mark == "closed" or not self.flows:
             return "failing" if self.up_at is None else "idle"
         if not answered and self.up_at is None and (counts[0] >= 2 or not any(counts)) and now - self.since >= FAILS:
@@ -271,11 +276,14 @@ class Sessions:
             if makes_sas and session.up_at is not None and now - session.up_at > SETTLED:
                 session.rekeyed = now
 
-    def learn(self, found: Mapping[Key, Learned]) -> None:
+    def learn(self, found: Mapping[Key, Learned], now: float) -> None:
         """What the sessions are called; who is not named keeps what is known."""
         for key, learned in found.items():
-            if key in self.live:
-                self.live[key].learned = learned
+            session = self.live.get(key)
+            if session is not None:
+                session.learned = learned
+                if learned.copied[0] and session.up_at is None:
+                    session.up_at = now
 
     def refuse(self, refused: Iterable[Refusal], now: float) -> None:
         """All attempts that the router refused lately."""

@@ -23,6 +23,7 @@ from .wire import nftables
 from .wire.bpf import conntrack_filter
 from .wire.ike import parse_ike
 from .wire.ip import parse_ipv4, parse_udp
+from .wire.l2tp import parse_l2tp_udp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ STORM = 2000
 STORM_SECONDS, PAUSE = 2.0, 10.0
 FRESH = 60.0
 """Seconds that a key's last use may be older than the kernel's fast path remembers, for the key still to be one in use."""
+PAIRS_MAX, IDS_MAX = 256, 8
+"""Pairs that speak L2TP version 3 over UDP, and IDs of one, that are remembered."""
 RETURNS = 60.0
 """Seconds in which a client whose session was ended may come back as if nothing had been; then it is counted among a server's no more."""
 PPTP_GRE, PPTP_GRE_STREAM = 600, 18000  # seconds, net/netfilter/nf_conntrack_pptp.c
@@ -66,8 +69,8 @@ class SessionsFeed:
         self._burst = (0.0, 0)
         self._local: set[bytes] = set()
         self._lan: Callable[[bytes], bool] = Networks(())
-        self._why: dict[bytes, str] = {}
         self.attempts: deque[tuple[float, str, bytes, bytes, int]] = deque(maxlen=ATTEMPTS)
+        self._version3: dict[tuple[bytes, bytes], list[int]] = {}
 
     # listening
 
@@ -122,9 +125,7 @@ class SessionsFeed:
                 if event.kind == "destroy":
                     gone.add(event.flow.ident)
                     entry = entry_of(config, event.flow, self._local, self._lan)
-                    # Whose request it was, 0 where the kernel let it go.
-                    reason = {0: "timeout", self._ask.port: "killed", self._service.port: "blocked"}.get(message.pid, "deleted")
-                    self._changed(self.sessions.gone(event.flow.ident, now, reason, entry))
+                    self._changed(self.sessions.gone(event.flow.ident, now, self._reason(message.pid, event.flow.ident), entry))
                     if entry is not None and not message.pid:
                         self._note_refusal(entry, event.flow, now)
                 else:
@@ -135,6 +136,12 @@ class SessionsFeed:
             if len(found) < 256:
                 break
         return gone, seen, True
+
+    def _reason(self, port: int, ident: int) -> str:
+        """Why a flow was destroyed. port: of whose request it was, 0 where the kernel let it go."""
+        if port == self._service.port:
+            return "blocked" if ident in self._service.cut else "deleted"
+        return {0: "timeout", self._ask.port: "killed"}.get(port, "deleted")
 
     def _on_flow(self, config: Config, flow: ct.Flow, now: float, *, new: bool) -> None:
         entry = entry_of(config, flow, self._local, self._lan, now)
@@ -175,19 +182,35 @@ class SessionsFeed:
             self._tell({**told, "reason": change.reason} if change.reason else told)
 
     def on_notice(self, notice: LogPacket) -> None:
-        """What the rules log of IKE tells of rekeying."""
-        if notice.prefix not in (prefixes.EXCHANGE, prefixes.LEARNED):
+        """What the rules log of IKE tells of rekeying, of L2TP its version."""
+        if notice.prefix not in (prefixes.EXCHANGE, prefixes.LEARNED, prefixes.L2TP):
             return
         packet = parse_ipv4(notice.payload)
         udp = parse_udp(packet.payload) if packet is not None else None
-        ike = parse_ike(udp.payload) if udp is not None else None
-        if packet is None or ike is None:
+        if packet is None or udp is None:
+            return
+        if notice.prefix == prefixes.L2TP:
+            self._on_l2tp(packet.src, packet.dst, udp.payload)
+            return
+        ike = parse_ike(udp.payload)
+        if ike is None:
             return
         client, server = packet.src, packet.dst
         owner = self._service.tracker.client_of(packet.ident) or packet.src
         if ("ipsec", client, server) not in self.sessions.live and owner != packet.src:
             client, server = owner, packet.src
         self.sessions.ike(client, server, time.time(), ike.version, makes_sas=notice.prefix == prefixes.EXCHANGE)
+
+    def _on_l2tp(self, client: bytes, server: bytes, payload: bytes) -> None:
+        """Version 3 over UDP has control connection IDs where version 2 has tunnel IDs (RFC 3931 4.1.2)."""
+        message = parse_l2tp_udp(payload)
+        if message is None or message.version != 3:
+            return
+        own = self._version3.setdefault((client, server), [])
+        own += [ident for ident in (message.assigned_tunnel, message.tunnel) if ident and ident not in own]
+        del own[:-IDS_MAX]
+        while len(self._version3) > PAIRS_MAX:
+            del self._version3[next(iter(self._version3))]
 
     # asking
 
@@ -237,17 +260,20 @@ class SessionsFeed:
             if config is not None and shares_servers(config) and self.sessions.count("ipsec"):
                 self._learn_ipsec(found, FRESH + config.general.fast_timeout, config.general.key_timeout)
         self._learn_l2tp(found)
-        self.sessions.learn(found)
+        self.sessions.learn(found, time.time())
         self.sessions.refuse(self._refusals(config) if config is not None else (), time.time())
 
     def _learn_ipsec(self, found: dict[Key, Learned], fresh: float, timeout: float) -> None:
         clients = {zone: client for client, zone in self._maps.zones().items()}
-        for server, zone, spi in _in_use(self._maps.zoned("spi_zone", 4, timeout), fresh):
-            if zone in clients:
-                found.setdefault(("ipsec", clients[zone], server), Learned()).spis_in += (spi,)
-        for (server, spi), owners in self._maps.fans().items():
-            for client in owners:
-                found.setdefault(("ipsec", client, server), Learned()).spis_in += (spi,)
+        copied = {element.key: element.counted for element in self._maps.counted(ct.AF_INET, "copied") if element.counted}
+        inbound = [(server, clients[zone], spi) for server, zone, spi in _in_use(self._maps.zoned("spi_zone", 4, timeout), fresh)
+                   if zone in clients]
+        inbound += [(server, client, spi) for (server, spi), owners in self._maps.fans().items() for client in owners]
+        for server, client, spi in inbound:
+            learned = found.setdefault(("ipsec", client, server), Learned())
+            learned.spis_in += (spi,)
+            packets, octets = copied.get(server + spi, (0, 0))
+            learned.copied = (learned.copied[0] + packets, learned.copied[1] + octets)
         for server, zone, cookie in _in_use(self._maps.zoned("cookie_zone", 8, timeout), fresh):
             if zone in clients:
                 found.setdefault(("ipsec", clients[zone], server), Learned()).cookies += (cookie,)
@@ -264,6 +290,10 @@ class SessionsFeed:
                     learned = found.setdefault(("l2tp", tunnel.client, server), Learned())
                     learned.tunnel_ids += tuple(ident for ident in (tunnel.ident, tunnel.peer) if ident)
                     learned.session_ids += tuple(tunnel.sessions)
+
+        for (client, server), idents in self._version3.items():
+            learned = found.setdefault(("l2tp", client, server), Learned())
+            learned.version, learned.tunnel_ids = "L2TPv3", tuple(idents)
 
     def _refusals(self, config: Config) -> Iterator[Refusal]:
         now = time.time()

@@ -109,10 +109,11 @@ class Tracker:
         """The client in whose zone a logged packet was."""
         return self._client(ident)
 
-    def forget_pair(self, protocol: str, client: bytes, server: bytes) -> None:
+    def forget_pair(self, protocol: str, client: bytes, server: bytes, *, for_good: bool = False) -> None:
         """The user has ended what a client has with a server; its flows are gone already. Raises NetlinkError.
 
-        The engine hears of it from `housekeep`, if the client has not come back by then: an SPI that is still open may be its.
+        The engine hears of it from `housekeep`, if the client has not come back by then: an SPI that is still open may be its. for_good:
+        it may not come back, so it hears at once, and no copy goes there any more.
         """
         if protocol == "l2tp":
             self.l2tp.forget_pair(client, server)
@@ -120,6 +121,12 @@ class Tracker:
             self._read_clients()
             if client in self._zones:
                 self._learned.end(client, server, self._zones[client])
+            if for_good:
+                staying = [other for other in self._slots.get(server, ()) if other != client]
+                staying += [other for other, own in self._learned.pairs() if own == server and other not in (*staying, client)]
+                self._learned.set_clients(server, [(other, self._zones[other]) for other in staying if other in self._zones])
+                self._handle(Unpaired(server=server, client=client))
+                self._slots = self._learned.slots()
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""

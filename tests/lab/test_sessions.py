@@ -5,7 +5,9 @@ What the daemon says is compared with what the clients' own network devices saw.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -264,3 +266,75 @@ def test_the_routers_own_vpn_is_no_session(stage: Stage) -> None:
     stage.lab.host("c1").udp().send(b"x" * 100, "192.168.1.1", inside.port)
     stage.lab.pump.run(lambda: inside.inbox, 2.0)
     assert inside.inbox and ask(stage, "sessions")["sessions"] == []
+
+
+@pytest.mark.parametrize("first", ["out", "back"])
+def test_blocked_by_mac_while_live(stage: Stage, first: str) -> None:
+    """The server goes on sending: neither its packets nor what the client would answer may pass, whoever speaks first."""
+    assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+    assert not stage.do_traffic()["c1"].lost
+    assert ask(stage, "block", client=mac(stage.lab.host("c1")), protocol="ipsec")["blocked"]
+    for _ in range(3):
+        found = stage.do_traffic(first=first)
+        assert found["c1"].delivered == 0 and not found["c2"].lost
+    assert {one["client"]: one["state"] for one in ask(stage, "sessions")["sessions"]} == {
+        CLIENTS["c1"]: "blocked", CLIENTS["c2"]: "up"}
+
+
+def test_l2tp_of_version_3(stage: Stage) -> None:
+    """Over UDP it begins with the same message as version 2, and has IDs of 32 bits; over IP it is a protocol of its own."""
+    client, server = stage.lab.host("c1"), stage.lab.host("s1")
+    server.udp(1701)
+    avps = b"\x80\x08\x00\x00\x00\x00\x00\x01" + b"\x80\x0a\x00\x00\x00\x3d" + (0x12345678).to_bytes(4, "big")
+    client.udp().send(b"\xc8\x03" + (12 + len(avps)).to_bytes(2, "big") + bytes(8) + avps, server.address, 1701)
+    server.wait_for(lambda packet: packet.proto == socket.IPPROTO_UDP and avps in packet.payload)
+    (one,) = ask(stage, "sessions")["sessions"]
+    assert (one["protocol"], one["variant"], one["details"]["tunnel_ids"]) == ("l2tp", "L2TPv3", [0x12345678])
+    client.protocol(115).send(bytes(100), stage.lab.host("s2").address)
+    stage.lab.host("s2").wait_for(lambda packet: packet.proto == 115)
+    assert [one["variant"] for one in ask(stage, "sessions")["sessions"]] == ["L2TPv3", "L2TPv3"]
+
+
+def test_names_from_leases(stage: Stage) -> None:
+    directory = stage.lab.router.config_dir
+    (directory / "dhcp").write_text(f"config dnsmasq\n\toption leasefile '{directory}/leases'\n\tlist addnhosts '{directory}/hosts'\n")
+    (directory / "leases").write_text(f"1 {mac(stage.lab.host('c1'))} {CLIENTS['c1']} laptop *\n")
+    (directory / "hosts").write_text(f"{SERVERS['s1']} vpn.example\n")
+    assert talk(stage, "c1", 51820) and talk(stage, "c1", 51820, ipv6=True)
+    assert [(one["family"], one["client_name"], one["server_name"]) for one in ask(stage, "sessions")["sessions"]] == [
+        (4, "laptop", "vpn.example"), (6, "laptop", "")]
+
+
+def test_as_people_see_them(stage: Stage) -> None:
+    """The command line lists the same, and ends what it is told to."""
+    assert talk(stage, "c1", 51820) and talk(stage, "c2", 51820) and stage.do_up("c3", kind="pptp") == {"c3": "up"}
+    listed = json.loads(stage.lab.router.vpnpt("sessions", "--json"))
+    assert names(listed["sessions"]) == [(CLIENTS["c1"], "wireguard", "s1"), (CLIENTS["c2"], "wireguard", "s1"),
+                                         (CLIENTS["c3"], "pptp", "s1")]
+    victim = listed["sessions"][0]
+    stage.lab.router.vpnpt("kill", victim["id"])
+    assert [one["id"] for one in ask(stage, "sessions")["sessions"]] == [one["id"] for one in listed["sessions"][1:]]
+
+
+def test_at_rest_nothing_wakes_the_daemon(stage: Stage) -> None:
+    """With sessions up, and while others use the router for anything else."""
+    def wakes() -> int:
+        daemon = stage.lab.router.daemon
+        assert daemon is not None
+        lines = Path(f"/proc/{daemon.pid}/status").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+    assert stage.do_up("c1") == {"c1": "up"}
+    stage.do_traffic()
+    assert talk(stage, "c2", 51820)
+    host, sink = stage.lab.host("c3"), stage.lab.host("s1").udp(53)
+    # What was learned is copied a moment later, and once more; then there is nothing left to do.
+    stage.lab.router.wait_until(lambda: (before := wakes(), stage.lab.pump.run_for(4.0), wakes() == before)[2], 60)
+    before = wakes()
+    for number in range(100):
+        socket_ = host.udp()
+        socket_.send(b"%d" % number, stage.lab.host("s1").address, 53)
+        socket_.close()
+        stage.lab.pump.run_for(0.1)
+    stage.lab.pump.run(lambda: len(sink.inbox) == 100, 2.0)
+    assert len(sink.inbox) == 100 and wakes() - before <= 1

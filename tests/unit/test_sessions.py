@@ -51,8 +51,8 @@ def test_what_is_shown() -> None:
     table = Sessions()
     table.flow(entry(1, "NAT-T", 5, 4, ports=(4500, 4500), nat_port=61000, last=NOW), NOW)
     learned = Learned()
-    learned.cookies, learned.spis_in, learned.spis_out = [b"12345678"], [b"\0\0\1\1"], [b"\xff\0\0\1"]
-    table.learn({("ipsec", A, S): learned, ("ipsec", B, S): Learned()})
+    learned.cookies, learned.spis_in, learned.spis_out = (b"12345678",), (b"\0\0\1\1",), (b"\xff\0\0\1",)
+    table.learn({("ipsec", A, S): learned, ("ipsec", B, S): Learned()}, NOW)
     (one,) = shown(table)["sessions"]
     ident = one.pop("id")
     assert ident.startswith("ipsec-") and len(ident) == 14
@@ -107,9 +107,22 @@ def test_rekeying() -> None:
     assert state(table, NOW + 70) == ["rekeying"] and state(table, NOW + 70 + REKEY) == ["up"]
     waits = Learned()
     waits.waiting = True
-    table.learn({("ipsec", A, S): waits})
+    table.learn({("ipsec", A, S): waits}, NOW)
     assert state(table, NOW + 90) == ["rekeying"]
     table.ike(B, S, NOW, 1, makes_sas=True)
+
+
+def test_copies_count_as_answers() -> None:
+    """While it is open whose an SPI is, conntrack sees nothing of what comes in."""
+    table = Sessions()
+    table.only([entry(1, "IKE", 2, 2), entry(2, "ESP", 20, 0)], NOW)
+    assert state(table, NOW + FAILS) == ["negotiating"]
+    learned = Learned()
+    learned.copied = (18, 1800)
+    table.learn({("ipsec", A, S): learned}, NOW + FAILS)
+    assert state(table, NOW + FAILS) == ["up"]
+    (one,) = shown(table, NOW + FAILS)["sessions"]
+    assert (one["packets_in"], one["bytes_in"], one["packets_out"]) == (20, 2000, 22)
 
 
 def test_the_strongest_variant_that_is_answered() -> None:

@@ -141,6 +141,9 @@ def _deny(table: Table, protocol: Protocol, out: Chain, inbound: Chain) -> None:
             check.rule(f"{match} goto {refuse}", "may not use it")
         for match in first_packets(protocol):
             out.rule(f"{match} jump {check.name}", f"{protocol.name} is not for some")
+    if any(source.kind == "mac" for source in protocol.deny_src):
+        # Nobody knows a host's Ethernet address here; but that it was refused with this server a while ago.
+        reached.append(f"{table.family} daddr . {table.family} saddr @{refused_set(protocol.name)}")
     if reached:
         silent = _silence(table, protocol, "DENIED")
         check = table.chain(f"keep_{protocol.name}")

@@ -59,6 +59,7 @@ def _declare(table: Table, config: Config) -> None:
     table.collection("fanned", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="SPIs that may be several clients'")
     table.collection("listed", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="of these, whose candidates the daemon knows")
     table.collection("spilled", f"ip saddr . {SPI}", size=size, timeout=timeout, comment=f"SPIs with more than {SLOTS} candidates")
+    table.collection("copied", f"ip saddr . {SPI}", size=size, timeout=timeout, comment="SPIs whose copies are counted")
     for slot in range(SLOTS):
         table.collection(f"fan{slot}", f"ip saddr . {SPI}", value="ip daddr", size=size, timeout=timeout,
                          comment=f"server, SPI: candidate {slot + 1}")
@@ -155,6 +156,7 @@ def _add_copies(table: Table) -> None:
     fan = table.chain("fan_slots")
     fan.rule('counter name "copies"', "an SPI that may be several clients'")
     fan.rule(f"update @fanned {{ ip saddr . {SPI} }} update @listed {{ ip saddr . {SPI} }}", "still in use")
+    fan.rule(f"update @copied {{ ip saddr . {SPI} counter }}", "conntrack does not see copies")
     for slot in range(SLOTS):
         fan.rule(f"ip daddr set ip saddr . {SPI} map @fan{slot} update @fan{slot} {{ ip saddr . {SPI} : ip daddr }} dup to ip daddr",
                  f"a copy for candidate {slot + 1}")
