@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from buildroot import translations
+from buildroot.recipe import read
 from tests.luci.browser import DESKTOP, PHONE, Complaints, overflow
 from tests.luci.site import log_in
 from vpnpt.config import OPTIONS, compile_config
 from vpnpt.model import PROTOCOLS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser, Page
 
     from tests.lab.verbs import Stage
@@ -258,6 +262,16 @@ def test_the_widget_of_the_status_page(box: LuciBox, page: Page) -> None:
     page.evaluate("""L.require('view.status.include.70_vpnpt').then(widget => widget.load().then(data => widget.render(data)))
                      .then(node => document.querySelector('#view').replaceChildren(node))""")
     assert page.inner_text("#vpnpt-widget").count("On") == 4
+
+
+def test_in_german(box: LuciBox, page: Page, tmp_path: Path) -> None:
+    app = read("luci-app/luci-app-vpnpt", tmp_path / "recipe")
+    (german,) = [recipe for recipe in translations.recipes(app, tmp_path / "i18n") if recipe.name.endswith("-de")]
+    box.put(german.root)
+    box.sh("sh /etc/uci-defaults/luci-i18n-vpnpt-de; uci set luci.main.lang=de; uci commit luci")
+    page.goto(box.url(f"{PATH}/overview"))
+    page.wait_for_selector("text=Zurzeit keine VPN-Sitzung")
+    assert "VPN-Passthrough" in page.inner_text("h2") and "Diagnose" in page.inner_text("#tabmenu")
 
 
 @pytest.mark.parametrize("theme", ["bootstrap", "bootstrap-dark", "material"])

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* globals api */
 'use strict';
 'require baseclass';
 'require dom';

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* globals api, parts */
 'use strict';
 'require baseclass';
 'require vpnpt.api as api';
