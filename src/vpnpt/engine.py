@@ -3,12 +3,10 @@
 The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
     the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
- 2. The candidates for an SPI are the clients that need one when it is first seen. Who begins to need one later is none: the SPI
-    was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the server is the first
-    to use). Where there are others, those who have long asked in vain are none (but see 6). Where nobody is known to need
-    one, every client of the server is a candidate. A group of clients that needs just as many SPIs as are open among themselves needs
-    no other, nor does a client whose own is proven (5). What the kernel gave by itself is judged in the same way, unless its client
-    asked a round trip ago.
+ 2. The candidates for an SPI are all clients that need one when it is first seen, however long they have waited. Who begins to need one
+    later is none: the SPI was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the
+    server is the first to use). Where nobody is known to need one, every client of the server is a candidate. A group of
+    clients that needs just as many SPIs as are open among themselves needs no other, nor does a client whose own is proven (5).
  3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
     the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
@@ -17,8 +15,9 @@ The rules
     candidate's are more than chance. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
     proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children). Below e^-CERTAIN it ends
     that of the silent too, unless there is a hint that the same client owns another SPI.
- 6. A decision can be revised: if another candidate of then starves (sends on, long unanswered, and no SPI is open that could be its own),
-    the SPI is open again, once, and timing has no say in it any more.
+ 6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
+    could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
+    incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
     them for good.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones; beyond, the oldest go.
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from .actions import Action
     from .events import Event
 
-RENUMBERED = 60.0
-"""Seconds after which the same name means another exchange."""
 CREDIT = 1.0
 """Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
 BEGINS = 1.0
@@ -57,6 +54,8 @@ HINT = 5.0
 """The same for a suspicion, which is enough to stop another's proof."""
 ASKED = 2
 """Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
+CHALLENGE = 8
+"""Unanswered questions after which a challenger has lost."""
 KERNEL_WAITS = 8.0
 """Seconds for which the kernel surely knows who waits (vpnpt.global.pending_timeout is 10 by default)."""
 OPEN_CAP, SETTLED_CAP, EXCHANGE_CAP = 1024, 1024, 64
@@ -98,7 +97,7 @@ class Engine:
     def doubts(self, server: bytes, now: float) -> bool:
         """May the kernel not decide alone, because somebody needs an SPI of this server of whom it no longer knows?"""
         found = self.servers.get(server)
-        return found is not None and any(pair.follows or ((pair.needs() or pair.possible) and pair.latest() < now - KERNEL_WAITS)
+        return found is not None and any(pair.follows or (pair.needs() and pair.latest() < now - KERNEL_WAITS)
                                          for pair in found.pairs.values())
 
     def spills(self, server: bytes, spi: bytes) -> bool:
@@ -111,17 +110,13 @@ class Engine:
     def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
         pair = server.pairs.setdefault(event.client, Pair())
         began, seen = pair.exchanges.setdefault(event.message, (now, set()))
-        if now - began > RENUMBERED:
-            began, seen = pair.exchanges[event.message] = now, set()
         if len(seen) == 1 and not event.outbound and event.outbound not in seen:
             server.sample(now - began)
         done = len(seen) == 2
         seen.add(event.outbound)
         if len(seen) == 2 and not done:
-            # One IKE SA makes one child with IKE_AUTH, however many messages that takes. IKEv2 numbers its exchanges from 0 (RFC 7296 2.2),
-            # IKEv1 names them at random (RFC 2409 5.5): a low number that is not IKE_AUTH is CREATE_CHILD_SA.
-            child = not event.auth and event.message[-4:-2] == b"\0\0"
-            pair.entitled[event.message[:8] if event.auth else event.message] = now, not child
+            # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
+            pair.entitled[event.message[:8] if event.auth else event.message] = now, event.sure
         cap(pair.exchanges, EXCHANGE_CAP)
         cap(pair.entitled, EXCHANGE_CAP)
         return []
@@ -138,9 +133,14 @@ class Engine:
         first, _ = pair.outbound.get(event.spi, (now, now))
         pair.outbound[event.spi] = (first, now)
         cap(pair.outbound, OUTBOUND_CAP)
-        for found in server.open.values():
+        actions: list[Action] = []
+        for inbound, found in list(server.open.items()):
             if event.client in found.candidates:
                 found.asks(event.client, now)
+                if found.incumbent not in (None, event.client) and found.tally[event.client].unanswered >= CHALLENGE:
+                    actions += self._without(event.server, server, inbound, found, {event.client}, [])
+        if actions:
+            return actions
         if now - first >= STARVES and now - pair.answered >= STARVES:
             return self._starves(event.server, server, event.client, first)
         return []
@@ -155,29 +155,21 @@ class Engine:
             pair.spend(now)
             if not pair.needs():
                 for spi, found in list(server.open.items()):
-                    if not (found.shared or found.loose):
+                    if found.plain() or found.incumbent not in (None, owner):
                         actions += self._without(name, server, spi, found, {owner}, owners)
         return actions
 
-    def _candidates(self, server: Server, waiting: Iterable[bytes], now: float) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        """Who may own an SPI that is first seen now, the likeliest first (rules 1 and 2), empty if nobody is known to need one.
-
-        And those together with the ones who have waited longer in vain.
-        """
+    def _candidates(self, server: Server, waiting: Iterable[bytes], now: float) -> tuple[bytes, ...]:
+        """Who may own an SPI that is first seen now, the likeliest first (rules 1 and 2), empty if nobody is known to need one."""
         for pair in server.pairs.values():
             pair.expire(now)
         unexplained = {client for client in waiting if server.pairs[client].unexplained(now, server.round_trip)}
         sated = server.sated(unexplained)
-        others = {client: pair for client, pair in server.pairs.items() if client not in sated}
-        needy = {client for client, pair in others.items() if pair.needs()}
-        needy.update(unexplained - sated)
-        possible = needy | {client for client, pair in others.items() if pair.possible}
-        likely = {client for client in needy if not others[client].in_vain(now)}
-        likely.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
-        if likely or possible:
-            follow = {client for client, pair in server.pairs.items() if pair.follows}
-            likely, possible = likely and likely | follow, possible | follow
-        return self._by_likelihood(server, likely or possible, now), tuple(sorted(possible | likely))
+        needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated
+        needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
+        if needy:
+            needy.update(client for client, pair in server.pairs.items() if pair.follows)
+        return self._by_likelihood(server, needy, now)
 
     def _by_likelihood(self, server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
         """Who asked about a round trip ago first, then by the last sign of a need."""
@@ -192,25 +184,29 @@ class Engine:
 
     def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
         pair = server.pairs.setdefault(event.client, Pair())
-        candidates, everyone = self._candidates(server, (), now)
-        # What the kernel took for a need of this client may have been none.
-        others = tuple(client for client in (server.pairs if pair.follows else candidates) if client != event.client)
-        asked = not pair.follows and pair.asked(*server.window(now))
-        if not others or (event.client in candidates and asked) or len(server.pairs) == 1:
-            losers = tuple(client for client in everyone if client != event.client)
-            server.settled[event.spi] = Settled(event.client, losers, now, again=False)
-            cap(server.settled, SETTLED_CAP)
-            return self._given(event.server, server, event.client, now)
-        # Rule 2: nothing says that it is this client's and not that of another one that needs one.
-        pair.expire(now)
-        return self._reopen(event.server, server, event.spi, (event.client, *others), now, event.packet, frozenset({event.client}))
+        others = tuple(client for client in self._candidates(server, (), now) if client != event.client)
+        if pair.follows:
+            # What the kernel took for a need of this client may have been none.
+            others = tuple(client for client in server.pairs if client != event.client)
+            found = server.open[event.spi] = Open((event.client, *others), now)
+            found.loose = True
+            return [*_deliver(event.packet, others, frozenset()), Fan(server=event.server, spi=event.spi, clients=found.fan()),
+                    *self._capped(event.server, server)]
+        server.settled[event.spi] = Settled(event.client, others, now, challenged=False)
+        cap(server.settled, SETTLED_CAP)
+        actions = self._given(event.server, server, event.client, now)
+        if others and len(server.pairs) > 1:
+            # Nothing says that it is this client's and not that of another one that needs one.
+            actions += self._challenge(event.server, server, event.spi, others, now, event.packet)
+        return actions
 
-    def _reopen(self, name: bytes, server: Server, spi: bytes, clients: tuple[bytes, ...], now: float, packet: bytes = b"",
-                copied: frozenset[bytes] = frozenset()) -> list[Action]:
-        server.settled.pop(spi, None)
-        found = server.open[spi] = Open(clients, now)
-        found.again = True
-        return [*_deliver(packet, clients, copied), Fan(server=name, spi=spi, clients=clients[:FAN]), *self._capped(name, server)]
+    def _challenge(self, name: bytes, server: Server, spi: bytes, challengers: tuple[bytes, ...], now: float, packet: bytes = b"",
+                   ) -> list[Action]:
+        """Rule 6: what is decided is open again, with the incumbent first."""
+        owner = server.settled.pop(spi).owner
+        found = server.open[spi] = Open((owner, *challengers), now)
+        found.incumbent = owner
+        return [*_deliver(packet, challengers, frozenset()), Fan(server=name, spi=spi, clients=found.fan()), *self._capped(name, server)]
 
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         named = event.waiting | event.copied if event.owner is None else event.waiting | event.copied | {event.owner}
@@ -235,12 +231,12 @@ class Engine:
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         if event.same and event.owner is not None:
             return self._same_spi(server, event, now)
-        candidates, everyone = self._candidates(server, event.waiting, now)
+        candidates = self._candidates(server, event.waiting, now)
         loose = not candidates
         candidates = candidates or self._by_likelihood(server, server.pairs, now)
         if not candidates:
             return []
-        found = Open(candidates, now, everyone)
+        found = Open(candidates, now)
         found.loose = loose
         found.ahead = server.surplus(candidates, event.waiting)
         actions = _deliver(event.packet, candidates, event.copied)
@@ -263,14 +259,14 @@ class Engine:
 
     def _begins_anew(self, server: Server, event: SpiShared, known: Open, now: float) -> list[Action]:
         """Rule 7, for an SPI that is open: whoever needs one now may have chosen the same."""
-        more = [client for client in self._candidates(server, event.waiting, now)[0] if client not in known.candidates]
+        more = [client for client in self._candidates(server, event.waiting, now) if client not in known.candidates]
         known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), bool(more), now
         return [*_deliver(event.packet, known.candidates, event.copied),
                 Fan(server=event.server, spi=event.spi, clients=known.fan())]
 
     def _same_spi(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         assert event.owner is not None
-        others = [client for client in self._candidates(server, event.waiting, now)[0] if client != event.owner]
+        others = [client for client in self._candidates(server, event.waiting, now) if client != event.owner]
         if not others:
             return [*_deliver(event.packet, [event.owner], event.copied),
                     Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
@@ -293,10 +289,10 @@ class Engine:
 
     def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
         server.open.pop(spi, None)
-        losers = tuple(client for client in found.everyone if client != owner)
-        server.settled[spi] = Settled(owner, losers, found.first, again=found.again)
+        losers = tuple(client for client in found.first_candidates if client != owner)
+        server.settled[spi] = Settled(owner, losers, found.first, challenged=found.incumbent is not None)
         cap(server.settled, SETTLED_CAP)
-        return Assign(server=name, spi=spi, client=owner)
+        return Assign(server=name, spi=spi, client=owner, credit=owner != found.incumbent)
 
     def _without(self, name: bytes, server: Server, spi: bytes, found: Open, out: Collection[bytes], owners: list[bytes]) -> list[Action]:
         """These are candidates no more. Where one is left, that is an owner, added to `owners`; the last one never leaves."""
@@ -307,8 +303,13 @@ class Engine:
         for client in gone:
             del found.candidates[client]
         if len(found.candidates) == 1:
-            owners.append(*found.candidates)
-            return [self._settle(name, server, spi, found, owners[-1])]
+            [owner] = found.candidates
+            if owner != found.incumbent:
+                owners.append(owner)
+                if found.incumbent in server.pairs and found.incumbent is not None:
+                    # What it was given was not its own: it still waits for that.
+                    server.pairs[found.incumbent].entitled[b"again" + spi] = found.first, True
+            return [self._settle(name, server, spi, found, owner)]
         return [Fan(server=name, spi=spi, clients=found.fan())] if found.fan() != before else []
 
     # evidence
@@ -316,7 +317,7 @@ class Engine:
     def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
         """Rule 5: whose question may this packet answer? Only one that comes alone tells anything."""
         early, late = server.window(now)
-        if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.again or found.loose:
+        if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.loose:
             return False
         found.judge(server.pairs, early, late, now)
         return True
@@ -341,12 +342,13 @@ class Engine:
         elsewhere = any(other is not found and best in other.tally and other.tally[best].score() > HINT for other in server.open.values())
         certain = scores[best] > CERTAIN + chance and not elsewhere
         out = {client for client in found.candidates
-               if client != best and (certain or found.tally[client].unanswered >= ASKED or not server.pairs[client].must_have())}
+               if client != best and (certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
+                                      or not server.pairs[client].must_have())}
         owners: list[bytes] = []
         actions += self._without(name, server, spi, found, out, owners)
         if server.pairs[best].needs() <= 1:
             for other, its in list(server.open.items()):
-                if its is not found and not (its.shared or its.loose or its.again):
+                if its is not found and its.plain():
                     actions += self._without(name, server, other, its, {best}, owners)
         for owner in owners:
             actions += self._given(name, server, owner, now)
@@ -358,8 +360,8 @@ class Engine:
                for found in server.open.values()):
             return []
         wrong = [(spi, decision) for spi, decision in server.settled.items()
-                 if client in decision.losers and not decision.again and abs(decision.first - since) < STARVES]
-        return [action for spi, decision in wrong for action in self._reopen(name, server, spi, (client, decision.owner), decision.first)]
+                 if client in decision.losers and not decision.challenged and abs(decision.first - since) < STARVES]
+        return [action for spi, decision in wrong for action in self._challenge(name, server, spi, (client,), decision.first)]
 
     # time and change
 

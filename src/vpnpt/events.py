@@ -57,19 +57,20 @@ class SpiShared(Record):
 
 
 class Exchange(Record):
-    """A message of an IKE exchange that creates SAs. message: cookie, who began it, and message ID: they name
-    the exchange.
+    """A message of an IKE exchange that creates SAs. message: cookie, message ID and who began, which name the exchange.
 
-    outbound: sent by the client. auth: IKE_AUTH, of which one IKE SA may need several (EAP) for its one child.
+    outbound: sent by the client. auth: IKE_AUTH, of which one IKE SA may need several (EAP) for its one child. sure: it makes a child;
+    CREATE_CHILD_SA may also be about the IKE SA itself (RFC 7296 1.3.2).
     """
 
-    __slots__ = ("server", "client", "message", "outbound", "auth")
-    DEFAULTS = {"auth": False}
+    __slots__ = ("server", "client", "message", "outbound", "auth", "sure")
+    DEFAULTS = {"auth": False, "sure": True}
     server: bytes
     client: bytes
     message: bytes
     outbound: bool
     auth: bool
+    sure: bool
 
 
 class CookieShared(Record):

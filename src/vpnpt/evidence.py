@@ -10,12 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-NEED = 3600.0
-"""Seconds for which a finished exchange entitles its client to a new SPI."""
-IN_VAIN = 60.0
-"""Seconds after which who asks without an answer, and has no newer need, asks in vain."""
-DOUBTFUL = 30.0
-"""Seconds for which an exchange that may have been about an IKE SA counts like others; then it is a mere possibility."""
+NEED = 86400.0
+"""Seconds for which a finished exchange entitles its client to a new SPI: no SA is used for longer without a rekey."""
 HALF_OPEN = 5.0
 """Seconds for which an exchange that only one direction has been seen of is taken to be under way."""
 OUT_LIFE = 3600.0
@@ -32,16 +28,16 @@ FAN = 8
 """Candidates that the kernel can copy to."""
 CHANCE = 0.02
 """The least probability of a hit by chance."""
-OUTBOUND_CAP, REQUEST_CAP, POSSIBLE_CAP = 64, 32, 4
+OUTBOUND_CAP, REQUEST_CAP = 64, 32
 FAR_PAST = -1e9
 
 
 class Pair:
     """One client of one server: what it needs.
 
-    entitled: exchange → when, and whether it must have made an SPI. possible: older ones of those that need not have. outbound: SPI
-    without an answer → first and last use. credited: SPI → when it was answered. requests: when an unanswered SPI was used.
-    follows: those of `outbound` that may have been answered before they were seen, by an SPI that was ahead: they count as no need.
+    entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
+    SPI → when it was answered. requests: when an unanswered SPI was used. follows: those of `outbound` that may have been answered
+    before they were seen, by an SPI that was ahead: they count as no need.
     """
 
     def __init__(self) -> None:
@@ -49,20 +45,14 @@ class Pair:
         self.entitled: dict[bytes, tuple[float, bool]] = {}
         self.outbound: dict[bytes, tuple[float, float]] = {}
         self.follows: set[bytes] = set()
-        self.possible: dict[bytes, float] = {}
         self.credited: dict[bytes, float] = {}
         self.requests: list[float] = []
         self.answered = FAR_PAST
 
     def expire(self, now: float) -> None:
         """Drops what is too old to count."""
-        for name in [name for name, (when, sure) in self.entitled.items() if now - when > (NEED if sure else DOUBTFUL)]:
-            when, sure = self.entitled.pop(name)
-            if not sure:
-                self.possible[name] = when
-                cap(self.possible, POSSIBLE_CAP)
-        for name in [name for name, when in self.possible.items() if now - when > NEED]:
-            del self.possible[name]
+        for name in [name for name, (when, _) in self.entitled.items() if now - when > NEED]:
+            del self.entitled[name]
         for spi in [spi for spi, (_, last) in self.outbound.items() if now - last > OUT_LIFE]:
             del self.outbound[spi]
         self.follows &= self.outbound.keys()
@@ -75,11 +65,6 @@ class Pair:
         since = min(when for when, _ in self.entitled.values())
         older = sum(first < since for first in sure)
         return older + max(len(self.entitled), len(sure) - older)
-
-    def in_vain(self, now: float) -> bool:
-        """Has this client asked for long without an answer, and is that all that it needs?"""
-        return bool(self.outbound) and all(now - first > IN_VAIN for first, _ in self.outbound.values()) and all(
-            now - when > IN_VAIN for when, _ in self.entitled.values())
 
     def latest(self) -> float:
         """When the youngest need began."""
@@ -104,8 +89,6 @@ class Pair:
         self.answered = now
         if self.entitled:
             del self.entitled[next(iter(self.entitled))]
-        elif self.possible:
-            del self.possible[next(iter(self.possible))]
         if self.outbound:
             spi = next(iter(self.outbound))
             del self.outbound[spi]
@@ -144,20 +127,24 @@ class Tally:
 class Open:
     """An inbound SPI whose owner is not known.
 
-    everyone: the first candidates, and others who had waited longer in vain. judged_at: when the last packet came that tells something.
-    ahead: the server is the first to use it. shared: several own it. loose: nobody is known to need it, so that elimination tells
-    nothing. again: a decision was revised.
-    proven: whose timing speaks for it, though it is not decided yet.
+    judged_at: when the last packet came that tells something. ahead: the server is the first to use it. shared: several own it. loose: nobody is known to need it, so that
+    elimination tells nothing. incumbent: whose it is by a decision that the others challenge. proven: whose timing speaks for it, though
+    it is not decided yet.
     """
 
-    def __init__(self, candidates: tuple[bytes, ...], now: float, everyone: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
-        self.everyone = everyone or candidates
+        self.first_candidates = candidates
         self.tally: dict[bytes, Tally] = {}
         self.first = self.last = now
         self.judged_at = FAR_PAST
         self.proven: bytes | None = None
-        self.ahead = self.shared = self.loose = self.again = False
+        self.incumbent: bytes | None = None
+        self.ahead = self.shared = self.loose = False
+
+    def plain(self) -> bool:
+        """Is this one SPI for one need of one of its candidates, so that counting tells something?"""
+        return not (self.shared or self.loose or self.incumbent)
 
     def fan(self) -> tuple[bytes, ...]:
         """The likeliest candidates, as many as the kernel can copy to."""
@@ -190,10 +177,10 @@ class Open:
 
 
 class Settled:
-    """A decision that may have to be revised: owner, and who else it could have been."""
+    """A decision that may have to be revised: owner, who else it could have been, since when, and whether it was challenged already."""
 
-    def __init__(self, owner: bytes, losers: tuple[bytes, ...], first: float, *, again: bool) -> None:
-        self.owner, self.losers, self.first, self.again = owner, losers, first, again
+    def __init__(self, owner: bytes, losers: tuple[bytes, ...], first: float, *, challenged: bool) -> None:
+        self.owner, self.losers, self.first, self.challenged = owner, losers, first, challenged
 
 
 class Server:
@@ -236,7 +223,7 @@ class Server:
                 group[client] = client = group[group[client]]
             return client
 
-        among = [found for found in self.open.values() if not (found.shared or found.loose)]
+        among = [found for found in self.open.values() if found.plain()]
         for found in among:
             first = root(next(iter(found.candidates)))
             for client in found.candidates:

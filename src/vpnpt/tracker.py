@@ -14,7 +14,7 @@ from .learned import Learned
 from .netlink import NetlinkError
 from .ruleset import notices
 from .wire.esp import parse_esp
-from .wire.ike import AUTH, parse_ike
+from .wire.ike import AUTH, CREATE_CHILD, parse_ike
 from .wire.ip import parse_ipv4, parse_udp
 from .xfrm import associations
 
@@ -208,17 +208,15 @@ class Tracker:
         ike = parse_ike(udp.payload) if udp is not None else None
         if ike is None:
             return None
-        if packet.src in self._zones or self._client(packet.ident) == packet.src:
-            server, client, outbound = packet.dst, packet.src, True
-        else:
-            found = self._client(packet.ident)
-            if found is None:
-                return None
-            server, client, outbound = packet.src, found, False
-        # Either end counts its own exchanges from 0 (RFC 7296 2.2): who began it belongs to the name. IKEv1 draws names at random.
-        begun_by_client = ike.version == 2 and outbound != ike.is_response
-        message = ike.icookie + bytes([begun_by_client]) + ike.message_id.to_bytes(4, "big")
-        return Exchange(server=server, client=client, message=message, outbound=outbound, auth=ike.exchange == AUTH)
+        outbound = packet.src in self._zones or self._client(packet.ident) == packet.src
+        client, server = (packet.src, packet.dst) if outbound else (self._client(packet.ident), packet.src)
+        if client is None:
+            return None
+        # Either end counts its own IKEv2 exchanges from 0 (RFC 7296 2.2); IKEv1 names each at random (RFC 2409 5.5).
+        by_client = outbound != ike.is_response if ike.version == 2 else None
+        message = ike.icookie + ike.message_id.to_bytes(4, "big") + {True: b"c", False: b"s", None: b""}[by_client]
+        return Exchange(server=server, client=client, message=message, outbound=outbound, auth=ike.exchange == AUTH,
+                        sure=ike.exchange != CREATE_CHILD)
 
     def _client(self, ident: int) -> bytes | None:
         """Whose zone a logged packet's IP ID holds: the kernel wrote it there in its own byte order."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vpnpt.actions import Assign, Deliver, Fan, Forget, Say
-from vpnpt.engine import FAN, IDLE, OPEN_CAP, Engine
+from vpnpt.engine import CHALLENGE, FAN, IDLE, OPEN_CAP, Engine
 from vpnpt.events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ A, B, C, D = (bytes([192, 168, 1, number]) for number in (11, 12, 13, 14))
 X, Y, Z = b"\0\0\0\x0a", b"\0\0\0\x0b", b"\0\0\0\x0c"
 
 
-def exchange(client: bytes, *, number: int = 0x51234567, outbound: bool = True, auth: bool = False) -> Event:
-    return Exchange(server=S, client=client, message=client * 2 + number.to_bytes(4, "big"), outbound=outbound, auth=auth)
+def exchange(client: bytes, *, number: int = 0x51234567, outbound: bool = True, auth: bool = False, sure: bool = True) -> Event:
+    return Exchange(server=S, client=client, message=client * 2 + number.to_bytes(4, "big"), outbound=outbound, auth=auth, sure=sure)
 
 
 def both(client: bytes, **more: Any) -> list[Event]:
@@ -89,15 +89,10 @@ TRANSCRIPTS: dict[str, Transcript] = {
         (0.0, [*pairs(A, B, C)], []),
         (1.0, shared(X), [fan(X, A, B, C)]),
     ],
-    "rule 2: who has asked in vain for a minute is none, where there is another": [
-        (0.0, [*pairs(A, B), out(A)], []),
+    "rule 2: however long somebody has waited": [
+        (0.0, [*pairs(A, B), *both(A, sure=False), out(A)], []),
         (70.0, [out(A), *both(B)], []),
-        (71.0, shared(X, (A, B)), [assign(X, B)]),
-    ],
-    "rule 2: and is one where there is none": [
-        (0.0, [*pairs(A, B), out(A)], []),
-        (70.0, out(A), []),
-        (71.0, shared(X, (A,)), [assign(X, A)]),
+        (3000.0, shared(X, (A, B)), [fan(X, A, B)]),
     ],
     "rule 2: two that need two SPIs, and two are open among them, need no third": [
         (0.0, [*pairs(A, B, C), *both(A), *both(B)], []),
@@ -119,10 +114,18 @@ TRANSCRIPTS: dict[str, Transcript] = {
         (2.0, [*both(B)], []),
         (3.0, shared(Y), [assign(Y, B)]),
     ],
-    "rule 2: its gift to one that asked for nothing, while another needs one, goes to both": [
+    "rule 6: the kernel's gift, while another needs one: that one is a challenger": [
         (0.0, [*pairs(A, B), *both(A)], []),
         (15.0, [*both(B)], []),
         (16.0, taken(X, B, b"packet"), [Deliver(packet=b"packet", clients=(A,)), fan(X, B, A)]),
+        (17.0, [shared(Y)], [assign(Y, A), assign(X, B, credit=False)]),
+    ],
+    "rule 6: a challenger that asks in vain has lost": [
+        (0.0, [*pairs(A, B), *both(A)], []),
+        (15.0, [*both(B)], []),
+        (16.0, taken(X, B), [fan(X, B, A)]),
+        (17.0, [out(A)] * (CHALLENGE - 1), []),
+        (18.0, out(A), [assign(X, B, credit=False)]),
     ],
     "rule 3: nine candidates: the kernel copies to eight, the rest is ours": [
         (0.0, [event for number in range(FAN + 1) for event in both(bytes([10, 0, 0, number]))], []),
@@ -271,25 +274,30 @@ def test_rule_2_more_spis_than_needs_exclude_nobody() -> None:
             engine.handle(out(client, b"ou%d%d" % (number, index)), now + 0.01)
 
 
-def test_rule_6_a_loser_that_starves_reopens() -> None:
-    """The kernel gave X to B, who had just asked; A has needed one as well, begins to ask, and gets nothing."""
+def test_rule_6_a_loser_that_starves_is_a_challenger_and_may_win() -> None:
+    """X is A's; but its packets come just when B, who has no SPI yet either, could be answered. Then A asks, and gets nothing."""
     engine = Engine()
-    for event, now in ((exchange(A), 0.0), (exchange(A, outbound=False), 0.05), (exchange(B), 20.0), (exchange(B, outbound=False), 20.05),
-                       (out(B, b"ob"), 20.1)):
-        engine.handle(event, now)
-    assert engine.handle(taken(X, B), 20.15) == []
-    actions = [(now, action) for now in (21.0, 23.0, 25.0, 27.0) for action in engine.handle(out(A, b"oa"), now)]
-    assert actions == [(27.0, fan(X, A, B))]
+    for client in (A, B):
+        engine.handle(exchange(client), 0.0)
+        engine.handle(exchange(client, outbound=False), 0.05)
+    assert engine.handle(shared(X), 1.0) == [fan(X, A, B)]
+    for now in (2.0, 3.0):
+        assert engine.handle(out(A, b"oa"), now) == []
+    assert assign(X, B) in dialogue(engine, B, X, 10.0, 12)
+    assert engine.handle(out(A, b"oa"), 40.0) == [fan(X, B, A)]
+    assert assign(X, A) in dialogue(engine, A, X, 41.0, 12)
+    assert engine.handle(shared(Y), 60.0) == [assign(Y, B)], "B still needs its own"
 
 
-def test_rule_6_who_starved_before_does_not_reopen() -> None:
+def test_rule_6_who_starved_before_is_none() -> None:
     engine = Engine()
     for now in (0.0, 10.0, 20.0):
         assert engine.handle(out(A, b"oa"), now) == []
     for event, now in ((exchange(B), 20.0), (exchange(B, outbound=False), 20.05), (out(B, b"ob"), 20.1)):
         engine.handle(event, now)
-    assert engine.handle(taken(X, B), 20.15) == []
-    assert [action for now in (21.0, 25.0, 29.0) for action in engine.handle(out(A, b"oa"), now)] == []
+    assert engine.handle(shared(X), 20.15) == [fan(X, B, A)]
+    assert assign(X, B) in dialogue(engine, B, X, 21.0, 20)
+    assert [action for now in (51.0, 55.0, 59.0) for action in engine.handle(out(A, b"oa"), now)] == []
 
 
 def test_rule_8_open_spis_are_bounded() -> None:

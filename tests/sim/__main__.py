@@ -31,8 +31,8 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jitter", type=float, default=0.002, help="mean of what is added to each way, seconds")
     parser.add_argument("--reorder", type=float, default=0.01, help="packets that come 30 ms late")
     parser.add_argument("--notice-loss", type=float, default=0.0, help="notices lost between kernel and daemon, beyond the rate limits")
-    parser.add_argument("--shared-rate", type=float, default=200, help="notices a second about shared SPIs, new ones and fanned ones each")
-    parser.add_argument("--shared-burst", type=float, default=300, help="notices at once about new ones")
+    parser.add_argument("--shared-rate", type=float, default=500, help="notices a second about shared SPIs, new ones and fanned ones each")
+    parser.add_argument("--shared-burst", type=float, default=1000, help="notices at once about new ones")
     parser.add_argument("--out-rate", type=float, default=100, help="notices a second about outbound SPIs")
     return parser.parse_args(arguments)
 

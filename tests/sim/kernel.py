@@ -94,12 +94,10 @@ class Kernel:
             self.tell(Paired(server=server, client=client), now)
         return peer
 
-    def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, makes: bool) -> None:
-        """A message of IKE; makes: of an exchange that makes SAs."""
-        peer = self._paired(server, client, now)
-        if makes:
-            peer.wait(client, now)
-            self.tell(Exchange(server=server, client=client, message=message, outbound=outbound, auth=auth), now)
+    def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, sure: bool) -> None:
+        """A message of an exchange that makes SAs."""
+        self._paired(server, client, now).wait(client, now)
+        self.tell(Exchange(server=server, client=client, message=message, outbound=outbound, auth=auth, sure=sure), now)
 
     def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:
         peer = self._paired(server, client, now)

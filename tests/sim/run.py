@@ -58,8 +58,8 @@ class Router:
         self.arrived = max(self.arrived, now + self.random.uniform(0.0005, 0.005))
         heapq.heappush(self.queue, (self.arrived, self.told, event))
 
-    def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool) -> None:
-        self.kernel.ike(server, client, message, now, outbound=outbound, auth=auth, makes=True)
+    def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, sure: bool) -> None:
+        self.kernel.ike(server, client, message, now, outbound=outbound, auth=auth, sure=sure)
 
     def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:
         self.packets += 1
@@ -85,6 +85,16 @@ class Router:
         self.missing[number] = (now, server, spi, owner, foreign)
         if reaction is not None:
             self.reactions[number] = reaction
+
+    def settled(self, server: bytes, client: bytes, inbound: bytes, outbound: bytes) -> bool:
+        """Does the kernel know both SPIs, and nobody else's copies are under way?"""
+        peer = self.kernel.peers.get(server)
+        return peer is not None and peer.spis.get(inbound) == client and (client, outbound) in peer.known_out
+
+    def pass_by(self, inbound: int, outbound: int) -> None:
+        """So many packets of a tunnel whose SPIs the kernel knows."""
+        self.packets += inbound + outbound
+        self.inbound += inbound
 
     def unpair(self, server: bytes, client: bytes, now: float) -> None:
         self.kernel.unpair(server, client, now)

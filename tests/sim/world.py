@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 PROFILES = (("request", 0.7), ("mixed", 0.15), ("acked", 0.07), ("push", 0.02), ("oneway", 0.05))
 KINDS = (("ikev2", 0.5), ("ikev1", 0.45), ("manual", 0.05))
+SIZES = ((1, 3, 0.55), (4, 20, 0.35), (21, 300, 0.1))
+"""Packets of an answer, from, to, and how often."""
+PACE = 0.001
+"""Seconds between the packets of an answer."""
+LATE = 0.03
+"""Seconds by which a packet may be late that takes another way."""
 DEAD_PEER = 150.0
 """Seconds after which a server gives up on a host that vanished."""
 UNPAIRED = 600.0
@@ -50,7 +56,7 @@ class Sa:
 class Host:
     """An address with a tunnel. used: the SA that the host sends with; server_used: the one that the server sends with."""
 
-    __slots__ = ("address", "site", "profile", "kind", "alive", "known", "used", "server_used", "cookie", "message", "rate", "partner")
+    __slots__ = ("address", "site", "profile", "kind", "alive", "known", "used", "server_used", "cookie", "message", "rate", "partner", "latest")
 
     def __init__(self, address: bytes, site: Site, profile: str, kind: str, rate: float) -> None:
         self.address, self.site, self.profile, self.kind, self.rate = address, site, profile, kind, rate
@@ -59,6 +65,8 @@ class Host:
         self.server_used: Sa | None = None
         self.cookie, self.message = b"", 0
         self.partner: Host | None = None
+        self.latest = 0.0
+        """When its last packet from the server arrived, or will."""
 
 
 class World:
@@ -91,7 +99,7 @@ class World:
             self.router.until(when)
             self.now = when
             what(*arguments)
-        self.router.until(end)
+        self.router.until(end + 1)  # what is under way arrives
 
     # who there is
 
@@ -202,18 +210,18 @@ class World:
             self._child(host, by_host=not by_host, makes=False)
         self._child(host, by_host=by_host, makes=True)
 
-    def _exchange(self, host: Host, when: float, *, outbound: bool, auth: bool = False) -> None:
+    def _exchange(self, host: Host, when: float, *, outbound: bool, auth: bool = False, sure: bool = True) -> None:
         message = host.cookie + host.message.to_bytes(4, "big")
-        self.at(when, self._ike, host, message, outbound, auth)
+        self.at(when, self._ike, host, message, outbound, auth, sure)
 
-    def _ike(self, host: Host, message: bytes, outbound: bool, auth: bool) -> None:
+    def _ike(self, host: Host, message: bytes, outbound: bool, auth: bool, sure: bool) -> None:
         if host.alive:
-            self.router.ike(host.site.name, host.address, message, self.now, outbound=outbound, auth=auth)
+            self.router.ike(host.site.name, host.address, message, self.now, outbound=outbound, auth=auth, sure=sure)
 
     def _way(self, host: Host) -> float:
         """Seconds from router to server or back, this time."""
         random = self.random
-        late = 0.03 if random.random() < self.options.reorder else 0.0
+        late = LATE if random.random() < self.options.reorder else 0.0
         return host.site.delay + random.expovariate(1 / self.options.jitter) + late
 
     def auth(self, host: Host, rounds: int) -> None:
@@ -231,14 +239,14 @@ class World:
 
     def _child(self, host: Host, *, by_host: bool, makes: bool) -> None:
         host.message += 1
-        self._exchange(host, self.now, outbound=by_host)
+        self._exchange(host, self.now, outbound=by_host, sure=False)
         if by_host:
             server = self.now + self._way(host)
             done = server + self._way(host)
-            self._exchange(host, done, outbound=False)
+            self._exchange(host, done, outbound=False, sure=False)
         else:
             done = self.now + 0.001
-            self._exchange(host, done, outbound=True)
+            self._exchange(host, done, outbound=True, sure=False)
             server = done + self._way(host)
         if makes:
             lazy = self.random.random() < 0.3
@@ -307,26 +315,46 @@ class World:
             self.at(self.now + self._way(host), self._reply, partner, host)
             return
         slow = 0.3 if self.random.random() < 0.05 else 0.003
-        when = self.now + self._way(host) + self.random.expovariate(1 / slow)
-        for _ in range(1 if self.random.random() < 0.6 else self.random.randint(2, 4)):
-            self.at(when, self._reply, host)
-            when += 0.002
+        self.at(self.now + self._way(host) + self.random.expovariate(1 / slow), self._answer, host, self._size())
 
-    def _reply(self, host: Host, asked_by: Host | None = None) -> None:
-        """A packet from the server to the host."""
+    def _size(self) -> int:
+        """Packets of an answer: of a page, a file; mostly few."""
+        low, high = self.random.choices(SIZES, [weight for *_, weight in SIZES])[0][:2]
+        return self.random.randint(low, high)
+
+    def _answer(self, host: Host, left: int, sent: int = 0) -> None:
+        """The server sends the rest of an answer, a packet each PACE seconds; the host confirms every second one of a longer one."""
+        sa = host.server_used
+        if sa is None or not left:
+            return
+        if self.router.settled(host.site.name, host.address, sa.inbound, host.used.outbound if host.used else b""):
+            # Nothing can come of it: counted at once.
+            sa.sequence += left
+            self.router.pass_by(left, left // 2)
+            return
+        self._reply(host, confirmed=sent % 2 == 1)
+        self.at(self.now + PACE, self._answer, host, left - 1, sent + 1)
+
+    def _reply(self, host: Host, asked_by: Host | None = None, *, confirmed: bool = False) -> None:
+        """A packet from the server to the host. What is sent later arrives later, but for those that take another way."""
         sa = host.server_used
         if sa is None:
             return
         sa.sequence += 1
         if self.random.random() >= self.options.loss:
-            self.at(self.now + self._way(host), self._arrives, host, sa.inbound, sa.sequence, asked_by)
+            when = self.now + host.site.delay + self.random.expovariate(1 / self.options.jitter)
+            if self.random.random() < self.options.reorder:
+                when += LATE
+            else:
+                when = host.latest = max(when, host.latest + 0.0001)
+            self.at(when, self._arrives, host, sa.inbound, sa.sequence, asked_by, confirmed)
 
-    def _arrives(self, host: Host, spi: bytes, sequence: int, asked_by: Host | None) -> None:
+    def _arrives(self, host: Host, spi: bytes, sequence: int, asked_by: Host | None, confirmed: bool) -> None:
         def reaction(now: float) -> None:
             delay = self.random.uniform(0.0005, 0.01)
             if asked_by is not None and host is not asked_by:
                 self.at(now + delay, self._answer_peer, host, asked_by)
-            elif host.profile == "acked":
+            elif confirmed or host.profile == "acked":
                 self.at(now + delay, self._confirm, host)
 
         self.router.esp_in(host.site.name, host.address if host.alive else None, spi, sequence, self.now, reaction)
