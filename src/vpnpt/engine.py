@@ -19,7 +19,7 @@ The rules
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
     incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
-    them for good.
+    them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones; beyond, the oldest go.
 """
 
@@ -29,7 +29,7 @@ from math import log
 
 from .actions import Assign, Deliver, Fan, Forget, Say
 from .events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
-from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, REQUEST_CAP, Open, Pair, Server, Settled, cap
+from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, Open, Pair, Server, Settled, Tally, cap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ IDLE = 3600.0
 """Seconds without a packet after which an open SPI is forgotten."""
 STARVES = 5.0
 """Seconds without an answer, while it sends, after which a client starves."""
-SURE = 14.0
+SURE = 12.0
 """Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
-CERTAIN = 32.0
+CERTAIN = 13.0
 """The same against candidates that are silent, so that nothing speaks against them."""
 HINT = 5.0
 """The same for a suspicion, which is enough to stop another's proof."""
@@ -124,8 +124,7 @@ class Engine:
     def _outbound(self, server: Server, event: SpiOut, now: float) -> list[Action]:
         pair = server.pairs.setdefault(event.client, Pair())
         pair.expire(now)
-        pair.requests.append(now)
-        del pair.requests[:-REQUEST_CAP]
+        begins = pair.speaks(now)
         if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
             return []
         if event.spi not in pair.outbound and not pair.entitled and server.was_ahead(event.client, now):
@@ -136,8 +135,8 @@ class Engine:
         actions: list[Action] = []
         for inbound, found in list(server.open.items()):
             if event.client in found.candidates:
-                found.asks(event.client, now)
-                if found.incumbent not in (None, event.client) and found.tally[event.client].unanswered >= CHALLENGE:
+                found.asks(event.client, now, begins=begins)
+                if not found.shared and found.incumbent not in (None, event.client) and found.tally[event.client].unanswered >= CHALLENGE:
                     actions += self._without(event.server, server, inbound, found, {event.client}, [])
         if actions:
             return actions
@@ -176,7 +175,7 @@ class Engine:
         def rank(client: bytes) -> tuple[bool, float, bytes]:
             pair = server.pairs[client]
             early, late = server.window(now)
-            last = max([FAR_PAST, *pair.requests[-1:], *(when for when, _ in pair.entitled.values())])
+            last = max([FAR_PAST, *(end for _, end in pair.spurts[-1:]), *(when for when, _ in pair.entitled.values())])
             return not pair.asked(early, late), -last, client
         return tuple(sorted(clients, key=rank))
 
@@ -238,6 +237,7 @@ class Engine:
             return []
         found = Open(candidates, now)
         found.loose = loose
+        found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
         found.ahead = server.surplus(candidates, event.waiting)
         actions = _deliver(event.packet, candidates, event.copied)
         if len(candidates) == 1:
@@ -272,7 +272,7 @@ class Engine:
                     Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
         clients = (event.owner, *others)
         found = server.open[event.spi] = Open(clients, now)
-        found.shared = True
+        found.shared, found.incumbent = True, event.owner
         server.settled.pop(event.spi, None)
         say = Say(level="warning", code="SAME-SPI", text=f"{len(clients)} clients chose the same SPI with one server: all get its packets")
         return [*_deliver(event.packet, clients, event.copied), Fan(server=event.server, spi=event.spi, clients=clients[:FAN]), say,
@@ -330,17 +330,18 @@ class Engine:
             before, found.candidates = found.fan(), dict.fromkeys(sorted(scores, key=lambda client: -scores[client]))
             if set(before) != set(found.fan()):
                 actions.append(Fan(server=name, spi=spi, clients=found.fan()))
-        best = max(scores, key=lambda client: scores[client])
-        chance = log(len(scores))
-        if scores[best] < SURE + chance or sum(score > HINT + chance for score in scores.values()) > 1:
+        best, *others = sorted(scores, key=lambda client: -scores[client])
+        lead = scores[best] - max((scores[client] for client in others), default=0.0) - log(len(scores))
+        if lead < SURE or found.tally[best].evidence() < HINT:
             return actions
-        proven = [other for other in server.open.values() if best in other.tally and other.tally[best].score() > SURE]
-        if len(proven) > max(1, server.pairs[best].needs()):
+        if any(found.tally[client].evidence() > HINT + log(len(scores)) for client in others):
+            return actions  # both may be right: the one asks the other, through the server
+        # Who asks another client through the server gets that one's answer, too: what comes out there looks like an answer as well.
+        claims = sum(best in other.tally and other.tally[best].evidence() > HINT for other in server.open.values())
+        if claims > max(1, server.pairs[best].needs()):
             return actions
         found.proven = best
-        # Who asks another client through the server gets that one's answer, too: what comes out there looks like an answer as well.
-        elsewhere = any(other is not found and best in other.tally and other.tally[best].score() > HINT for other in server.open.values())
-        certain = scores[best] > CERTAIN + chance and not elsewhere
+        certain = lead > CERTAIN and claims == 1
         out = {client for client in found.candidates
                if client != best and (certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
                                       or not server.pairs[client].must_have())}

@@ -18,8 +18,12 @@ OUT_LIFE = 3600.0
 """Seconds after which an outbound SPI that is not used again counts no more."""
 FOLLOWS = 60.0
 """Seconds within which a client may follow, with a new outbound SPI, a server that was the first to send with new keys."""
-RECENT = 10.0
-"""Seconds over which the rate of questions is counted."""
+SPURT = 0.05
+"""Seconds between packets of a client that belong together: a question, or what confirms an answer."""
+RECENT, LONG = 10.0, 60.0
+"""Seconds over which it is counted how much of its time a client speaks."""
+AT_ONCE, NEVER = 0.5, 200.0
+"""Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
 KERNEL_REMEMBERS = 12.0
 """Seconds for which the kernel may go on to call a client waiting that has its SPI (vpnpt.global.pending_timeout)."""
 REACTS = 0.03
@@ -28,7 +32,7 @@ FAN = 8
 """Candidates that the kernel can copy to."""
 CHANCE = 0.02
 """The least probability of a hit by chance."""
-OUTBOUND_CAP, REQUEST_CAP = 64, 32
+OUTBOUND_CAP, SPURT_CAP = 64, 32
 FAR_PAST = -1e9
 
 
@@ -36,7 +40,7 @@ class Pair:
     """One client of one server: what it needs.
 
     entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
-    SPI → when it was answered. requests: when an unanswered SPI was used. follows: those of `outbound` that may have been answered
+    SPI → when it was answered. spurts: from when to when unanswered SPIs were used. follows: those of `outbound` that may have been answered
     before they were seen, by an SPI that was ahead: they count as no need.
     """
 
@@ -46,7 +50,7 @@ class Pair:
         self.outbound: dict[bytes, tuple[float, float]] = {}
         self.follows: set[bytes] = set()
         self.credited: dict[bytes, float] = {}
-        self.requests: list[float] = []
+        self.spurts: list[list[float]] = []
         self.answered = FAR_PAST
 
     def expire(self, now: float) -> None:
@@ -96,31 +100,55 @@ class Pair:
             self.credited[spi] = now
             cap(self.credited, OUTBOUND_CAP)
 
+    def speaks(self, now: float) -> bool:
+        """An unanswered SPI is used. Is that the beginning of something?"""
+        if self.spurts and now - self.spurts[-1][1] < SPURT:
+            self.spurts[-1][1] = now
+            return False
+        self.spurts.append([now, now])
+        del self.spurts[:-SPURT_CAP]
+        return True
+
     def asked(self, early: float, late: float) -> bool:
         """Is a question of this time known?"""
-        return any(early <= when <= late for when in self.requests)
+        return any(start <= late and end >= early for start, end in reversed(self.spurts))
 
-    def rate(self, now: float) -> float:
-        """Questions a second of late: by what is covered with their answers, a hit by chance is as probable."""
-        if not self.requests or now - self.requests[-1] >= RECENT:
-            return 0.0
-        recent = [when for when in self.requests if now - when < RECENT]
-        return len(recent) / (max(now - recent[0], REACTS) if len(recent) == REQUEST_CAP else RECENT)
+    def chance(self, now: float, width: float) -> float:
+        """How probable it is that there is a question in a window of `width` seconds that has nothing to do with this client."""
+        most = 0.0
+        for period in (RECENT, LONG):
+            covered = [end - max(start, now - period) + width for start, end in self.spurts if end > now - period]
+            if len(covered) == SPURT_CAP:
+                period = max(now - self.spurts[0][0], width)
+            most = max(most, sum(covered) / period)
+        return min(1.0, most)
+
+    def prior(self, now: float) -> float:
+        """How much more likely it is that an SPI that is seen first now is this client's than that of one that has waited for very long.
+
+        Of those who wait, each is the less likely to begin now the longer it has waited: in proportion. As a natural logarithm.
+        """
+        return log(NEVER / min(max(now - self.latest(), AT_ONCE), NEVER))
 
 
 class Tally:
     """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
 
-    Each with what chance would give; unanswered: questions that no packet answered.
+    Each with what chance would give; unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prior: float = 0.0) -> None:
+        self.prior = prior
         self.judged = self.hits = self.reactions = self.unanswered = 0
         self.hits_by_chance = self.reactions_by_chance = 0.0
         self.reacted_to = FAR_PAST
 
     def score(self) -> float:
         """How unlikely it is that this is chance, as a natural logarithm."""
+        return self.prior + self.evidence()
+
+    def evidence(self) -> float:
+        """The same, without what spoke for it from the beginning."""
         return max(unlikely(self.judged, self.hits, self.hits_by_chance), unlikely(self.judged, self.reactions, self.reactions_by_chance))
 
 
@@ -150,29 +178,28 @@ class Open:
         """The likeliest candidates, as many as the kernel can copy to."""
         return tuple(islice(self.candidates, FAN))
 
-    def asks(self, client: bytes, now: float) -> None:
-        """A packet from a candidate: a question, or what it does at once with the packet that has just come."""
+    def asks(self, client: bytes, now: float, *, begins: bool) -> None:
+        """A packet from a candidate: a question (if a spurt begins), or what it does at once with the packet that has just come."""
         tally = self.tally.setdefault(client, Tally())
-        tally.unanswered += 1
+        if begins and now - self.last >= REACTS:
+            tally.unanswered += 1
         if self.judged_at != tally.reacted_to and now - self.judged_at < REACTS:
             tally.reacted_to = self.judged_at
             tally.reactions += 1
 
     def judge(self, pairs: dict[bytes, Pair], early: float, late: float, now: float) -> None:
         """A packet came alone, which may answer a question asked between `early` and `late`."""
-        asked = {client for client in self.candidates if (requests := pairs[client].requests) and requests[-1] >= early
-                 and pairs[client].asked(early, late)}
+        asked = {client for client in self.candidates if pairs[client].asked(early, late)}
         # Where many start at once, many have asked just now.
         common = (len(asked) - 1) / max(1, len(self.candidates) - 1)
         for client in self.candidates:
             tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
             tally.judged += 1
-            rate = pair.rate(now)
-            tally.hits_by_chance += max(common, CHANCE, min(1.0, rate * (late - early)))
-            tally.reactions_by_chance += max(common, CHANCE, min(1.0, rate * REACTS))
+            tally.hits_by_chance += max(common, CHANCE, pair.chance(now, late - early))
+            tally.reactions_by_chance += max(common, CHANCE, pair.chance(now, REACTS))
             if client in asked:
                 tally.hits += 1
-                tally.unanswered -= 1
+                tally.unanswered = max(0, tally.unanswered - 1)
         self.judged_at = now
 
 

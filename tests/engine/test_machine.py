@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from vpnpt.actions import Assign, Fan, Forget
 from vpnpt.engine import EXCHANGE_CAP, OPEN_CAP, SETTLED_CAP, Engine
 from vpnpt.events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
-from vpnpt.evidence import FAN, OUTBOUND_CAP, REQUEST_CAP
+from vpnpt.evidence import FAN, OUTBOUND_CAP, SPURT_CAP
 
 if TYPE_CHECKING:
     from vpnpt.actions import Action
@@ -53,7 +53,7 @@ def play(timed: list[tuple[float, Any]]) -> list[list[Action]]:
             assert found.candidates and set(found.candidates) <= set(state.pairs)
         for pair in state.pairs.values():
             assert len(pair.exchanges) <= EXCHANGE_CAP and len(pair.entitled) <= EXCHANGE_CAP
-            assert len(pair.outbound) <= OUTBOUND_CAP and len(pair.requests) <= REQUEST_CAP
+            assert len(pair.outbound) <= OUTBOUND_CAP and len(pair.spurts) <= SPURT_CAP
     return actions
 
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from .run import Router
 
-PROFILES = (("request", 0.7), ("mixed", 0.15), ("acked", 0.07), ("push", 0.02), ("oneway", 0.05))
+PROFILES = (("request", 0.78), ("mixed", 0.13), ("acked", 0.07), ("push", 0.01), ("oneway", 0.01))
 KINDS = (("ikev2", 0.5), ("ikev1", 0.45), ("manual", 0.05))
 SIZES = ((1, 3, 0.55), (4, 20, 0.35), (21, 300, 0.1))
 """Packets of an answer, from, to, and how often."""
+LOGIN = 20
+"""Questions of a host with short answers, at first."""
 PACE = 0.001
 """Seconds between the packets of an answer."""
 LATE = 0.03
@@ -56,7 +58,7 @@ class Sa:
 class Host:
     """An address with a tunnel. used: the SA that the host sends with; server_used: the one that the server sends with."""
 
-    __slots__ = ("address", "site", "profile", "kind", "alive", "known", "used", "server_used", "cookie", "message", "rate", "partner", "latest")
+    __slots__ = ("address", "site", "profile", "kind", "alive", "known", "used", "server_used", "cookie", "message", "rate", "partner", "latest", "asked")
 
     def __init__(self, address: bytes, site: Site, profile: str, kind: str, rate: float) -> None:
         self.address, self.site, self.profile, self.kind, self.rate = address, site, profile, kind, rate
@@ -65,7 +67,7 @@ class Host:
         self.server_used: Sa | None = None
         self.cookie, self.message = b"", 0
         self.partner: Host | None = None
-        self.latest = 0.0
+        self.asked, self.latest = 0, 0.0
         """When its last packet from the server arrived, or will."""
 
 
@@ -315,11 +317,13 @@ class World:
             self.at(self.now + self._way(host), self._reply, partner, host)
             return
         slow = 0.3 if self.random.random() < 0.05 else 0.003
-        self.at(self.now + self._way(host) + self.random.expovariate(1 / slow), self._answer, host, self._size())
+        self.at(self.now + self._way(host) + self.random.expovariate(1 / slow), self._answer, host, self._size(host))
 
-    def _size(self) -> int:
-        """Packets of an answer: of a page, a file; mostly few."""
-        low, high = self.random.choices(SIZES, [weight for *_, weight in SIZES])[0][:2]
+    def _size(self, host: Host) -> int:
+        """Packets of an answer: names, logging in, at first; then of a page, a file."""
+        host.asked += 1
+        sizes = SIZES if host.asked > LOGIN or self.options.bulk_at_once else SIZES[:1]
+        low, high = self.random.choices(sizes, [weight for *_, weight in sizes])[0][:2]
         return self.random.randint(low, high)
 
     def _answer(self, host: Host, left: int, sent: int = 0) -> None:
