@@ -12,9 +12,9 @@ The rules
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
  5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one
     that it reacts to at once. Proof is a number of hits that chance gives with a probability below e^-SURE, while no other
-    candidate's are more than chance. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
-    proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children). Below e^-CERTAIN it ends
-    that of the silent too, unless there is a hint that the same client owns another SPI.
+    candidate's are more than chance; who has waited for less time needs fewer of them. It ends the candidacy of those who asked as
+    well and were not answered, of those whose own SPI is proven, and of those that may need nothing (an IKE SA is rekeyed by the same
+    exchange as its children); below e^-CERTAIN that of the silent too, unless there is a hint that the winner owns another SPI.
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
     incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.

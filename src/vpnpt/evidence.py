@@ -40,8 +40,8 @@ class Pair:
     """One client of one server: what it needs.
 
     entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
-    SPI → when it was answered. spurts: from when to when unanswered SPIs were used. follows: those of `outbound` that may have been answered
-    before they were seen, by an SPI that was ahead: they count as no need.
+    SPI → when it was answered. spurts: from when to when unanswered SPIs were used. follows: those of `outbound` that may have been
+    answered before they were seen, by an SPI that was ahead: they count as no need.
     """
 
     def __init__(self) -> None:
@@ -155,9 +155,9 @@ class Tally:
 class Open:
     """An inbound SPI whose owner is not known.
 
-    judged_at: when the last packet came that tells something. ahead: the server is the first to use it. shared: several own it. loose: nobody is known to need it, so that
-    elimination tells nothing. incumbent: whose it is by a decision that the others challenge. proven: whose timing speaks for it, though
-    it is not decided yet.
+    judged_at: when the last packet came that tells something. ahead: the server is the first to use it. shared: several own it. loose:
+    nobody is known to need it, so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge.
+    proven: whose timing speaks for it, though it is not decided yet.
     """
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:

@@ -58,7 +58,8 @@ class Sa:
 class Host:
     """An address with a tunnel. used: the SA that the host sends with; server_used: the one that the server sends with."""
 
-    __slots__ = ("address", "site", "profile", "kind", "alive", "known", "used", "server_used", "cookie", "message", "rate", "partner", "latest", "asked")
+    __slots__ = ("address", "site", "profile", "kind", "alive", "known", "used", "server_used", "cookie", "message", "rate", "partner",
+                 "latest", "asked")
 
     def __init__(self, address: bytes, site: Site, profile: str, kind: str, rate: float) -> None:
         self.address, self.site, self.profile, self.kind, self.rate = address, site, profile, kind, rate

@@ -37,6 +37,9 @@ CREATES_SAS = "{ 32, 35, 36 }"
 EXCHANGE_RATE = "50/second burst 200 packets"
 """Messages of such exchanges a second, of one address, that the daemon is told of."""
 
+SPI_OUT_RATE = "500/second burst 500 packets"
+"""Packets without an answer a second that the daemon is told of: its evidence for whose an SPI is."""
+
 ICMP_ERRORS = "{ destination-unreachable, time-exceeded, parameter-problem }"
 
 LEARNING_RATE = "20/second burst 300 packets"
@@ -100,12 +103,12 @@ def _add_esp_out(table: Table, devices: Devices) -> None:
     learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs pass, but nothing is learned")
     learn.rule(f"add @esp_unanswered {{ {key} }} add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}", "a new SPI")
     learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before it")
-    learn.rule(notice(SPI_OUT), "tell the daemon")
+    learn.rule(notice(SPI_OUT, SPI_OUT_RATE), "tell the daemon")
     learn.rule("jump wait_out", "an answer will come with an SPI that we don't know")
 
     again = table.chain("esp_out_again")
     again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "answered since")
-    again.rule(notice(SPI_OUT), "tell the daemon")
+    again.rule(notice(SPI_OUT, SPI_OUT_RATE), "tell the daemon")
     again.rule("jump wait_out", "still not: a lost race is tried again")
 
     answered = table.chain("esp_out_answered")
