@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .facts import Facts, Finding
-    from .walk import Rule
+    from .walk import Hit, Rule
 
 TABLE = "vpnpt"
 FW4 = "!fw4: "
@@ -82,13 +82,13 @@ def _blocking(facts: Facts, walker: Walker) -> Iterator[Finding]:
     for protocol in (name for name in PROTOCOLS if facts.helps(name)):
         for kind, proto, port in kinds(facts, protocol):
             for lan, wan in _ways(facts):
-                out = Packet(iif=lan, oif=wan, proto=proto, dport=port)
-                back = Packet(iif=wan, oif=lan, proto=proto, sport=port, state="established", direction="reply")
-                for hit in (*walker.stops(out), *walker.stops(back)):
-                    # What stops whatever nothing has let pass is one finding, wherever it stands.
-                    what = stopped.setdefault(hit.rule.place if hit.meant else "", (hit.rule, hit.sure, []))[2]
-                    if kind not in what:
-                        what.append(kind)
+                for family in (4, 6) if facts.lan6 and protocol != "pptp" else (4,):
+                    for hit in _stops(walker, lan, wan, Packet(iif=lan, oif=wan, proto=proto, dport=port, family=family)):
+                        # What stops whatever nothing has let pass is one finding, wherever it stands.
+                        what = stopped.setdefault(hit.rule.place if hit.meant else "", (hit.rule, hit.sure, []))[2]
+                        said = kind if family == 4 or kind in what else f"{kind} over IPv6"
+                        if said not in what:
+                            what.append(said)
     for place, (rule, sure, what) in stopped.items():
         name, where = named(facts, rule)
         if not place:
@@ -99,6 +99,12 @@ def _blocking(facts: Facts, walker: Walker) -> Iterator[Finding]:
         how = "stops" if sure else "stops, under conditions,"
         yield finding("FIREWALL_BLOCKS", f"{capital(name)} {how} {', '.join(what)} between LAN and WAN.", f"{where}{counted}",
                       link=_link(rule, RULES))
+
+
+def _stops(walker: Walker, lan: str, wan: str, out: Packet) -> list[Hit]:
+    """What stops a client's packet, or its answer."""
+    back = out.replace(iif=wan, oif=lan, sport=out.dport, dport=0, state="established", direction="reply")
+    return [*walker.stops(out), *walker.stops(back)]
 
 
 def _icmp(facts: Facts, walker: Walker) -> Iterator[Finding]:

@@ -13,11 +13,12 @@ from ..learned import Learned
 from ..netlink import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
 from ..ruleset import TABLE, errors, shares_servers
 from ..values import boolean
-from ..wire.conntrack import AF_INET, AF_INET6
+from ..wire.conntrack import AF_INET, AF_INET6, AH, ESP, GRE, L2TP, TCP, UDP
 from ..wire.nftables import FAMILIES, IPV4, unpack_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from ..model import Config, Devices
@@ -83,19 +84,27 @@ def flows(config: Config) -> tuple[tuple[tuple[str, Flow], ...], bool]:
     found: list[tuple[str, Flow]] = []
     try:
         with Netlink() as sock:
-            for family in (AF_INET, AF_INET6):
-                for flow in dump_conntrack(sock, family):
-                    protocol = protocol_of(config, flow) if flow.orig.src not in local and not _inbound(flow, local) else None
-                    if protocol is not None and len(found) < FLOWS_MOST:
-                        found.append((protocol.name, flow))
+            for flow in _vpn_flows(sock, config):
+                # None of the router's own, and none that a server began.
+                protocol = protocol_of(config, flow) if flow.orig.src not in local and flow.orig.dst not in local else None
+                if protocol is not None and len(found) < FLOWS_MOST:
+                    found.append((protocol.name, flow))
     except NetlinkError:
         return (), False
     return tuple(found), True
 
 
-def _inbound(flow: Flow, local: set[bytes]) -> bool:
-    """To the router itself, or started by a server."""
-    return flow.orig.dst in local
+def _vpn_flows(sock: Netlink, config: Config) -> Iterator[Flow]:
+    """Flows that may be VPNs, each once; the kernel chooses them (Linux 5.8), which spares us a whole table of others."""
+    ports = {name: protocol.ports for name, protocol in config.protocols.items()}
+    udp = dict.fromkeys((500, *ports["ipsec"], *ports["l2tp"], *ports["openvpn"], *ports["wireguard"]))
+    tcp = dict.fromkeys((*ports["pptp"], *ports["openvpn"], 4500))
+    for family in (AF_INET, AF_INET6):
+        for proto in (ESP, AH, GRE, L2TP):
+            yield from dump_conntrack(sock, family, proto)
+        for proto, chosen in ((UDP, udp), (TCP, tcp)):
+            for port in chosen:
+                yield from dump_conntrack(sock, family, proto, dport=port)
 
 
 def esp_heard(service: Service) -> frozenset[tuple[bytes, bytes]]:
