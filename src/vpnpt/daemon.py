@@ -35,7 +35,7 @@ HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while an SPI is open."""
 NFTABLES_GROUP = 7
 DRAIN = 1000
-"""Portions of notifications that are thrown away at most, once some were lost."""
+"""Portions of notifications that are read at most, where all are wanted."""
 BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
@@ -125,8 +125,11 @@ class Daemon:
                 if not self.service.restore():
                     self._at("restore", 2)
             elif what == "drift":
+                for _ in range(DRAIN):  # who did it is told by now, but perhaps not read
+                    if not self._on_changes():
+                        break
                 if not self.service.check_drift():
-                    self._at("drift", 2)
+                    self._at("drift", self.service.watch.pause() or 2)
             elif what in ("remember", "remember_again"):
                 self._remember()
             elif what == "tracker":
@@ -219,7 +222,8 @@ class Daemon:
         self.logs.append(log)
         self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
 
-    def _on_changes(self) -> None:
+    def _on_changes(self) -> bool:
+        """Reads a portion of nftables' notifications. False: there is none."""
         messages = self.changes.receive()
         if any(isinstance(message, Overrun) for message in messages):
             # As long as its queue is not empty, the kernel drops more without a word (netlink_overrun()): first that, then a look.
@@ -228,17 +232,18 @@ class Daemon:
                     break
             self._look_at_tables()
             self._look_for_flowtable()
-            return
+            return False
         for message in messages:
             change = decode_change(message) if not isinstance(message, Overrun) else None
             if change is not None and self.service.watch.on_change(change):
                 self._look_at_tables()
             if change is not None and change.what == "flowtable":
                 self._look_for_flowtable()
+        return bool(messages)
 
     def _look_at_tables(self) -> None:
         self._at("restore", 0)
-        self._at("drift", self.service.watch.pause())
+        self._at("drift", 0)
 
     def _look_for_flowtable(self) -> None:
         if nft.has_flowtable() != self.service.offload:

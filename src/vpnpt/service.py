@@ -124,7 +124,7 @@ class Service:
         return True
 
     def check_drift(self) -> bool:
-        """Looks whether others have changed our tables, and puts that right, or says so. False: that failed, look again."""
+        """Looks whether others have changed our tables, and puts that right, or says so. False: not yet, look again."""
         if self.ruleset is None or self.config is None:
             return True
         try:
@@ -138,6 +138,9 @@ class Service:
             if text == self.watch.drift and not repair:
                 return True  # said already
             self.watch.drift = text
+            if repair and self.watch.pause():
+                self.watch.by(by)
+                return False
             if repair:
                 if self.watch.remade():
                     nft.load(nft.replacement(self.ruleset, self.mirror.elements()))

@@ -98,6 +98,10 @@ class Watch:
         by, self._by = self._by, ""
         return by
 
+    def by(self, name: str) -> None:
+        """Who it was, for whoever asks next."""
+        self._by = self._by or name
+
     def remade(self) -> bool:
         """Whether a table of ours is another one than was loaded: what it holds is not what ours had learned."""
         now = self._read()
@@ -155,6 +159,8 @@ class Watch:
         if not self._path or self._unwritable:
             return
         try:
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.mkdir(os.path.dirname(self._path))  # this one, but not what it would be in: that may be a disk that is not mounted
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             if not anew:
                 with open(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as file:

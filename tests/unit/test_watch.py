@@ -168,6 +168,17 @@ def test_two_that_mend_the_same_thing_do_not_fight(tmp_path: Path, monkeypatch: 
     assert made.pause() == 0.0
 
 
+def test_what_waits_for_its_repair_is_told(router: Router) -> None:
+    router.start_vpnpt(CONFIG)
+    before = rules(router)
+    for turn in range(4):
+        router.nft("flush table ip vpnpt\n")
+        if turn > 2:  # there is a pause of 2 seconds
+            assert router.wait_until(lambda: "rules of table ip vpnpt are gone" in ask(router, "status")["drift"])
+        assert router.wait_until(lambda: rules(router) == before and not ask(router, "status")["drift"], 10)
+    assert [item["how"].split(" (")[0] for item in ask(router, "changes")["changes"][:4]] == ["nft"] * 4
+
+
 def test_foreign_elements_are_no_drift(router: Router) -> None:
     router.start_vpnpt(CONFIG)
     router.nft("add element ip vpnpt client_zone { 192.168.1.9 : 20489, 192.168.1.10 : 20490 }\n")
@@ -218,7 +229,6 @@ def test_firewall_and_network(router: Router) -> None:
 def test_history_survives(router: Router) -> None:
     """In a file that the user names; and what changed while no daemon ran is found at its start."""
     path = router.directory / "kept" / "history"
-    path.parent.mkdir()
     config = CONFIG + f" option history '{path}'\n"
     router.start_vpnpt(config)
     router.nft("flush table ip vpnpt\n")
@@ -238,9 +248,9 @@ def test_history_survives(router: Router) -> None:
 
 @pytest.mark.parametrize("problem", ["no such directory", "somebody else's"])
 def test_a_history_that_cannot_be_kept(router: Router, problem: str) -> None:
-    path = router.directory / "nowhere" / "history"
+    path = router.directory / "nowhere" / "vpnpt" / "history"
     if problem == "somebody else's":
-        path.parent.mkdir()
+        path.parent.mkdir(parents=True)
         path.write_text("root:x:0:0\n")
     router.start_vpnpt(CONFIG + f" option history '{path}'\n")
     assert "warning: HISTORY: " in router.log_text() and str(path) in router.log_text()
