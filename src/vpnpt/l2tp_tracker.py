@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from errno import EEXIST
 
 from . import l2tp_events as l2tp
 from .inject import Injector
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .wire.ip import Ipv4, Udp
     from .wire.nflog import LogPacket
 
+ATTEMPTS = 3
+"""How often a write is tried that a packet comes between."""
 _OPENS = (7, 8, 10, 11)  # OCRQ, OCRP, ICRQ, ICRP: their sender names a session of its own
 
 
@@ -158,15 +161,23 @@ class L2tpTracker:
         if (gone or puts) and self._sock.can_destroy is None:
             # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM.
             delete_elements(self._sock, IPV4, TABLE, "l2tp_shared", [bytes(8)])
-        for key in dict.fromkeys([*gone, *puts]):
-            if self._sock.can_destroy:
-                requests += nftables.delete_elements(IPV4, TABLE, key[0], [_packed(key[1:])], destroy=True)
-            else:
-                delete_elements(self._sock, IPV4, TABLE, key[0], [_packed(key[1:])])
-        for key, value in puts.items():
-            requests += nftables.add_elements(IPV4, TABLE, key[0], [Element(_packed(key[1:]), _packed(value) if value else None)])
-        if requests:
-            self._sock.transaction(requests)
+        for attempt in range(ATTEMPTS):
+            requests.clear()
+            for key in dict.fromkeys([*gone, *puts]):
+                if self._sock.can_destroy:
+                    requests += nftables.delete_elements(IPV4, TABLE, key[0], [_packed(key[1:])], destroy=True)
+                else:
+                    delete_elements(self._sock, IPV4, TABLE, key[0], [_packed(key[1:])])
+            for key, value in puts.items():
+                requests += nftables.add_elements(IPV4, TABLE, key[0], [Element(_packed(key[1:]), _packed(value) if value else None)])
+            try:
+                if requests:
+                    self._sock.transaction(requests)
+                return
+            except NetlinkError as error:
+                # A packet may have put one of them back, with another value, between its deletion and now.
+                if error.errno != EEXIST or attempt == ATTEMPTS - 1:
+                    raise
 
 
 def _packed(fields: tuple[bytes | int, ...]) -> bytes:

@@ -110,6 +110,11 @@ def _add_in(table: Table, wan: str) -> None:
     inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
     inbound.rule("ip saddr @l2tp_plain return", "it means this very port")
     inbound.rule("fib daddr type != local return", "not for the router's address: no NAT")
+    inbound.rule("@th,48,16 != 0 goto l2tp_in_find", "with a checksum, which nft keeps right")
+    # To nft a checksum of 0 is one like others (nft_payload_csum_inet), to UDP it is none: xl2tpd sends none.
+    inbound.rule("jump l2tp_in_find", "without")
+    inbound.rule("@th,48,16 set 0", "still without")
+    inbound = table.chain("l2tp_in_find")
     inbound.rule(f"@th,64,1 1 @th,208,16 {SCCRP} ip saddr @l2tp_many goto l2tp_in_many",
                  "a tunnel begins: the daemon knows whether its ID is another client's too")
     inbound.rule("@th,65,1 0 goto l2tp_in_short", "a header without length")

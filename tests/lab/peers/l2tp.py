@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import socket
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tests.lab.peers.ledger import Ledger
 
 PORT = 1701
+SO_NO_CHECK = 11
 SCCRQ, SCCRP, SCCCN, STOPCCN, HELLO, ICRQ, ICRP, ICCN = 1, 2, 3, 4, 6, 10, 11, 12
 AVP_TYPE, AVP_VERSION, AVP_FRAMING, AVP_HOST, AVP_TUNNEL, AVP_CHALLENGE, AVP_SESSION = 0, 2, 3, 7, 9, 11, 14
 
@@ -125,14 +127,16 @@ class _Side:
 
 class L2tpServer(_Side):
     """Answers tunnels. answer_port: the source port of its answers (RFC 2661 section 8.1 lets it choose); to_1701: it always
-    sends to port 1701, whatever port the client has.
+    sends to port 1701, whatever port the client has. unsummed: without UDP checksums, as xl2tpd.
     """
 
-    def __init__(self, host: Host, ledger: Ledger, answer_port: int = PORT, to_1701: bool = False) -> None:
+    def __init__(self, host: Host, ledger: Ledger, answer_port: int = PORT, to_1701: bool = False, unsummed: bool = False) -> None:
         super().__init__(host, ledger, PORT)
         self._to_1701 = to_1701
         self._answer = self.socket if answer_port == PORT else host.udp(answer_port)
         self._answer.on_receive = self._on_datagram
+        if unsummed:
+            self._answer.sock.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         self._ids = itertools.count(1001)
 
     def tunnel_from(self, name: str) -> Tunnel:
