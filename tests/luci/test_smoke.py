@@ -226,6 +226,12 @@ def test_a_broken_configuration(page: Page, router: Router) -> None:
         assert page.is_visible("text=line 12: not one entry is valid")
 
 
+def test_all_of_it_is_switched_off(page: Page, router: Router) -> None:
+    router.recorded.status["enabled"] = False
+    show(page, OVERVIEW)
+    assert page.is_visible("text=VPN passthrough is switched off") and page.locator(".vp-card .vp-good").count() == 0
+
+
 def test_it_rests_while_it_is_hidden(page: Page, router: Router) -> None:
     show(page, OVERVIEW)
     page.evaluate("Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })")

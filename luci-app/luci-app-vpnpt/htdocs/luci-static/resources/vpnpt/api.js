@@ -52,7 +52,7 @@ const REASONS = {
 	timeout: _('No packet for a long time'),
 	killed: _('Disconnected by hand'),
 	blocked: _('Blocked'),
-	replaced: _('Replaced by a new session'),
+	deleted: _('Removed by the firewall or another program'),
 	'client gone': _('The client has gone')
 };
 

@@ -94,6 +94,7 @@ function detail(row) {
 		[ _('SPIs to the client'), listed(details.spis_in), true ],
 		[ _('IKE cookies'), listed(details.cookies), true ],
 		[ _('Tunnel IDs'), listed(details.tunnel_ids), true ],
+		[ _('Session IDs'), listed(details.session_ids), true ],
 		[ _('Call IDs'), listed(details.call_ids), true ],
 		[ _('Server\'s ports'), listed(details.ports), true ]
 	]);
@@ -139,6 +140,7 @@ return view.extend({
 		if (service)
 			this.known = service;
 
+		this.now = answer.now ?? this.now;
 		this.refreshService(status);
 
 		if (status.error) {
@@ -219,8 +221,10 @@ return view.extend({
 	refreshService(status) {
 		const up = !status.error;
 		const enabled = this.known?.enabled;
+		/* By the router's clock, which may be far from the browser's. */
+		const now = this.now ?? Date.now() / 1000;
 		const facts = up ? [
-			_('Version %s').format(status.version), _('for %s').format(api.duration(Date.now() / 1000 - status.since)),
+			_('Version %s').format(status.version), _('for %s').format(api.duration(now - status.since)),
 			status.lan?.length && status.wan?.length ? `${status.lan.join(', ')} → ${status.wan.join(', ')}` : _('no LAN or WAN device')
 		] : [];
 		const state = up ? (status.problem ? [ _('Runs with an old configuration'), 'bad' ] : [ _('Running'), 'good' ])
@@ -263,17 +267,18 @@ return view.extend({
 	refreshCards(status, totals) {
 		this.replace(this.cards, api.PROTOCOLS.map(name => {
 			const entry = status.protocols?.[name] ?? {};
-			const [ label, tone, sentence ] = api.behaviour(name, entry.behaviour);
+			const behaviour = status.enabled === false ? 'ignore' : entry.behaviour;
+			const [ label, tone, sentence ] = api.behaviour(name, behaviour);
 			const total = totals[name];
 			const samples = this.rates.samples[name] ?? [];
 			const last = samples[samples.length - 1] ?? { in: 0, out: 0 };
 			const refused = api.refused(entry);
 			const cautions = [];
 
-			if (name == 'pptp' && entry.behaviour == 'help')
+			if (name == 'pptp' && behaviour == 'help')
 				cautions.push(_('Weak: its encryption has been broken since 2012 and protects nothing. Use it only where a server offers nothing else.'));
 
-			if (name == 'pptp' && entry.behaviour == 'help' && status.helper_missing)
+			if (name == 'pptp' && behaviour == 'help' && status.helper_missing)
 				cautions.push(_('Does not work: the kernel lacks its helper. The doctor names the package.'));
 
 			return E('article', { 'class': `vp-card vp-${tone}`, 'data-protocol': name, 'aria-label': api.name(name) }, [
@@ -314,7 +319,7 @@ return view.extend({
 				return [
 					parts.button(_('Details'), () => this.sessions.table.toggle(row.id), 'neutral',
 						{ 'aria-expanded': 'false', 'aria-label': `${_('Details')}: ${who}` }),
-					...(!L.hasViewPermission() ? [] : [ parts.button(_('Disconnect'), ev => this.disconnect(row, ev.currentTarget), 'negative',
+					...(!L.hasViewPermission() || row.state == 'blocked' ? [] : [ parts.button(_('Disconnect'), ev => this.disconnect(row, ev.currentTarget), 'negative',
 						{ 'aria-label': `${_('Disconnect')}: ${who}` }) ])
 				];
 			} }

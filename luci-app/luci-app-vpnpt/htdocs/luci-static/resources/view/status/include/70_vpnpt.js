@@ -26,7 +26,7 @@ return baseclass.extend({
 
 			return E('tr', { 'class': 'tr' }, [
 				E('td', { 'class': 'td', 'data-title': _('Protocol') }, [ api.name(name) ]),
-				E('td', { 'class': 'td', 'data-title': _('State') }, [ parts.badge(api.behaviour(name, entry.behaviour)) ]),
+				E('td', { 'class': 'td', 'data-title': _('State') }, [ parts.badge(api.behaviour(name, status.enabled === false ? 'ignore' : entry.behaviour)) ]),
 				E('td', { 'class': 'td right', 'data-title': _('Sessions') }, [ entry.sessions ?? '–' ]),
 				E('td', { 'class': 'td right', 'data-title': _('Data') },
 					[ entry.bytes_in == null ? '–' : `↓ ${api.bytes(entry.bytes_in)} ↑ ${api.bytes(entry.bytes_out)}` ])
