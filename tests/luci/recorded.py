@@ -10,6 +10,8 @@ import math
 import time
 from typing import Any
 
+from vpnpt.doctor.codes import CODES
+
 HOUR, DAY = 3600, 86400
 
 
@@ -72,15 +74,14 @@ FINDINGS = [
      "evidence": "wan: 192.168.178.20/24, the address of interface wan; the default route is via 192.168.178.1",
      "remedy": "Switch the modem to bridge mode, or switch on its own VPN passthrough: what it does to IPsec cannot be mended from here.",
      "link": "admin/network/network"},
-    {"code": "NO_HELPER", "severity": "error", "text": "PPTP is switched on, but the kernel has no helper for it: no PPTP tunnel comes up.",
+    {"code": "PPTP_HELPER_MISSING", "severity": "error", "text": "PPTP is on, and the kernel has no helper for it: no tunnel comes up.",
      "evidence": "/sys/module/nf_conntrack_pptp is not there", "remedy": "Install kmod-nf-nathelper-pptp, then restart the service.",
      "link": ""},
     {"code": "FLOW_OFFLOAD", "severity": "info",
      "text": "Software flow offloading is on. IPsec is kept out of it; nothing has to be done.",
      "evidence": "firewall.@defaults[0].flow_offloading='1'", "remedy": "", "link": "admin/network/firewall"},
 ]
-CHECKED = ["SERVICE", "RULES", "CONFIG", "NO_HELPER", "MODULES", "ZONES", "DOUBLE_NAT", "CGNAT", "FLOW_OFFLOAD", "FW_RULES", "OWN_VPN",
-           "MTU", "CONNTRACK_FULL", "CLOCK"]
+CHECKED = list(CODES)
 EVENTS = [
     (6 * HOUR, "info", "APPLIED", "pptp help, l2tp help, ipsec help, openvpn block, wireguard help; LAN br-lan; WAN wan"),
     (5 * HOUR, "warning", "REFUSED", "openvpn from 192.168.1.131 to 198.51.100.24 refused: switched off"),

@@ -13,6 +13,7 @@ from tests.luci import browser as browsers
 from tests.luci.browser import DESKTOP, PHONE, Complaints, overflow
 from tests.luci.recorded import Recorded
 from vpnpt.config import OPTIONS
+from vpnpt.doctor.codes import CODES
 from vpnpt.ucitext import parse
 
 if TYPE_CHECKING:
@@ -276,6 +277,22 @@ def test_the_doctors_report(page: Page) -> None:
     assert "192.168.178.20/24" in area.input_value()
     page.click("#vpnpt-copy")
     page.wait_for_selector("text=Copied.")
+
+
+def test_findings_in_another_language(page: Page) -> None:
+    """What it is about is translated by its code; what the daemon says of it stands below, as English."""
+    show(page, "view.vpnpt.doctor")
+    page.evaluate("document.documentElement.lang = 'de'")
+    page.click("#vpnpt-run")
+    finding = page.locator("[data-code=DOUBLE_NAT]")
+    assert CODES["DOUBLE_NAT"].means in finding.locator("h3").inner_text().lower().replace("wan", "WAN")
+    assert finding.locator("p[lang=en]").inner_text().startswith("This router is itself behind")
+
+
+def test_codes_are_the_doctors() -> None:
+    table = (HTDOCS / "luci-static/resources/vpnpt/api.js").read_text().partition("const FINDINGS = {")[2].partition("};")[0]
+    codes = set(re.findall(r"^\t([A-Z0-9_]+): _\(", table, re.MULTILINE))
+    assert len(codes) > 40 and codes <= set(CODES)
 
 
 @pytest.mark.parametrize(("text", "masked"), [
