@@ -171,12 +171,15 @@ def _read_table(sock: Netlink, family: int, table: str) -> nftrules.TableState |
 
 
 def dump_conntrack(sock: Netlink, family: int = conntrack.AF_INET, proto: int | None = None, sport: int | None = None,
-                   dport: int | None = None) -> list[conntrack.Flow]:
-    """The conntrack entries of a family (a protocol, a port). Entries may be seen twice or not at all while the table is resized."""
+                   dport: int | None = None, limit: int = 1 << 20) -> list[conntrack.Flow]:
+    """The conntrack entries of a family (a protocol, a port), the first `limit` that the kernel has.
+
+    Entries may be seen twice or not at all while the table is resized.
+    """
     found: list[conntrack.Flow] = []
 
     def each(message: nl.Message) -> None:
-        event = conntrack.decode(message)
+        event = conntrack.decode(message) if len(found) < limit else None
         if event is not None and proto in (None, event.flow.orig.proto) and sport in (None, event.flow.orig.sport) \
                 and dport in (None, event.flow.orig.dport):
             found.append(event.flow)

@@ -16,7 +16,7 @@ The rules
  4. A session that has ended is remembered with the reason, HISTORY of them: killed (by `kill`), blocked (refused from then on), closed (its
     TCP connection or its tunnel was ended by either end), client gone (timed out, and the client no longer answers ARP or ND), deleted (by
     another program or the firewall), timeout (conntrack let it go: nothing passed).
- 5. At most CAP sessions are kept; beyond, those that nothing ever answered make room, or the new one is left out.
+ 5. At most CAP sessions are kept; beyond, a new one is left out, unless it is answered and one that never was can make room.
 """
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class Sessions:
         if session is None and entry.closed:
             return []
         if session is None:
-            if len(self.live) >= CAP:
+            if len(self.live) >= CAP and entry.answered:
                 changes += self._make_room(now)
             if len(self.live) >= CAP:
                 self.left_out += 1
@@ -243,15 +243,16 @@ class Sessions:
         self._count(session.key[0], flow.counts)
         return [] if session.flows else self._end(session, now, reason)
 
-    def only(self, entries: Iterable[Entry], now: float, also: Iterable[int] = ()) -> list[Change]:
-        """These are all flows that there are, and those that are known by these numbers."""
+    def only(self, entries: Iterable[Entry], now: float, also: Iterable[int] = (), *, more: bool = False) -> list[Change]:
+        """These are all flows that there are, and those that are known by these numbers. more: there were too many to look at all."""
         changes, seen = [], set(also)
         for entry in entries:
             seen.add(entry.ident)
             changes += self.flow(entry, now)
-        for ident in [ident for ident in self._by_flow if ident not in seen]:
-            changes += self.gone(ident, now, "timeout")
-        self._over &= seen
+        if not more:
+            for ident in [ident for ident in self._by_flow if ident not in seen]:
+                changes += self.gone(ident, now, "timeout")
+            self._over &= seen
         for session in self.live.values():
             session.sample(now)
         return changes
@@ -345,11 +346,11 @@ class Sessions:
         return self._end(session, now, "closed")
 
     def _make_room(self, now: float) -> list[Change]:
-        """The one of which nothing was heard longest goes, if nothing ever answered it."""
-        silent = [one for one in self.live.values() if one.up_at is None and not any(flow.answered for flow in one.flows.values())]
-        if not silent:
+        """The oldest one goes that nothing ever answered."""
+        oldest = next((one for one in self.live.values()
+                       if one.up_at is None and not any(flow.answered for flow in one.flows.values())), None)
+        if oldest is None:
             return []
-        oldest = min(silent, key=lambda one: one.last)
         for ident, flow in oldest.flows.items():
             del self._by_flow[ident]
             self._count(oldest.key[0], flow.counts)

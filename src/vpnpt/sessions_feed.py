@@ -49,6 +49,8 @@ FRESH = 60.0
 """Seconds that a key's last use may be older than the kernel's fast path remembers, for the key still to be one in use."""
 PAIRS_MAX, IDS_MAX = 256, 8
 """Pairs that speak L2TP version 3 over UDP, and IDs of one, that are remembered."""
+LOOKED_AT = 4096
+"""Flows that are looked at when somebody asks: a table full of made-up ones must not hold everything up."""
 RETURNS = 60.0
 """Seconds in which a client whose session was ended may come back as if nothing had been; then it is counted among a server's no more."""
 PPTP_GRE, PPTP_GRE_STREAM = 600, 18000  # seconds, net/netfilter/nf_conntrack_pptp.c
@@ -222,27 +224,31 @@ class SessionsFeed:
             return
         self._local, self._lan = local_addresses(), Networks(self._service.devices.lan)
         self._drain()
-        entries = {entry.ident: entry for flow, entry in self._entries(config, whole=whole or self.events is None)}
+        known = None if whole or self.events is None else self.sessions.places()
+        places = [place for place in _places(config) if known is None or place in known]
+        entries = {entry.ident: entry for _, entry in self._entries(config, places, LOOKED_AT)}
+        more = len(entries) >= LOOKED_AT
         gone, seen, _ = self._drain()
-        changes = self.sessions.only([entry for ident, entry in entries.items() if ident not in gone], time.time(), also=seen)
+        changes = self.sessions.only([entry for ident, entry in entries.items() if ident not in gone], time.time(), also=seen,
+                                     more=more)
         if not quietly:
             self._changed(changes)
         for protocol in {key[0] for key in self.sessions.live}:
             self._service.usage.used(protocol)
 
-    def _entries(self, config: Config, *, whole: bool = False) -> list[tuple[ct.Flow, Entry]]:
-        """The flows that may be VPNs; the kernel chooses them (Linux 5.8), which spares us a whole table of others.
+    def _entries(self, config: Config, places: Iterable[Place], limit: int) -> list[tuple[ct.Flow, Entry]]:
+        """The flows at these places that are sessions', so many at most; the kernel chooses them (Linux 5.8), others cost nothing.
 
-        It walks through its table once for each place, so only those are asked for where there is something.
+        It walks through its table once for each place, so only those should be asked for where there is something.
         """
-        now, timeouts, found, known = time.time(), _Timeouts(), {}, self.sessions.places()
-        for place in _places(config):
-            if whole or place in known:
-                for flow in dump_conntrack(self._ask, *place):
-                    entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
-                    if entry is not None:
-                        entry.place = place
-                        found[entry.ident] = (flow, entry)
+        now, timeouts = time.time(), _Timeouts()
+        found: dict[int, tuple[ct.Flow, Entry]] = {}
+        for place in places:
+            for flow in dump_conntrack(self._ask, *place, limit=limit - len(found)):
+                entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
+                if entry is not None:
+                    entry.place = place
+                    found[entry.ident] = (flow, entry)
         return list(found.values())
 
     def snapshot(self) -> dict[str, Any]:
@@ -320,7 +326,8 @@ class SessionsFeed:
         keys = {session.key: session for session in self.sessions.live.values() if chosen(session)}
         for key in keys:
             self.sessions.mark(key, reason)
-        for flow, entry in self._entries(config):
+        own = {flow.place for session in keys.values() for flow in session.flows.values()}
+        for flow, entry in self._entries(config, [place for place in _places(config) if place in own], 1 << 20):
             if entry.key in keys:
                 delete_flow(self._ask, flow)
         for protocol, client, server in keys:

@@ -192,6 +192,7 @@ def test_bounded() -> None:
     table = Sessions()
     for number in range(CAP):
         table.flow(entry(number, back=number % 2, client=number.to_bytes(4, "big")), NOW + number)
+    assert not table.flow(entry(CAP + 1, back=0, client=B), NOW + CAP) and table.left_out == 1, "nobody goes for one that may be made up"
     (gone, new) = table.flow(entry(CAP + 1, client=B), NOW + CAP)
     assert (gone.event, gone.session.key[1], new.event) == ("ended", bytes(4), "new"), "the oldest that nobody answered"
     for number in range(CAP, 2 * CAP):
@@ -199,6 +200,7 @@ def test_bounded() -> None:
     assert len(table.live) == CAP and len(table.ended) == HISTORY and table.left_out > CAP // 2
     assert all(flow.answered for one in table.live.values() for flow in one.flows.values()), "nobody who was answered had to go"
     assert len({one.ident for one in table.live.values()}) == CAP
+    assert not table.only([], NOW + CAP, more=True), "not all were looked at"
     assert len(table.only([], NOW + CAP)) == CAP and not table._by_flow
 
 
