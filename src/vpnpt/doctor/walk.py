@@ -79,18 +79,19 @@ class Walker:
         self.helpers: dict[tuple[str, str, str], str] = {}
         self.flowtables: list[str] = []
         for item in objects:
-            kind, content = next(iter(item.items()))
-            if not isinstance(content, dict) or content.get("table") == skip and skip:
+            kind, content = _first(item)
+            if not isinstance(content, dict) or not all(isinstance(content.get(name), str) for name in ("family", "table")) \
+                    or (skip and content["table"] == skip):
                 continue
+            family, table, name = content["family"], content["table"], str(content.get("name", ""))
             if kind == "chain":
-                self.chains[content["family"], content["table"], content["name"]] = content
+                self.chains[family, table, name] = content
             elif kind == "rule":
-                key = (content["family"], content["table"], content["chain"])
-                self.rules.setdefault(key, []).append(_rule(content))
+                self.rules.setdefault((family, table, str(content.get("chain", ""))), []).append(_rule(content))
             elif kind == "ct helper":
-                self.helpers[content["family"], content["table"], content["name"]] = content.get("type", "")
+                self.helpers[family, table, name] = str(content.get("type", ""))
             elif kind == "flowtable":
-                self.flowtables.append(f"{content['family']} {content['table']} {content['name']}")
+                self.flowtables.append(f"{family} {table} {name}")
 
     def all_rules(self) -> Iterable[Rule]:
         """Every rule."""
@@ -121,7 +122,7 @@ class Walker:
         families = ("inet", "ip" if packet.family == 4 else "ip6", "netdev")
         found = [(key, chain) for key, chain in self.chains.items() if chain.get("hook") == hook and key[0] in families
                  and packet.iif in _devices(chain)]
-        return sorted(found, key=lambda item: item[1].get("prio", 0))
+        return sorted(found, key=lambda item: item[1]["prio"] if isinstance(item[1].get("prio"), int) else 0)
 
     def _walk(self, key: tuple[str, str, str], way: _Way, stack: list[Rule], *, sure: bool) -> tuple[str, Rule | None]:
         """How a chain ends for the packet: accept, drop (and the rule to name) or end. sure: does it come here?
@@ -160,17 +161,27 @@ class _Way:
         self.packet, self.found, self.doubt = packet, found, False
 
 
+def _first(part: Any) -> tuple[str, Any]:
+    """The name and the content of an object of one entry, as nft writes everything; ('', None) for anything else."""
+    return next(((str(name), content) for name, content in part.items()), ("", None)) if isinstance(part, dict) else ("", None)
+
+
 def _rule(content: Mapping[str, Any]) -> Rule:
-    counters = [part["counter"] for part in content.get("expr", ()) if isinstance(part.get("counter"), dict)]
-    return Rule(family=content["family"], table=content["table"], chain=content["chain"], handle=content.get("handle", 0),
-                comment=content.get("comment", ""), packets=counters[0].get("packets") if counters else None,
-                expr=list(content.get("expr", ())))
+    """A rule; what stands in it that nft does not write today makes it one that does nothing."""
+    expr = content.get("expr")
+    parts = [part for part in expr if isinstance(part, dict)] if isinstance(expr, list) else []
+    if isinstance(expr, list) and len(parts) < len(expr):
+        parts = []
+    counters = [part["counter"] for part in parts if isinstance(part.get("counter"), dict)]
+    packets = counters[0].get("packets") if counters else None
+    return Rule(family=content["family"], table=content["table"], chain=str(content.get("chain", "")), handle=content.get("handle", 0),
+                comment=str(content.get("comment") or ""), packets=packets if isinstance(packets, int) else None, expr=parts)
 
 
 def _devices(chain: Mapping[str, Any]) -> _Any | list[str]:
     """The devices that a chain is for."""
     device = chain.get("dev")
-    return _Any() if device is None else [device] if isinstance(device, str) else device
+    return _Any() if device is None else [device] if isinstance(device, str) else device if isinstance(device, list) else []
 
 
 class _Any:
@@ -190,14 +201,14 @@ def _cause(stack: list[Rule], packet: Packet) -> Rule:
 
 def _verdict(rule: Rule, packet: Packet) -> tuple[str, str]:
     for part in rule.expr:
-        name, content = next(iter(part.items()))
+        name, content = _first(part)
         if name in ("accept", "return"):
             return name, ""
         if name in ("drop", "reject"):
             return "drop", ""
         if name in ("jump", "goto"):
-            return name, content["target"]
-        if name == "vmap":
+            return name, str(content.get("target", "")) if isinstance(content, dict) else ""
+        if name == "vmap" and isinstance(content, dict):
             chosen = _chosen(content, packet)
             if chosen is not None:
                 return _verdict(Rule(**{**rule.as_dict(), "expr": [chosen]}), packet)
@@ -210,11 +221,12 @@ def _verdict(rule: Rule, packet: Packet) -> tuple[str, str]:
 
 def _pairs(vmap: Mapping[str, Any]) -> list[list[Any]]:
     data = vmap.get("data")
-    return data.get("set", []) if isinstance(data, dict) else []
+    pairs = data.get("set") if isinstance(data, dict) else None
+    return [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2] if isinstance(pairs, list) else []
 
 
 def _drops(vmap: Mapping[str, Any]) -> bool:
-    return any("drop" in verdict for _, verdict in _pairs(vmap))
+    return any(_first(verdict)[0] == "drop" for _, verdict in _pairs(vmap))
 
 
 def _chosen(vmap: Mapping[str, Any], packet: Packet) -> dict[str, Any] | None:
@@ -231,11 +243,13 @@ def _matches(rule: Rule, packet: Packet) -> bool | None:
     """Whether all of a rule's matches hold; None: it depends on what we have not imagined."""
     result: bool | None = True
     for part in rule.expr:
-        name, content = next(iter(part.items()))
+        name, content = _first(part)
         if name == "match":
             one = _match(content, packet)
-        elif name in ("limit", "quota", "xt", "ct count", "meter") or (name == "vmap" and _value(content.get("key"), packet) is None):
+        elif name in ("limit", "quota", "xt", "ct count", "meter"):
             one = None
+        elif name == "vmap":
+            one = None if not isinstance(content, dict) or _value(content.get("key"), packet) is None else True
         else:
             continue
         if one is False:
@@ -244,8 +258,10 @@ def _matches(rule: Rule, packet: Packet) -> bool | None:
     return result
 
 
-def _match(match: Mapping[str, Any], packet: Packet) -> bool | None:
-    left, right, op = match.get("left"), match.get("right"), match.get("op", "==")
+def _match(match: Any, packet: Packet) -> bool | None:
+    if not isinstance(match, dict):
+        return None
+    left, right, op = match.get("left"), match.get("right"), str(match.get("op", "=="))
     if _excluded(left, packet):
         return False
     value = _value(left, packet)
@@ -265,12 +281,13 @@ def _match(match: Mapping[str, Any], packet: Packet) -> bool | None:
 
 def _excluded(left: Any, packet: Packet) -> bool:
     """Does the match imply a protocol that this packet is not?"""
-    if isinstance(left, dict) and "&" in left:
-        left = left["&"][0]
+    masked = left.get("&") if isinstance(left, dict) else None
+    if isinstance(masked, list) and masked:
+        left = masked[0]
     payload = left.get("payload") if isinstance(left, dict) else None
     if not isinstance(payload, dict) or "protocol" not in payload:
         return False
-    protocol = payload["protocol"]
+    protocol = str(payload["protocol"])
     if protocol in ("ip", "ip6"):
         return bool(packet.family != (4 if protocol == "ip" else 6))
     return bool(protocol in PROTOCOLS and PROTOCOLS[protocol] != packet.proto)
@@ -280,14 +297,14 @@ def _value(left: Any, packet: Packet) -> int | str | None:
     """What the packet has where a match looks; None for what is not imagined."""
     if not isinstance(left, dict):
         return None
-    if "meta" in left:
-        key = left["meta"].get("key")
+    if isinstance(left.get("meta"), dict):
+        key = str(left["meta"].get("key"))
         known: dict[str, int | str] = {
             "iifname": packet.iif, "iif": packet.iif, "oifname": packet.oif, "oif": packet.oif, "l4proto": packet.proto,
             "nfproto": "ipv4" if packet.family == 4 else "ipv6", "protocol": "ip" if packet.family == 4 else "ip6"}
         return known.get(key)
-    if "ct" in left:
-        return {"state": packet.state, "direction": packet.direction}.get(left["ct"].get("key"))
+    if isinstance(left.get("ct"), dict):
+        return {"state": packet.state, "direction": packet.direction}.get(str(left["ct"].get("key")))
     payload = left.get("payload")
     if isinstance(payload, dict):
         field = payload.get("field")
@@ -308,9 +325,10 @@ def _among(value: int | str, right: Any) -> bool | None:
             found = [_among(value, member) for member in (members if isinstance(members, list) else [members])]
             return True if True in found else None if None in found else False
         if "range" in right:
-            low, high = right["range"]
-            return low <= value <= high if isinstance(value, int) and isinstance(low, int) and isinstance(high, int) else None
-        return _among(value, right["elem"].get("val")) if "elem" in right else None
+            ends = right["range"]
+            numbers = isinstance(value, int) and isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, int) for end in ends)
+            return ends[0] <= value <= ends[1] if numbers else None
+        return _among(value, right["elem"].get("val")) if isinstance(right.get("elem"), dict) else None
     if isinstance(right, list):
         return True in [_among(value, member) for member in right]
     if isinstance(right, str):
@@ -329,8 +347,8 @@ def _specific(rule: Rule, packet: Packet) -> bool:
         left = match.get("left") if isinstance(match, dict) else None
         if not isinstance(left, dict) or not isinstance(match, dict) or match.get("op") not in ("==", "in"):
             continue
-        payload = left.get("payload")
-        field = payload.get("field") if isinstance(payload, dict) else left.get("meta", {}).get("key")
+        inside = left.get("payload", left.get("meta"))
+        field = inside.get("field", inside.get("key")) if isinstance(inside, dict) else None
         named = field in ("dport", "sport") or (field in ("protocol", "nexthdr", "l4proto") and packet.proto in PORTLESS) \
             or (field == "type" and bool(packet.icmp))
         if named and _match(match, packet):
