@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RUN_DIR = "/var/run/vpnpt"
 HOUSEKEEPING = 600.0
-"""Seconds between two looks for clients that have gone, while an SPI is open."""
+"""Seconds between two looks for clients that have gone, while any IPsec client is known."""
 NFTABLES_GROUP = 7
 DRAIN = 1000
 """Portions of notifications that are read at most, where all are wanted."""
@@ -141,6 +141,7 @@ class Daemon:
                 self._write_metrics()
             elif what == "housekeeping":
                 self.service.tracker.housekeep()
+                self._schedule_tracker()
             elif what == "ubus":
                 self.ubus.connect()
             elif what == "apply":
@@ -285,6 +286,7 @@ class Daemon:
         self.due.pop("tracker", None)
         if deadline is not None:
             self.due["tracker"] = deadline
+        if self.service.tracker.engine.servers:
             self.due.setdefault("housekeeping", time.monotonic() + HOUSEKEEPING)
 
     def _on_refusal(self, notice: LogPacket) -> None:

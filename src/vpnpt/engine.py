@@ -44,6 +44,8 @@ BEGINS = 1.0
 """Seconds by which a packet with sequence number 1 may be late without being the first one of another SA."""
 IDLE = 3600.0
 """Seconds without a packet after which an open SPI is forgotten."""
+GONE = 600.0
+"""Seconds: a need that is younger may be of a pair that the kernel has not registered yet."""
 STARVES = 5.0
 """Seconds without an answer, while it sends, after which a client starves."""
 SURE = 12.0
@@ -99,6 +101,11 @@ class Engine:
         found = self.servers.get(server)
         return found is not None and any(pair.follows or (pair.needs() and pair.latest() < now - KERNEL_WAITS)
                                          for pair in found.pairs.values())
+
+    def gone(self, alive: Collection[tuple[bytes, bytes]], now: float) -> list[Unpaired]:
+        """Events about pairs (client, server) that are not `alive`, and of which nothing has been heard for long."""
+        return [Unpaired(server=name, client=client) for name, server in self.servers.items() for client, pair in server.pairs.items()
+                if (client, name) not in alive and max(pair.latest(), pair.answered) < now - GONE]
 
     def spills(self, server: bytes, spi: bytes) -> bool:
         """Has this SPI more candidates than the kernel can copy to?"""

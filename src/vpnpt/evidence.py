@@ -30,7 +30,7 @@ REACTS = 0.03
 """Seconds within which a client's own packet is a reaction to one that it has just got."""
 FAN = 8
 """Candidates that the kernel can copy to."""
-CHANCE = 0.02
+CHANCE = 0.01
 """The least probability of a hit by chance."""
 OUTBOUND_CAP, SPURT_CAP = 64, 32
 FAR_PAST = -1e9

@@ -97,6 +97,8 @@ class Tracker:
                 self._learned.set_clients(server, [(client, self._zones[client]) for client in staying if client in self._zones])
                 for client in set(clients) - set(known):
                     self._handle(Unpaired(server=server, client=client))
+            for event in self.engine.gone(alive, self._clock()):
+                self._handle(event)
             self._slots = self._learned.slots()
         except NetlinkError as error:
             self._log.debug("HOUSEKEEPING", f"the tables can't be read: {error.strerror}")

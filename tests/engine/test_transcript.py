@@ -300,6 +300,14 @@ def test_rule_6_who_starved_before_is_none() -> None:
     assert [action for now in (51.0, 55.0, 59.0) for action in engine.handle(out(A, b"oa"), now)] == []
 
 
+def test_pairs_that_the_kernel_has_forgotten_are_gone() -> None:
+    engine = Engine()
+    for event in [*pairs(A, B, C), *both(C)]:
+        engine.handle(event, 1000.0)
+    assert engine.gone({(A, S)}, 1010.0) == [Unpaired(server=S, client=B)], "C's need may be of a flow that is about to begin"
+    assert engine.gone({(A, S)}, 9000.0) == [Unpaired(server=S, client=B), Unpaired(server=S, client=C)]
+
+
 def test_rule_8_open_spis_are_bounded() -> None:
     engine = Engine()
     for event in pairs(A, B):
