@@ -1,4 +1,4 @@
-"""What a run of all peers saw, as one piece of JSON, and that as a table: `python -m tests.vm.peers.table FILE` prints it as Markdown.
+"""What a run of all peers saw, as one piece of JSON, and that as a table. `python -m tests.vm.peers.table FILE...` prints a page.
 
     {"date": seconds, "kernel": text, "short": bool, "versions": {peer: text},
      "rows": [{"peer": text, "what": text, "runs": {"alone" | "stock" | "vpnpt": {"cells": {client: [answered, sent]}, "note": text}}}]}
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,8 @@ def text(run: dict[str, Any] | None) -> str:
         return f"{passed} of {len(cells)} lost nothing, {sum(cell[0] for cell in cells.values())}/{sum(cell[1] for cell in cells.values())}"
     if all(cell[1] == 1 for cell in cells.values()):
         return str(run["note"])
-    return " ".join(f"{cell[0]}/{cell[1]}" for cell in cells.values())
-
-
-def notes(row: dict[str, Any]) -> str:
-    """What else is to be said of a row."""
-    return "; ".join(f"{name}: {run['note'].strip()}" for name, run in row["runs"].items() if run["note"].strip()
-                     and text(run) != run["note"])
+    failed = f" ({run['note']})" if run["note"].startswith(("not up", "no new")) else ""
+    return " ".join(f"{cell[0]}/{cell[1]}" for cell in cells.values()) + failed
 
 
 def plain(data: dict[str, Any]) -> str:
@@ -70,7 +66,7 @@ def plain(data: dict[str, Any]) -> str:
 
 
 def markdown(data: dict[str, Any]) -> str:
-    """For a page."""
+    """The table, for a page."""
     lines = ["| peer | what | one client, stock | stock: c1 c2 c3 | vpnpt: c1 c2 c3 |", "| --- | --- | --- | --- | --- |"]
     peer = ""
     for row in data["rows"]:
@@ -80,5 +76,53 @@ def markdown(data: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several results as one: a later one replaces, for a peer and a run, what an earlier one saw."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole["versions"] |= part["versions"]
+        whole["date"] = part["date"]
+        fresh = {(row["peer"], run) for row in part["rows"] for run in row["runs"]}
+        for row in whole["rows"]:
+            row["runs"] = {run: seen for run, seen in row["runs"].items() if (row["peer"], run) not in fresh}
+        for row in part["rows"]:
+            known = next((other for other in whole["rows"] if (other["peer"], other["what"]) == (row["peer"], row["what"])), None)
+            if known is not None:
+                known["runs"] |= row["runs"]
+            else:
+                whole["rows"].append(row)
+        order = list(dict.fromkeys(row["peer"] for row in whole["rows"]))
+        whole["rows"] = sorted((row for row in whole["rows"] if row["runs"]), key=lambda row: order.index(row["peer"]))
+    return whole
+
+
+def page(data: dict[str, Any]) -> str:
+    """docs/PEERS.md."""
+    when = time.strftime("%Y-%m-%d", time.gmtime(data["date"]))
+    wrong = [f"- {row['peer']}, {row['what'].strip()}: {', '.join(bad(row))}" for row in data["rows"] if bad(row)]
+    found = "\n".join(["Behind vpnpt these lost more than that:", *wrong]) if wrong else "Behind vpnpt nobody lost more than that."
+    return PAGE.format(when=when, kernel=data["kernel"], table=markdown(data), found=found)
+
+
+PAGE = """# Real VPN programs
+
+Written by `make test-vm` and `python -m tests.vm.peers.table build/measurements/peers.json >docs/PEERS.md`; {when}, Linux {kernel}
+in a virtual machine whose processors are emulated, so nothing here says how fast anything is.
+
+Three clients on the LAN use one server at the same time, with the programs that people use. A cell says how many pings through the tunnel
+were answered of how many sent, client by client. *One client, stock* is what the programs lose by themselves, mostly a packet while they
+change keys. {found}
+
+- *all begin at once*, *the server asks*: the tunnels are made in the same moment; then pings from the clients, then from the server.
+- *the client rekeys*, *the server rekeys*: one side replaces all keys of the data while pings pass; *IKE, too*: those of IKE itself before.
+- *idle, the server rekeys*: the router has forgotten every flow, and the server is the first to send.
+- *transfers*: iperf3 in both tunnels' ends, all at once, in Mbit/s. *fw4 reloads*: over and over, while pings pass.
+- *c2 crashes, comes back*: it loses its power without a word, and connects anew, while the others go on.
+- *another WAN address*, *flow offload on*: all disconnect, the router changes, all connect again.
+- *vpnptd is killed*: then the clients rekey; on a stock router they just do.
+
+{table}"""
+
+
 if __name__ == "__main__":
-    print(markdown(json.loads(Path(sys.argv[1]).read_text())), end="")
+    print(page(merged([json.loads(Path(name).read_text()) for name in sys.argv[1:]])), end="")
