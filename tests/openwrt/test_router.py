@@ -166,6 +166,25 @@ def test_sessions_events_and_kill(box: Box, stage: Stage) -> None:
     assert not stage.do_traffic()["c1"].lost, "a client that goes on is served again"
 
 
+def test_block_commits_nothing_but_itself(box: Box, stage: Stage) -> None:
+    """What somebody has staged with uci stays staged, and the file keeps its comments."""
+    client = box.lab.host("c1").address
+    assert stage.do_up("c1") == {"c1": "up"}
+    before = (box.root / "etc/config/vpnpt").read_text()
+    box.sh("uci set vpnpt.l2tp.multi=1")
+    found = box.call("vpnpt", "block", {"client": client, "protocol": "ipsec"})
+    assert found == {"blocked": True, "client": client, "protocol": "ipsec", "changed": True}
+    assert box.sh("uci changes vpnpt").strip() == "vpnpt.l2tp.multi='1'"
+    assert box.sh("uci -q get vpnpt.ipsec.deny_src").strip() == client
+    assert not stage.do_traffic()["c1"].delivered
+    (blocked,) = box.call("vpnpt", "sessions")["sessions"]
+    assert (blocked["state"], blocked["client"]) == ("blocked", client)
+    assert box.call("vpnpt", "unblock", {"client": client, "protocol": "ipsec"})["changed"]
+    assert (box.root / "etc/config/vpnpt").read_text() == before
+    assert not stage.do_traffic()["c1"].lost
+    box.sh("uci revert vpnpt")
+
+
 def test_fw4_reloads_under_traffic(box: Box, stage: Stage) -> None:
     assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
     stage.do_traffic()

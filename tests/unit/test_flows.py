@@ -107,3 +107,20 @@ def test_allow_src(sources: list[str], src: str, mac: str | None, passes: bool) 
 def test_allow_src_does_not_cut_what_the_server_started() -> None:
     made = config(f"config protocol 'ipsec'\n list allow_src '{CLIENT}'\n")
     assert not refused(made, flow(ESP, src=SERVER, dst=ROUTER, status=DST_NAT, reply_src=CLIENT), LOCAL, {})
+
+
+@pytest.mark.parametrize(("sources", "src", "mac", "passes"), [
+    ([CLIENT], CLIENT, None, False), ([CLIENT], OTHER, None, True), (["192.168.1.64/26"], CLIENT, None, False),
+    ([CLIENT6], CLIENT6, None, False), ([CLIENT6], CLIENT, None, True), ([MAC], CLIENT, MAC, False), ([MAC], CLIENT6, MAC, False),
+    ([MAC], CLIENT, None, True), ([MAC], CLIENT, "02:00:5e:10:00:02", True),
+])
+def test_deny_src(sources: list[str], src: str, mac: str | None, passes: bool) -> None:
+    """Also what a server began, and also for who is in allow_src."""
+    made = config("config protocol 'ipsec'\n list allow_src 0.0.0.0/0\n list allow_src ::/0\n"
+                  + "".join(f" list deny_src '{source}'\n" for source in sources))
+    assert allowed(made.protocols["ipsec"], packed(src), mac) == passes
+    known = {packed(src): mac} if mac else {}
+    six = ":" in src
+    assert refused(made, flow(ESP, src=src, dst=SERVER6 if six else SERVER), LOCAL, known) != passes
+    begun = flow(ESP, src=SERVER6, dst=src, status=0) if six else flow(ESP, src=SERVER, dst=ROUTER, status=DST_NAT, reply_src=src)
+    assert refused(made, begun, LOCAL, known) != passes
