@@ -128,6 +128,11 @@ def who(session: Answer, side: str) -> str:
     return clean(session.get(f"{side}_name") or session[side])
 
 
+def kind(session: Answer) -> str:
+    """What it is, as far as that is known: of a refused one no more than the protocol."""
+    return clean(session["variant"] or session["protocol"])
+
+
 # --- commands --------------------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +184,7 @@ def sessions(answer: Answer, *, ended: bool = False, width: int = WIDTH, paint: 
     rows = []
     for item in found:
         what = [clean(item["reason"]), age(now - item["ended"])] if ended else [clean(item["state"]), age(now - item["since"])]
-        rows.append([who(item, "client"), who(item, "server"), clean(item["variant"]), *what, size(item["bytes_out"]),
+        rows.append([who(item, "client"), who(item, "server"), kind(item), *what, size(item["bytes_out"]),
                      size(item["bytes_in"]), short_id(item)])
     lines = table(head, rows, width=width, shrink=(0, 1, 3) if ended else (0, 1), right=(4, 5, 6), paint=paint,
                   colours=lambda row, column: MEANING.get(found[row].get("state", ""), "") if column == 3 and not ended else "")

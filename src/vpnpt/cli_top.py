@@ -202,7 +202,7 @@ def _on_key(typed: bytes, terminal: Terminal, view: View, sessions: list[dict[st
             view.message = "choose a session first: up and down"
             return
         name = f"{cli_show.who(chosen[0], 'client')} to {cli_show.who(chosen[0], 'server')}"
-        terminal.show([f"end the session of {name} ({chosen[0]['variant']})? y ends it, any other key does not"])
+        terminal.show([f"end the session of {name} ({cli_show.kind(chosen[0])})? y ends it, any other key does not"])
         if terminal.key(3600) in (b"y", b"Y"):
             done = ask({"method": "kill", "session": chosen[0]["id"]}, False) or {"error": "the daemon does not answer"}
             view.message = done.get("error") or f"{name}: ended"

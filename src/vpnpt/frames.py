@@ -106,7 +106,7 @@ def frame(answer: Answer, rates: Rates, view: View, *, width: int, height: int, 
         rate = rates.now.get(item["id"], (0.0, 0.0))
         if item["id"] == view.chosen:
             chosen = number
-        rows.append([cli_show.who(item, "client"), cli_show.who(item, "server"), cli_show.clean(item["variant"]),
+        rows.append([cli_show.who(item, "client"), cli_show.who(item, "server"), cli_show.kind(item),
                      cli_show.clean(item["state"]), bits(rate[0]), bits(rate[1]), cli_show.size(item["bytes_out"] + item["bytes_in"]),
                      cli_show.short_id(item)])
     if chosen >= room > 0:

@@ -132,6 +132,11 @@ def test_long_names_are_cut_only_where_the_screen_is_narrow() -> None:
     assert wide.startswith("a-host-with-a-very-long-name-indeed 2001:db8:1111:2222:3333:4444:5555:6666 IKEv2 ")
 
 
+def test_a_refused_session_is_called_by_its_protocol() -> None:
+    item = {**SESSION, "variant": "", "state": "blocked"}
+    assert cli_show.sessions({"now": NOW, "sessions": [item], "ended": []}).splitlines()[1].split()[2:4] == ["ipsec", "blocked"]
+
+
 def test_what_others_wrote_does_not_reach_the_terminal() -> None:
     item = {**SESSION, "client_name": "evil\033[2Jname\n"}
     text = cli_show.sessions({"now": NOW, "sessions": [item], "ended": []})
