@@ -42,7 +42,7 @@ def sessions(now: int) -> list[dict[str, Any]]:
         session(0x1f2a, now, protocol="ipsec", variant="ESP", host="work", server="firm", age=5 * HOUR + 700, rate=(912_000, 61_000),
                 details={"cookies": ["8f1c2ab07d3355e1"], "spis_out": ["c0ffee01"], "spis_in": ["0a41f9d2"], "ports": [500]}),
         session(0x1f2b, now, protocol="ipsec", variant="ESP", host="mac", server="firm", age=2 * HOUR + 1500, rate=(187_000, 22_000),
-                details={"cookies": ["3d0b77aa19e2c4f0"], "spis_out": ["c7710b4e"], "spis_in": ["04d1377c", "5e19aa02"], "ports": [500]},
+                details={"cookies": ["3d0b77aa19e2c4f0"], "spis_out": ["c7710b4e"], "spis_in": ["04d1377c", "5e19aa02"], "ports": [500, 500]},
                 state="rekeying"),
         session(0x1f2c, now, protocol="ipsec", variant="NAT-T", host="phone", server="firm", age=1260, rate=(4_100, 2_900), nat_port=4500,
                 details={"cookies": ["51aa0907de118236"], "ports": [4500]}),

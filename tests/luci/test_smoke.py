@@ -165,6 +165,23 @@ def test_what_has_the_focus_keeps_it(page: Page) -> None:
     assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
 
 
+def test_details(page: Page) -> None:
+    show(page, OVERVIEW)
+    page.click("#vpnpt-sessions tbody tr:has-text('MacBook-Pro') [aria-expanded]")
+    pairs = dict(zip(page.locator("tr.vp-detail dt").all_inner_texts(), page.locator("tr.vp-detail dd").all_inner_texts(), strict=True))
+    assert (pairs["SPIs to the client"], pairs["Server's ports"]) == ("04d1377c, 5e19aa02", "500")
+    assert "Tunnel IDs" not in pairs, "what does not apply is left out"
+
+
+def test_a_client_is_refused(page: Page, router: Router) -> None:
+    show(page, OVERVIEW)
+    page.click("#vpnpt-sessions tbody tr:has-text('plc-gateway') [aria-expanded]")
+    page.click("tr.vp-detail .cbi-button-negative")
+    page.click(".modal .cbi-button-negative")
+    page.wait_for_selector(".alert-message:has-text('unknown method')")  # the record knows none: what went wrong is said
+    assert ("block", {"client": "192.168.1.77", "protocol": "pptp"}) in router.recorded.calls
+
+
 def test_search(page: Page) -> None:
     show(page, OVERVIEW)
     page.fill("#vpnpt-overview input[type=search]", "l2tp")

@@ -73,7 +73,7 @@ function bothWays(inward, outward) {
 }
 
 function listed(words) {
-	return Array.isArray(words) ? words.join(', ') : '';
+	return Array.isArray(words) ? [ ...new Set(words) ].join(', ') : '';
 }
 
 /* What is known of a session, on demand. */
