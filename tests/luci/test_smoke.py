@@ -255,7 +255,7 @@ def test_it_rests_while_it_is_hidden(page: Page, router: Router) -> None:
     page.evaluate("Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })")
     count = len(router.recorded.calls)
     again(page)
-    page.wait_for_timeout(3500)
+    page.wait_for_timeout(6500)
     assert len(router.recorded.calls) == count
     page.evaluate("delete document.hidden")
     again(page)

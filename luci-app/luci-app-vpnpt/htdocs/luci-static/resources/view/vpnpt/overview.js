@@ -8,8 +8,8 @@
 'require vpnpt.api as api';
 'require vpnpt.parts as parts';
 
-const INTERVAL = 3; /* seconds */
-const SAMPLES = 100; /* of a graph: five minutes */
+const INTERVAL = 5; /* seconds: each turn has the daemon read the flows of the kernel */
+const SAMPLES = 72; /* of a graph: six minutes */
 const SHOWN = 200; /* rows of a table, at most */
 
 /* Bytes a second, in and out, of sessions and of protocols: what two answers differ by. */
