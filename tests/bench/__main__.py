@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 
 from tests.bench import footprint, latency, report, throughput
@@ -23,6 +24,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.write and arguments.only:
         parser.error("--write wants all parts")
+    if shutil.which("cc") is None:
+        parser.error("no C compiler (cc) for the sender: apt-get install gcc libc6-dev")
     wanted = {arguments.only} if arguments.only else set(PARTS)
     enter_sandbox()
     before = os.getloadavg()[0]
