@@ -1,6 +1,7 @@
 """The commands as a person uses them, with real VPNs through the lab's router."""
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,14 @@ from tests.lab.verbs import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CONFIG = "config vpnpt global\n option log_level debug\nconfig 1 ipsec\nconfig 1 pptp\nconfig 1 l2tp\n"
 CLIENTS = ("192.168.1.101", "192.168.1.102")
 
 
 @pytest.fixture(scope="module")
 def stage(sandbox: None) -> Iterator[Stage]:
     """c1 with IPsec and L2TP, c2 with IPsec and PPTP, one after the other; data has passed."""
-    with Lab(clients=2, servers=1, router="vpnpt", config="config 1 ipsec\nconfig 1 pptp\nconfig 1 l2tp\n", ipv6=False) as lab:
+    with Lab(clients=2, servers=1, router="vpnpt", config=CONFIG, ipv6=False) as lab:
         made = Stage(lab, {}, {}, str)
         for who, kind, name in (("c1", "ipsec", "i1"), ("c2", "ipsec", "i2"), ("c1", "l2tp", "l1"), ("c2", "pptp", "p2")):
             assert made.do_up(who, kind=kind, name=name) == {name: "up"}
@@ -59,6 +61,18 @@ def test_doctor_events_and_changes(stage: Stage) -> None:
     assert "warning: WEAK_PPTP" in lines and "looked at" in lines[-1] and max(map(len, lines)) <= 80
     assert any(" info    APPLIED: " in line for line in vpnpt(stage, "events"))
     assert vpnpt(stage, "changes")[-1].endswith(" has started [start]")
+
+
+def test_no_key_is_ever_logged(stage: Stage) -> None:
+    """Not even with log_level debug: neither SPIs nor cookies, in any spelling."""
+    stage.do_up("c1..c2", together=True)
+    stage.do_traffic("c1..c2", first="back")
+    keys = [key for item in json.loads(stage.lab.router.vpnpt("sessions", "--json"))["sessions"]
+            for name in ("cookies", "spis_out", "spis_in") for key in item["details"].get(name, ())]
+    assert len(keys) >= 6
+    said = stage.lab.router.log_text().lower()
+    assert "debug: " in said
+    assert not [key for key in keys if key.lower() in said or str(int(key, 16)) in said or f"{int(key, 16):x}" in said]
 
 
 def test_kill_and_block(stage: Stage) -> None:
