@@ -12,6 +12,8 @@ import pytest
 
 from tests.lab import scenario
 from tests.lab.diagnoses import DIAGNOSES
+from tests.lab.topology import Lab
+from tests.lab.verbs import Stage
 from vpnpt.doctor.codes import CODES
 
 if TYPE_CHECKING:
@@ -50,3 +52,19 @@ def test_every_code_has_a_scenario_that_provokes_it() -> None:
             wanted |= set(arguments if isinstance(arguments, list) else arguments["find"])
         assert path.stem in CODES or path.stem in ("CLEAN", "UNANSWERED")
     assert wanted == set(CODES)
+
+
+def test_it_sends_nothing_to_anybody(sandbox: None) -> None:
+    """Neither to the outside nor into the LAN: whoever is ill would else be examined over a way that may be watched."""
+    with Lab(clients=2, servers=1, router="vpnpt", config="config 1 ipsec\nconfig 1 pptp\n", ipv6=False) as lab:
+        # Without IPv6, whose hosts talk about themselves now and then.
+        lab.isp.capture(ipv6=False)
+        assert Stage(lab, {}, {}, str).do_up("c1..c2") == {"c1": "up", "c2": "up"}
+        hosts = [lab.isp, *lab.servers, *lab.clients]
+        lab.barrier(lab.clients[0], lab.servers[0])
+        before = [len(host.packets) for host in hosts]
+        assert lab.router.ask(method="doctor")["checked"]
+        lab.pump.drain()
+        assert not [packet for host, count in zip(hosts, before, strict=True) for packet in host.packets[count:]]
+        lab.barrier(lab.clients[0], lab.servers[0])
+        assert [len(host.packets) for host in hosts] != before, "it would have been seen"
