@@ -51,6 +51,14 @@ def test_addresses(address: str, code: str | None) -> None:
     assert codes(facts(uplinks=(Uplink(device="wan", addresses=(address,), mtu=1500, up=True),))) == ({code} if code else set())
 
 
+def test_a_modem_s_own_network_is_not_the_way_out() -> None:
+    modem = Uplink(device="eth1", addresses=("192.168.100.2",), mtu=1500, up=True)
+    line = Uplink(device="pppoe-wan", addresses=("203.0.113.9",), mtu=1492, up=True)
+    assert codes(facts(uplinks=(modem, line), default_devices=("pppoe-wan",))) == set()
+    assert codes(facts(uplinks=(modem, line), default_devices=("eth1",))) == {"DOUBLE_NAT"}
+    assert codes(facts(uplinks=(modem, line))) == {"DOUBLE_NAT"}, "nobody knows the way out"
+
+
 def test_what_follows_is_said_of_what_is_on() -> None:
     uplink = Uplink(device="wan", addresses=("192.168.0.2",), mtu=1500, up=True)
     (found,) = judge(facts("config 0 pptp\nconfig 1 ipsec\nconfig 0 l2tp\n", uplinks=(uplink,)))["findings"]

@@ -95,17 +95,18 @@ class Facts(Record):
     fill: collection to (elements, size). usage: protocol to when it was last used, or first counted (seconds of the epoch).
     ike1: (client, server) pairs that speak IKEv1. heard: pairs for which ESP has come,
     by our maps: conntrack does not see copies. hosts: LAN neighbours. lan6: public IPv6 addresses of the LAN side.
+    default_devices: by which IPv4 goes out; ("",) if not known.
     syn_timeout: seconds that conntrack gives a TCP connection which was not answered.
     """
 
     __slots__ = ("now", "config", "devices", "problem", "diagnostics", "in_place", "helper_missing", "notices", "counters", "fill",
-                 "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_route", "default_route6", "lan6",
+                 "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_devices", "default_route6", "lan6",
                  "listeners", "hosts", "flows", "errors", "attempts", "ike1", "heard", "conntrack", "usage",
                  "drift", "syn_timeout")
     DEFAULTS = {
         "config": None, "devices": None, "problem": "", "diagnostics": (), "in_place": True, "helper_missing": False, "notices": True,
         "counters": {}, "fill": {}, "rules": (), "firewall": (), "release": "", "kernel": "", "missing": (), "uplinks": (),
-        "default_route": True, "default_route6": True, "lan6": (), "listeners": (), "hosts": 0, "flows": (),
+        "default_devices": ("",), "default_route6": True, "lan6": (), "listeners": (), "hosts": 0, "flows": (),
         "errors": (), "attempts": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {},
         "drift": "", "syn_timeout": 120}
     now: int
@@ -124,7 +125,7 @@ class Facts(Record):
     kernel: str
     missing: tuple[Missing, ...]
     uplinks: tuple[Uplink, ...]
-    default_route: bool
+    default_devices: tuple[str, ...]
     default_route6: bool
     lan6: tuple[str, ...]
     listeners: tuple[Listener, ...]

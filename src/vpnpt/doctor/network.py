@@ -46,9 +46,11 @@ def _uplinks(facts: Facts) -> Iterator[Finding]:
     if facts.uplinks and len(down) == len(facts.uplinks):
         names = ", ".join(uplink.device for uplink in down)
         yield finding("WAN_DOWN", "The WAN is down.", f"{names}: " + ("no such device" if not down[0].mtu else "not up"))
-    elif facts.uplinks and not (facts.default_route or facts.default_route6):
+    elif facts.uplinks and not (facts.default_devices or facts.default_route6):
         yield finding("WAN_DOWN", "The router knows no way to the internet.", "there is no default route")
-    for uplink in facts.uplinks:
+    # A modem's own network may be in the WAN zone too: what counts is where the way out is.
+    carrying = [uplink for uplink in facts.uplinks if uplink.device in facts.default_devices]
+    for uplink in carrying or facts.uplinks:
         if not uplink.up:
             continue
         shared = [address for address in uplink.addresses if within(address, SHARED)]

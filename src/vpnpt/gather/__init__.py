@@ -47,7 +47,7 @@ def facts(service: Service, attempts: Iterable[Refused], ike1: Iterable[tuple[by
     return known.replace(
         in_place=kernel.in_place(service), counters=kernel.counters(), fill=kernel.fill(service), rules=kernel.rules(), firewall=firewall,
         missing=kernel.missing(config, devices, firewall, tracking=tracking), uplinks=tuple(map(system.uplink, devices.wan)),
-        default_route=system.default_route(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
+        default_devices=system.default_devices(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
         listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows, heard=kernel.esp_heard(service),
         errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout())
 

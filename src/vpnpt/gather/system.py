@@ -64,10 +64,10 @@ def _ask(sock: socket.socket, request: int, device: str) -> bytes | None:
         return None
 
 
-def default_route() -> bool:
-    """Is there an IPv4 default route in the main table (net/ipv4/fib_trie.c)?"""
+def default_devices() -> tuple[str, ...]:
+    """The devices of IPv4 default routes in the main table (net/ipv4/fib_trie.c)."""
     rows = [line.split() for line in _lines("/proc/net/route")[1:]]
-    return any(len(row) > 7 and row[1] == row[7] == "00000000" and int(row[3], 16) & RTF_UP for row in rows)
+    return tuple(row[0] for row in rows if len(row) > 7 and row[1] == row[7] == "00000000" and int(row[3], 16) & RTF_UP)
 
 
 def default_route6() -> bool:
