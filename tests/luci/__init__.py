@@ -1,0 +1,5 @@
+"""The LuCI app: in the real LuCI, where LUCI_ROOT names one, and everywhere over a stand-in."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
