@@ -258,7 +258,7 @@ class Sessions:
         return changes
 
     def mark(self, key: Key, reason: str) -> None:
-        """Why the session is about to end."""
+        """Why the session is about to end; '' if it is not."""
         if key in self.live:
             self.live[key].mark = reason
 

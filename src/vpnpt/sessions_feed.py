@@ -43,7 +43,7 @@ TIMEOUTS = "/proc/sys/net/netfilter/nf_conntrack_"
 ATTEMPTS = 64
 """Calls that were answered by a reset: how many are remembered."""
 STORM = 2000
-"""Events within STORM_SECONDS beyond which we stop listening for a while: somebody makes flows up, and the engine must have its turn."""
+"""Events within STORM_SECONDS (or lost ones) at which we stop listening for a while: the engine must have its turn."""
 STORM_SECONDS, PAUSE = 2.0, 10.0
 FRESH = 60.0
 """Seconds that a key's last use may be older than the kernel's fast path remembers, for the key still to be one in use."""
@@ -116,10 +116,10 @@ class SessionsFeed:
         while config is not None and sock is not None:
             found = sock.receive(256)
             now = time.time()
+            lost = False
             for message in found:
                 if isinstance(message, Overrun):
-                    self._log.warning("OVERRUN", "conntrack events were lost: what there is is read again")
-                    self._later("sessions", 1.0)
+                    lost = True
                     continue
                 event = ct.decode(message)
                 if event is None or event.flow.ident is None:
@@ -133,7 +133,7 @@ class SessionsFeed:
                 else:
                     seen.add(event.flow.ident)
                     self._on_flow(config, event.flow, now, new=event.kind == "new")
-            if not self._bearable(len(found)):
+            if not self._bearable(STORM if lost else len(found)):
                 return gone, seen, False
             if len(found) < 256:
                 break
@@ -167,10 +167,10 @@ class SessionsFeed:
         now = time.monotonic()
         began, count = self._burst
         self._burst = (began, count + events) if now - began < STORM_SECONDS else (now, events)
-        if self._burst[1] <= STORM:
+        if self._burst[1] < STORM:
             return True
-        self._log.warning("SESSIONS", f"more than {STORM} flows of VPN protocols begin or end in {STORM_SECONDS:.0f} s: "
-                                      f"sessions are looked at again in {PAUSE:.0f} s")
+        self._log.warning("SESSIONS", "more flows of VPN protocols begin and end than can be looked at: "
+                                      f"their beginnings and ends are told again in {PAUSE:.0f} s")
         self._quiet_until = now + PAUSE
         self._later("sessions", PAUSE)
         return False
@@ -204,9 +204,17 @@ class SessionsFeed:
         self.sessions.ike(client, server, time.time(), ike.version, makes_sas=notice.prefix == prefixes.EXCHANGE)
 
     def _on_l2tp(self, client: bytes, server: bytes, payload: bytes) -> None:
-        """Version 3 over UDP has control connection IDs where version 2 has tunnel IDs (RFC 3931 4.1.2)."""
+        """Version 3 over UDP has control connection IDs where version 2 has tunnel IDs (RFC 3931 4.1.2).
+
+        When all tunnels of a pair were ended, its flow lives on for a while, and may carry another one.
+        """
         message = parse_l2tp_udp(payload)
         if message is None or message.version != 3:
+            for name, state in self._service.tracker.l2tp.engine.servers.items():
+                if name in (client, server):
+                    living = {tunnel.client for tunnel in state.tunnels.values() if tunnel.ends is None}
+                    for whose in {tunnel.client for tunnel in state.tunnels.values()}:
+                        self.sessions.mark(("l2tp", whose, name), "" if whose in living else "closed")
             return
         own = self._version3.setdefault((client, server), [])
         own += [ident for ident in (message.assigned_tunnel, message.tunnel) if ident and ident not in own]

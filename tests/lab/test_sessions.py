@@ -338,3 +338,43 @@ def test_at_rest_nothing_wakes_the_daemon(stage: Stage) -> None:
         stage.lab.pump.run_for(0.1)
     stage.lab.pump.run(lambda: len(sink.inbox) == 100, 2.0)
     assert len(sink.inbox) == 100 and wakes() - before <= 1
+
+
+def test_an_l2tp_tunnel_that_is_ended(stage: Stage) -> None:
+    """conntrack still has its flow, in which another one may begin; when it lets it go, the session was closed."""
+    stage.do_sysctl(nf_conntrack_udp_timeout=2, nf_conntrack_udp_timeout_stream=2)
+    assert stage.do_up("c1", kind="l2tp") == {"c1": "up"}
+    stage.do_traffic()
+    assert [one["state"] for one in ask(stage, "sessions")["sessions"]] == ["up"]
+    assert stage.do_end("c1", how="stop") == {"c1": "ended"}
+    stage.lab.router.wait_until(lambda: [one["state"] for one in ask(stage, "sessions")["sessions"]] != ["up"])
+    stage.lab.router.wait_until(lambda: not ask(stage, "sessions")["sessions"], 30)
+    assert [one["reason"] for one in ask(stage, "sessions")["ended"]] == ["closed"]
+
+
+def test_a_pptp_call_that_is_cleared(stage: Stage) -> None:
+    assert stage.do_up("c1", kind="pptp") == {"c1": "up"}
+    stage.do_traffic()
+    assert stage.do_end("c1", how="reset") == {"c1": "ended"}
+    stage.lab.router.wait_until(lambda: not ask(stage, "sessions")["sessions"])
+    answer = ask(stage, "sessions")
+    assert answer["sessions"] == [] and [one["reason"] for one in answer["ended"]] == ["closed"]
+
+
+def test_made_up_flows(stage: Stage) -> None:
+    """Faster than anybody can look at them: the daemon stops listening for a while, and still tells of who was there before."""
+    assert stage.do_up("c1") == {"c1": "up"}
+    stage.do_traffic()
+    stage.lab.isp.run("nft", "-f", "-", text="table ip void {\n\tchain in {\n\t\ttype filter hook prerouting priority raw; policy accept;\n"
+                                             "\t\tip daddr 198.18.0.0/15 drop\n\t}\n}\n")
+    sock = stage.lab.host("c2").udp()
+    for number in range(6000):
+        sock.send(bytes(100), f"198.18.{number >> 8}.{number & 255}", 51820)
+        if not number % 100:
+            stage.lab.pump.drain()
+    assert stage.do_log("more flows of VPN protocols begin and end") == {"text": "found"}
+    sessions = ask(stage, "sessions")["sessions"]
+    assert len(sessions) == 2048 and [one["state"] for one in sessions if one["client"] == CLIENTS["c1"]] == ["up"]
+    assert talk(stage, "c3", 51820)
+    assert [one["state"] for one in ask(stage, "sessions")["sessions"] if one["client"] == CLIENTS["c3"]] == ["up"], "room was made"
+    assert not stage.do_traffic()["c1"].lost

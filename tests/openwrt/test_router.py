@@ -185,6 +185,17 @@ def test_block_commits_nothing_but_itself(box: Box, stage: Stage) -> None:
     box.sh("uci revert vpnpt")
 
 
+def test_a_thousand_sessions(box: Box) -> None:
+    """They fit into one message of ubus, which carries 1 MB."""
+    sock = box.lab.host("c1").udp()
+    for number in range(1000):
+        sock.send(bytes(148), f"198.18.{number >> 8}.{number & 255}", 51820)
+        if not number % 50:
+            box.lab.pump.drain()
+    answer = box.until(lambda: len((found := box.call("vpnpt", "sessions"))["sessions"]) == 1000 and found)
+    assert "left_out" not in answer and {one["protocol"] for one in answer["sessions"]} == {"wireguard"}
+
+
 def test_fw4_reloads_under_traffic(box: Box, stage: Stage) -> None:
     assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
     stage.do_traffic()
