@@ -220,21 +220,20 @@ def cmd_status(call: Call) -> int:
 
 
 def cmd_sessions(call: Call) -> int:
-    """Prints the sessions, once or again and again."""
+    """Prints the sessions, once or again and again: over the last ones where there is a screen, else one below the other."""
+    watch = "--watch" in call.flags
+    screen = watch and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
     def text(answer: dict[str, Any]) -> str:
-        return cli_show.sessions(answer, ended="--ended" in call.flags, width=_width(cli_show.WIDTH), paint=_paint())
+        found = cli_show.sessions(answer, ended="--ended" in call.flags, width=_width(cli_show.WIDTH), paint=_paint())
+        return f"\033[H\033[2J{found}" if screen else f"{found}\n" if watch else found
 
     while True:
-        screen = "--watch" in call.flags and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
-        if screen:
-            print("\033[H\033[2J", end="")
         status = _show(call, {"method": "sessions"}, text)
-        if "--watch" not in call.flags or status:
+        if status or not watch:
             return status
         sys.stdout.flush()
         time.sleep(WATCH_INTERVAL)
-        if not screen and "--json" not in call.flags:
-            print()
 
 
 def cmd_top(call: Call) -> int:

@@ -259,6 +259,18 @@ def test_colours_on_a_terminal_alone(daemon: Daemon, monkeypatch: pytest.MonkeyP
         screen.close()
 
 
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_watch(daemon: Daemon, term: str) -> None:
+    screen = Screen("sessions", "--watch", "--run-dir", str(daemon.directory), term=term)
+    try:
+        assert screen.until(lambda: screen.text.count("host39") == 2)
+        assert screen.text.count("\033[H\033[2J") == (2 if term == "xterm" else 0)
+        screen.type("\x03")
+        assert screen.ended() == 130 and "Traceback" not in screen.text
+    finally:
+        screen.close()
+
+
 def test_follow(daemon: Daemon) -> None:
     lines = [{"time": 1_700_000_000 + n, "severity": "info", "code": "APPLIED", "text": f"line {n}"} for n in range(5)]
     daemon.answers["events"] = {"events": lines[:3]}
