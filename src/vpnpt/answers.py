@@ -76,14 +76,11 @@ def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
-    attempts = list(context.feed.attempts)
-    ike1 = [(key[1], key[2]) for key, session in context.feed.sessions.live.items() if session.ikes == "IKEv1"]
-
     def examine() -> dict[str, Any]:
         # Here, in the child: the daemon need not carry these modules.
         from .gather import examine as gather
 
-        return gather(context.service, attempts, ike1)
+        return gather(context.service, context.feed)
 
     return context.aside.run(examine)
 

@@ -58,15 +58,14 @@ class IcmpError(Record):
 
 
 class Attempt(Record):
-    """A connection that ended without an answer. refused: by an answer that ended it (TCP reset). ago: seconds."""
+    """A connection that was ended by the only answer it got (TCP reset). ago: seconds."""
 
-    __slots__ = ("protocol", "client", "server", "proto", "port", "refused", "ago")
+    __slots__ = ("protocol", "client", "server", "proto", "port", "ago")
     protocol: str
     client: bytes
     server: bytes
     proto: int
     port: int
-    refused: bool
     ago: int
 
 
@@ -91,7 +90,8 @@ class Missing(Record):
 class Facts(Record):
     """Everything. now: seconds of the epoch. Addresses are bytes unless said otherwise.
 
-    rules: objects of `nft -j`, without our own tables. firewall: the UCI package. flows: (protocol, conntrack entry) of LAN clients.
+    rules: objects of `nft -j`, without our own tables. firewall: the UCI package. flows: (protocol, conntrack entry) of LAN clients, and of
+    those that ended of late without an answer.
     fill: collection to (elements, size). usage: protocol to when it was last used, or first counted (seconds of the epoch).
     ike1: (client, server) pairs that speak IKEv1. heard: pairs for which ESP has come,
     by our maps: conntrack does not see copies. hosts: LAN neighbours. lan6: public IPv6 addresses of the LAN side.

@@ -121,8 +121,8 @@ def _unanswered(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding
         does = "does" if len({server for _, server, _ in silent}) == 1 else "do"
         clients = listed(text(client) for client, _, _ in silent)
         yield finding(code, f"{kinds[code].name}: {_servers(silent)} {does} not answer {clients}. {where}",
-                      f"{len(silent)} unanswered connection{'s' if len(silent) > 1 else ''} of {len(silent) + len(served)} in connection "
-                      f"tracking{_count(silent)}")
+                      f"{len(silent)} unanswered connection{'s' if len(silent) > 1 else ''} of {len(silent) + len(served)} that "
+                      f"connection tracking knows, or knew in the last minutes{_count(silent)}")
 
 
 def _servers(silent: list[tuple[bytes, bytes, Flow]]) -> str:
@@ -167,7 +167,7 @@ def _refusals(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
                       f"ICMP destination unreachable, code {error.code}, from {text(error.sender)}")
     for attempt in facts.attempts:
         kind = kind_of(attempt.protocol, attempt.proto, attempt.port)
-        if kind is None or not attempt.refused or (kind.finding, attempt.server) in said or not facts.helps(attempt.protocol):
+        if kind is None or (kind.finding, attempt.server) in said or not facts.helps(attempt.protocol):
             continue
         said.add((kind.finding, attempt.server))
         yield finding("SERVER_REFUSES", f"{kind.name}: {text(attempt.server)} refuses the connection (TCP reset).",

@@ -8,38 +8,29 @@ from __future__ import annotations
 import time
 
 from ..doctor import judge
-from ..doctor.facts import Attempt, Facts
-from ..wire.conntrack import TCP
-from . import kernel, system
+from ..doctor.facts import Facts
+from . import kernel, past, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from ..service import Service
-
-    Refused = tuple[float, str, bytes, bytes, int]
-
-RECENT = 600
-"""Seconds for which a refused call counts."""
+    from ..sessions_feed import SessionsFeed
 
 
-def examine(service: Service, attempts: Iterable[Refused] = (), ike1: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
-    """The doctor's whole answer. To be called in a process of its own: it takes seconds and memory, and changes nothing here.
-
-    attempts: calls that were answered by a reset: seconds of the epoch, protocol, client, server, TCP port.
-    """
-    return judge(facts(service, attempts, ike1))
+def examine(service: Service, feed: SessionsFeed) -> dict[str, Any]:
+    """The doctor's whole answer. To be called in a process of its own: it takes seconds and memory, and changes nothing here."""
+    return judge(facts(service, feed))
 
 
-def facts(service: Service, attempts: Iterable[Refused], ike1: Iterable[tuple[bytes, bytes]]) -> Facts:
+def facts(service: Service, feed: SessionsFeed) -> Facts:
     """All that can be known of this router now."""
     config, devices, now = service.config, service.devices, int(time.time())
     known = Facts(
         now=now, config=config, devices=devices, problem=service.problem, diagnostics=tuple(service.diagnostics), notices=service.notices,
-        helper_missing=service.helper_missing, drift=service.watch.drift, attempts=_attempts(attempts, now),
-        ike1=frozenset(ike1), usage=service.usage.times(), release=system.release(), kernel=system.kernel_version())
+        helper_missing=service.helper_missing, drift=service.watch.drift, attempts=past.attempts(feed, now),
+        ike1=past.ike1(feed), usage=service.usage.times(), release=system.release(), kernel=system.kernel_version())
     if config is None or devices is None or not config.general.enabled:
         return known
     firewall = system.firewall(service.config_dir)
@@ -48,10 +39,5 @@ def facts(service: Service, attempts: Iterable[Refused], ike1: Iterable[tuple[by
         in_place=kernel.in_place(service), counters=kernel.counters(), fill=kernel.fill(service), rules=kernel.rules(), firewall=firewall,
         missing=kernel.missing(config, devices, firewall, tracking=tracking), uplinks=tuple(map(system.uplink, devices.wan)),
         default_devices=system.default_devices(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
-        listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows, heard=kernel.esp_heard(service),
-        errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout())
-
-
-def _attempts(attempts: Iterable[Refused], now: int) -> tuple[Attempt, ...]:
-    return tuple(Attempt(protocol=protocol, client=client, server=server, proto=TCP, port=port, refused=True, ago=max(0, now - int(when)))
-                 for when, protocol, client, server, port in attempts if now - when < RECENT)
+        listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows + past.unanswered(feed, now),
+        heard=kernel.esp_heard(service), errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout())
