@@ -378,3 +378,26 @@ def test_made_up_flows(stage: Stage) -> None:
     assert talk(stage, "c3", 51820)
     assert [one["state"] for one in ask(stage, "sessions")["sessions"] if one["client"] == CLIENTS["c3"]] == ["up"], "room was made"
     assert not stage.do_traffic()["c1"].lost
+
+
+def test_a_protocol_that_is_switched_off(stage: Stage) -> None:
+    """Its sessions become blocked ones with a count, all clients' and no other protocol's."""
+    bring_up(stage)
+    router = stage.lab.router
+    router.write_config(CONFIG.replace("config 1 ipsec", "config 0 ipsec"))
+    assert ask(stage, "reload")["applied"]
+    answer = ask(stage, "sessions")
+    assert names(answer["sessions"]) == [one for one in EXPECTED if one[1] != "ipsec"]
+    assert [(one["protocol"], one["reason"]) for one in answer["ended"]] == [("ipsec", "blocked")] * 6
+    own = [f"{client}.esp" for client in CLIENTS]
+    found = stage.do_traffic(own, out=2, back=1)
+    assert not any(found[name].delivered for name in own)
+    sessions = ask(stage, "sessions")["sessions"]
+    assert [(one["client"], one["server"], one["details"]["attempts"]) for one in sessions if one["state"] == "blocked"] == [
+        (client, SERVERS["s1"], 2) for client in CLIENTS.values()]
+    assert ask(stage, "status")["protocols"]["ipsec"]["blocked"] >= 6
+    router.write_config(CONFIG)
+    assert ask(stage, "reload")["applied"]
+    found = stage.do_traffic(own)
+    assert not any(found[name].lost for name in own)
+    assert {one["state"] for one in ask(stage, "sessions")["sessions"] if one["protocol"] == "ipsec"} == {"up"}
