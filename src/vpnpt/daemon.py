@@ -61,6 +61,7 @@ class Daemon:
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
         self.selector.register(self.changes, selectors.EVENT_READ, self._on_changes)
+        self.service.watch.catch_up = self._read_changes
         self.logs: list[NflogSocket] = []
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
@@ -125,9 +126,6 @@ class Daemon:
                 if not self.service.restore():
                     self._at("restore", 2)
             elif what == "drift":
-                for _ in range(DRAIN):  # who did it is told by now, but perhaps not read
-                    if not self._on_changes():
-                        break
                 if not self.service.check_drift():
                     self._at("drift", self.service.watch.pause() or 2)
             elif what in ("remember", "remember_again"):
@@ -241,6 +239,11 @@ class Daemon:
             if change is not None and change.what == "flowtable":
                 self._look_for_flowtable()
         return bool(messages)
+
+    def _read_changes(self) -> None:
+        for _ in range(DRAIN):
+            if not self._on_changes():
+                break
 
     def _look_at_tables(self) -> None:
         self._at("restore", 0)

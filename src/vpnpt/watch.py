@@ -18,6 +18,8 @@ from .wire.nftables import FAMILIES as FAMILY_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .changes import State
     from .log import Log
     from .netlink import Netlink
@@ -35,11 +37,12 @@ AGAIN_FIRST, AGAIN_LAST = 1.0, 60.0
 
 
 class Watch:
-    """`drift`: how our tables differ now from what was loaded, '' if they don't."""
+    """`drift`: how our tables differ now from what was loaded, '' if they don't. `catch_up`: reads all notifications that are there."""
 
     def __init__(self, sock: Netlink, log: Log, run_dir: str) -> None:
         self.history = History()
         self.drift = ""
+        self.catch_up: Callable[[], None] = lambda: None
         self._sock, self._log = sock, log
         self._default = os.path.join(run_dir, "history")
         self._path = ""
@@ -91,7 +94,10 @@ class Watch:
         if not self._sealed:
             return [], ""
         found = self._wrong or drift.changes(self._sealed, self._read())
-        return found, self.taken() if found else ""
+        if not found:
+            return [], ""
+        self.catch_up()  # who did it has been told by now, but perhaps not read
+        return found, self.taken()
 
     def taken(self) -> str:
         """Who touched our tables last; '' if that is not known, or was asked before."""
