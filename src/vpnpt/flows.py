@@ -137,10 +137,19 @@ def refused(config: Config, flow: Flow, local: Collection[bytes], neighbours: Ma
     return behaviour == "block"
 
 
-def bypasses(flow: Flow, local: Collection[bytes]) -> bool:
-    """Is this a client's IKE that was offloaded before our rules came? It would take all clients' packets, past any rule."""
+def bypasses(config: Config, flow: Flow, local: Collection[bytes], *, offload: bool) -> bool:
+    """Is this IKE that began before our rules kept it out of the flow table? There it would take all clients' packets, past any rule.
+
+    offload: there is a flow table now. In our zones it does not matter whether the flow is in it yet: its next packet may put it there.
+    """
     ike = flow.orig.proto == UDP and 500 in (flow.orig.sport, flow.orig.dport)
-    return ike and bool(flow.status & OFFLOAD) and not flow.zone and flow.orig.src not in local
+    if not ike or flow.orig.src in local:
+        return False
+    return (offload and _ours(config, flow)) or (not flow.zone and bool(flow.status & OFFLOAD))
+
+
+def _ours(config: Config, flow: Flow) -> bool:
+    return 0 <= flow.zone - config.general.zone_base < config.general.zone_count
 
 
 def stray(config: Config, flow: Flow, local: Collection[bytes]) -> bool:
@@ -148,9 +157,7 @@ def stray(config: Config, flow: Flow, local: Collection[bytes]) -> bool:
 
     The kernel itself ends only flows that were masqueraded (net/netfilter/nf_nat_masquerade.c, masq_inet_event).
     """
-    zone = flow.zone - config.general.zone_base
-    ours = 0 <= zone < config.general.zone_count or flow.mark & MARK
-    return bool(ours) and _inbound(flow) and flow.orig.dst not in local
+    return (_ours(config, flow) or bool(flow.mark & MARK)) and _inbound(flow) and flow.orig.dst not in local
 
 
 def _inbound(flow: Flow) -> bool:

@@ -289,7 +289,8 @@ class Service:
                         cut += delete_flow(self._netlink, flow)
                         self.cut.add(flow.ident)
                         pairs.add((flow.orig.src, flow.orig.dst))
-                    elif stray(self.config, flow, local) or (shares_servers(self.config) and bypasses(flow, local)):
+                    elif stray(self.config, flow, local) or (
+                            shares_servers(self.config) and bypasses(self.config, flow, local, offload=self.offload)):
                         delete_flow(self._netlink, flow)
             for client, server in pairs if shares_servers(self.config) else ():
                 # Or the server's next packet would begin a flow in which the client may answer.

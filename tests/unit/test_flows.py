@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from vpnpt.config import compile_config
-from vpnpt.flows import allowed, protocol_of, refused
-from vpnpt.wire.conntrack import AH, DST_NAT, ESP, GRE, ICMP, L2TP, SRC_NAT, TCP, UDP, Flow, Tuple
+from vpnpt.flows import allowed, bypasses, protocol_of, refused, stray
+from vpnpt.wire.conntrack import AH, DST_NAT, ESP, GRE, ICMP, L2TP, OFFLOAD, SRC_NAT, TCP, UDP, Flow, Tuple
 
 CLIENT, OTHER, SERVER, ROUTER = "192.168.1.101", "192.168.1.77", "198.51.100.11", "203.0.113.1"
 CLIENT6, OTHER6, SERVER6 = "2001:db8:1::101", "2001:db8:2::1", "2001:db8:5::11"
@@ -124,3 +124,29 @@ def test_deny_src(sources: list[str], src: str, mac: str | None, passes: bool) -
     assert refused(made, flow(ESP, src=src, dst=SERVER6 if six else SERVER), LOCAL, known) != passes
     begun = flow(ESP, src=SERVER6, dst=src, status=0) if six else flow(ESP, src=SERVER, dst=ROUTER, status=DST_NAT, reply_src=src)
     assert refused(made, begun, LOCAL, known) != passes
+
+
+ZONE = 20500
+
+
+@pytest.mark.parametrize(("proto", "port", "zone", "status", "offload", "out"), [
+    (UDP, 500, 0, SRC_NAT | OFFLOAD, False, True), (UDP, 500, 0, SRC_NAT, True, False), (UDP, 4500, 0, SRC_NAT | OFFLOAD, True, False),
+    (UDP, 500, ZONE, SRC_NAT, True, True), (UDP, 500, ZONE, SRC_NAT, False, False), (UDP, 500, 7, SRC_NAT, True, False),
+    (TCP, 500, ZONE, SRC_NAT, True, False),
+])
+def test_ike_that_began_before_it_was_kept_out_of_the_flow_table(proto: int, port: int, zone: int, status: int, offload: bool,
+                                                                  out: bool) -> None:
+    what = flow(proto, port, status=status)
+    what.zone = zone
+    assert bypasses(config(), what, LOCAL, offload=offload) == out
+    assert not bypasses(config(), what, {packed(CLIENT)}, offload=offload), "the router's own"
+
+
+@pytest.mark.parametrize(("dst", "zone", "mark", "status", "gone"), [
+    ("203.0.113.9", ZONE, 0, DST_NAT, True), (ROUTER, ZONE, 0, DST_NAT, False), ("203.0.113.9", ZONE, 0, SRC_NAT, False),
+    ("203.0.113.9", 0, 0, DST_NAT, False), ("203.0.113.9", 0, 0x80000000, DST_NAT, True),
+])
+def test_what_a_server_began_to_an_address_that_is_gone(dst: str, zone: int, mark: int, status: int, gone: bool) -> None:
+    what = flow(UDP, 500, src=SERVER, dst=dst, status=status, reply_src=CLIENT)
+    what.zone, what.mark = zone, mark
+    assert stray(config(), what, LOCAL) == gone

@@ -166,10 +166,29 @@ def measure_late(clients: int = 3, packets: int = 50, guard: str = "", say: Call
         return traffic.result
 
 
+def measure_switched_on(clients: int = 3, packets: int = 50, say: Callable[[str], None] = lambda line: None) -> Result:
+    """Flow offload is switched on while tunnels are up behind vpnpt: `fw4 reload`, and the next packets come at once."""
+    with Lab(clients, 1, "vpnpt", uci(CONFIG), ipv6=False) as lab:
+        traffic = Traffic(lab, packets, say)
+        names = [client.name for client in lab.clients]
+        traffic.begin(names)
+        lab.router.fw4_configure(offload=True)
+        lab.router.fw4_reload()
+        traffic.informational(names, "client")
+        chain = ("nft", "list", "chain", "ip", "vpnpt", "flow_kept")
+        lab.router.wait_until(lambda: "ct expectation set" in lab.router.run(*chain, check=False).stdout, 30)
+        # The kernel takes a flow whose conntrack entry is gone out of its table once a second.
+        lab.pump.run_for(1.5)
+        for asks in ("client", "server"):
+            traffic.note(f"IKE: the {asks}s ask", "dport=500 ", lambda asks=asks: traffic.informational(names, asks), "ike")
+        return traffic.result
+
+
 def main() -> int:
     """Exit status 0 when nothing was lost on vpnpt."""
     parser = argparse.ArgumentParser(description="Software flow offload beside VPN traffic.")
-    parser.add_argument("--router", help="stock, vpnpt, late (vpnpt starts after the first flow) or nft:FILE; default: all but the last")
+    parser.add_argument("--router", help="stock, vpnpt, late (vpnpt starts after the first flow), switched (offload is switched on behind "
+                                         "vpnpt) or nft:FILE; default: all but the last")
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--packets", type=int, default=50, help="of each client, and to each (default 50)")
     parser.add_argument("--guard", type=Path, help="nft commands to load when vpnpt has started")
@@ -180,7 +199,7 @@ def main() -> int:
     enter_sandbox()
     guard = arguments.guard.read_text() if arguments.guard else ""
     lost = 0
-    for router in [arguments.router] if arguments.router else ["stock", "vpnpt", "late"]:
+    for router in [arguments.router] if arguments.router else ["stock", "vpnpt", "late", "switched"]:
         print(f"\n{router}")
 
         def say(line: str) -> None:
@@ -188,6 +207,8 @@ def main() -> int:
 
         if router == "late":
             result = measure_late(arguments.clients, arguments.packets, guard, say)
+        elif router == "switched":
+            result = measure_switched_on(arguments.clients, arguments.packets, say)
         else:
             result = measure(router, arguments.clients, arguments.packets, "" if router == "stock" else guard, say)
             print(f"  expectations: {result.expected} when tunnels had begun, {result.lingering} at the end")

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from tests.lab import scenario
-from tests.vm.offload import has_offload, measure, measure_late
+from tests.vm.offload import has_offload, measure, measure_late, measure_switched_on
 
 pytestmark = pytest.mark.skipif(not has_offload(), reason="this kernel has no nf_flow_table; `make test-vm-lab` runs it on one that has")
 
@@ -29,3 +29,9 @@ def test_bulk(sandbox: None) -> None:
 def test_begun_before(sandbox: None) -> None:
     rows = measure_late(clients=3, packets=20).rows
     assert {row.what: str(row.tally) for row in rows if row.tally.lost} == {}
+
+
+def test_switched_on(sandbox: None) -> None:
+    rows = measure_switched_on(clients=3, packets=20).rows
+    assert {row.what: str(row.tally) for row in rows if row.tally.lost} == {}
+    assert {row.what: row.offloaded for row in rows if row.offloaded} == {}

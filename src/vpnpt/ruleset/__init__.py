@@ -3,6 +3,7 @@
     prerouting, raw (-300)    dispatch by protocol; for ESP, IKE and their ICMP errors: the client's zone, learning   (family ip)
     prerouting, dstnat - 5    first packets only: refusals, the PPTP helper, delivery of what a server starts         (ip, ip6)
     postrouting, srcnat - 5   first packets only: who talks with whom; WAN → LAN refusals                             (ip, ip6)
+    postrouting, srcnat + 50  only where there is a flow table: IKE is kept out of it                                   (ip)
     output, raw               the router's own IKE and ESP: remembered, never touched                                 (ip)
 
 What neither helps nor refuses anything is not there at all: with every protocol ignored the ruleset is empty.

@@ -85,8 +85,11 @@ def _add_delivery(table: Table, config: Config, start: Chain, wan: str, *, offlo
             # The flow table knows no zones: it would take two clients' UDP 500 for one flow. It takes no flow that has the extension of
             # helpers (nft_flow_offload_eval), which an expectation brings without any helper. Only where there is a flow table: a packet
             # whose expectation finds no room is dropped (nft_ct_expect_obj_eval), and small routers have room for 16.
+            # Only after NAT: an extension that is added later may move the others (nf_ct_ext_add), and the expectation would go on to point
+            # to where they were. That killed a kernel, once conntrack counted bytes.
             table.expectation("keep_out", "gives a flow the extension that keeps it out of flow tables")
-            start.rule(f'ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
+            late = table.chain("flow_kept", "filter hook postrouting priority srcnat + 50; policy accept;")
+            late.rule(f'ct state new ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
         start.rule(f"iifname {wan} ct zone {zone_range(config)} fib daddr type local dnat to ct zone map @zone_client",
                    "the server speaks first: to the zone's client")
 

@@ -43,12 +43,14 @@ class BesideRouter(Ikev2):
         self._key()
 
     def _key(self) -> None:
-        """New associations beside the old ones; the kernel sends with the newest, or with any of the same second."""
+        """New associations beside the old ones, on the receiver first; the kernel sends with the newest."""
         wan, server, self._spi = self.site.lab.router.wan_address, self.server.address, self._spi + 2
-        for machine in (self.server, self.router):
-            for source, target, spi in ((wan, server, self._spi), (server, wan, self._spi + 1)):
-                machine.host.run("ip", "xfrm", "state", "add", "src", source, "dst", target, "proto", "esp", "spi", str(spi),
-                                 "reqid", REQID, "mode", "tunnel", "replay-window", "64", *CIPHER)
+        out, back = (self.router, self.server, wan, server, self._spi), (self.server, self.router, server, wan, self._spi + 1)
+        for receiving in (True, False):
+            for sender, receiver, source, target, spi in (out, back):
+                (receiver if receiving else sender).host.run(
+                    "ip", "xfrm", "state", "add", "src", source, "dst", target, "proto", "esp", "spi", str(spi),
+                    "reqid", REQID, "mode", "tunnel", "replay-window", "64", *CIPHER)
 
     def rekey(self, number: int, by: str) -> None:
         if number == 0:
