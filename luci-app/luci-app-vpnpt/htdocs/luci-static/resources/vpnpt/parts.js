@@ -258,7 +258,8 @@ return baseclass.extend({
 	},
 
 	/* Calls back now, every `seconds` seconds, and when the page is shown again; not while it is hidden, never twice at once.
-	 * After a failure (the callback resolves to false) it waits longer each time, up to eight times as long. */
+	 * After failures (the callback resolves to false) it waits longer, up to four times as long; not at once after `now`, with which
+	 * somebody did something that takes a while, such as a start. */
 	watch(seconds, callback) {
 		let due = 0;
 		let patience = 1;
@@ -270,13 +271,14 @@ return baseclass.extend({
 			busy = true;
 
 			return Promise.resolve(callback()).catch(() => false).then(fine => {
-				patience = fine === false ? Math.min(8, patience * 2) : 1;
+				patience = fine === false ? Math.min(4, patience * 2) : 1;
 				due = Date.now() + (seconds * patience - 0.5) * 1000;
 				busy = false;
 			});
 		};
 		const now = () => {
 			due = 0;
+			patience = 1 / 4;
 
 			return turn();
 		};
