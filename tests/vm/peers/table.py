@@ -111,7 +111,7 @@ in a virtual machine whose processors are emulated, so nothing here says how fas
 
 Three clients on the LAN use one server at the same time, with the programs that people use. A cell says how many pings through the tunnel
 were answered of how many sent, client by client. *One client, stock* is what the programs lose by themselves, mostly a packet while they
-change keys. {found}
+change keys. A dash: not run. {found}
 
 - *all begin at once*, *the server asks*: the tunnels are made in the same moment; then pings from the clients, then from the server.
 - *the client rekeys*, *the server rekeys*: one side replaces all keys of the data while pings pass; *IKE, too*: those of IKE itself before.
