@@ -338,20 +338,22 @@ class Engine:
             if set(before) != set(found.fan()):
                 actions.append(Fan(server=name, spi=spi, clients=found.fan()))
         best, *others = sorted(scores, key=lambda client: -scores[client])
-        lead = scores[best] - max((scores[client] for client in others), default=0.0) - log(len(scores))
+        chance = log(len(scores))
+        # More than one may be right: the one asks the other, through the server.
+        rivals = {client for client in others if found.tally[client].evidence() > HINT + chance}
+        lead = scores[best] - max((scores[client] for client in others if client not in rivals), default=0.0) - chance
         if lead < SURE or found.tally[best].evidence() < HINT:
             return actions
-        if any(found.tally[client].evidence() > HINT + log(len(scores)) for client in others):
-            return actions  # both may be right: the one asks the other, through the server
-        # Who asks another client through the server gets that one's answer, too: what comes out there looks like an answer as well.
+        # Who asks another client gets that one's answer, too: what comes out there looks like an answer as well.
         claims = sum(best in other.tally and other.tally[best].evidence() > HINT for other in server.open.values())
         if claims > max(1, server.pairs[best].needs()):
             return actions
-        found.proven = best
         certain = lead > CERTAIN and claims == 1
-        out = {client for client in found.candidates
-               if client != best and (certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
-                                      or not server.pairs[client].must_have())}
+        if rivals:
+            return actions + self._without(name, server, spi, found, set(others) - rivals if certain else (), [])
+        found.proven = best
+        out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
+               or not server.pairs[client].must_have()}
         owners: list[bytes] = []
         actions += self._without(name, server, spi, found, out, owners)
         if server.pairs[best].needs() <= 1:
