@@ -306,6 +306,8 @@ class Sessions:
         for session in self.live.values():
             for flow in session.flows.values():
                 found[session.key[0]] = _add(found.get(session.key[0], (0, 0, 0, 0)), flow.counts)
+            if session.learned is not None:
+                found[session.key[0]] = _add(found.get(session.key[0], (0, 0, 0, 0)), (0, 0, *session.learned.copied))
         return found
 
     def places(self) -> set[object]:
@@ -332,6 +334,8 @@ class Sessions:
         del self.live[session.key]
         reason = session.mark or ("client gone" if reason == "timeout" and self._silent(session.key[1]) else reason)
         self.ended.append((session, now, reason))
+        if session.learned is not None:
+            self._count(session.key[0], (0, 0, *session.learned.copied))
         del self.ended[:-HISTORY]
         return [Change("ended", session, reason)]
 

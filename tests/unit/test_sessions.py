@@ -47,6 +47,17 @@ def test_a_life() -> None:
     assert not table.gone(2, NOW + 702, "timeout"), "nobody is ended twice"
 
 
+def test_totals_are_what_the_sessions_had() -> None:
+    table = Sessions()
+    table.flow(entry(1, "ESP", 5, 4, last=NOW), NOW)
+    learned = Learned()
+    learned.copied = (3, 300)
+    table.learn({("ipsec", A, S): learned}, NOW)
+    assert table.totals() == {"ipsec": (5, 500, 7, 700)}
+    table.gone(1, NOW + 60, "timeout")
+    assert table.totals() == {"ipsec": (5, 500, 7, 700)}, "when it has ended, too"
+
+
 def test_what_is_shown() -> None:
     table = Sessions()
     table.flow(entry(1, "NAT-T", 5, 4, ports=(4500, 4500), nat_port=61000, last=NOW), NOW)
