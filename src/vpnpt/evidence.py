@@ -134,13 +134,14 @@ class Pair:
 class Tally:
     """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
 
-    Each with what chance would give; unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
+    Each with what chance would give. sharp: hits within a narrower window. unanswered: questions that no packet answered. prior: what
+    spoke for it from the beginning.
     """
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
-        self.judged = self.hits = self.reactions = self.unanswered = 0
-        self.hits_by_chance = self.reactions_by_chance = 0.0
+        self.judged = self.hits = self.sharp = self.reactions = self.unanswered = 0
+        self.hits_by_chance = self.sharp_by_chance = self.reactions_by_chance = 0.0
         self.reacted_to = FAR_PAST
 
     def score(self) -> float:
@@ -149,7 +150,8 @@ class Tally:
 
     def evidence(self) -> float:
         """The same, without what spoke for it from the beginning."""
-        return max(unlikely(self.judged, self.hits, self.hits_by_chance), unlikely(self.judged, self.reactions, self.reactions_by_chance))
+        return max(unlikely(self.judged, self.hits, self.hits_by_chance), unlikely(self.judged, self.sharp, self.sharp_by_chance),
+                   unlikely(self.judged, self.reactions, self.reactions_by_chance))
 
 
 class Open:
@@ -187,16 +189,20 @@ class Open:
             tally.reacted_to = self.judged_at
             tally.reactions += 1
 
-    def judge(self, pairs: dict[bytes, Pair], early: float, late: float, now: float) -> None:
-        """A packet came alone, which may answer a question asked between `early` and `late`."""
-        asked = {client for client in self.candidates if pairs[client].asked(early, late)}
+    def judge(self, pairs: dict[bytes, Pair], window: tuple[float, float], sharp: tuple[float, float], now: float) -> None:
+        """A packet came alone, which may answer a question asked in this window, most likely in the sharp one."""
+        asked = {client for client in self.candidates if pairs[client].asked(*window)}
+        sharply = {client for client in self.candidates if pairs[client].asked(*sharp)}
         # Where many start at once, many have asked just now.
-        common = (len(asked) - 1) / max(1, len(self.candidates) - 1)
+        rest = max(1, len(self.candidates) - 1)
+        common, sharply_common = (len(asked) - 1) / rest, (len(sharply) - 1) / rest
         for client in self.candidates:
             tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
             tally.judged += 1
-            tally.hits_by_chance += max(common, CHANCE, pair.chance(now, late - early))
-            tally.reactions_by_chance += max(common, CHANCE, pair.chance(now, REACTS))
+            tally.hits_by_chance += max(common, CHANCE, pair.chance(now, window[1] - window[0]))
+            tally.sharp_by_chance += max(sharply_common, CHANCE, pair.chance(now, sharp[1] - sharp[0]))
+            tally.reactions_by_chance += max(sharply_common, CHANCE, pair.chance(now, REACTS))
+            tally.sharp += client in sharply
             if client in asked:
                 tally.hits += 1
                 tally.unanswered = max(0, tally.unanswered - 1)
@@ -235,6 +241,10 @@ class Server:
     def window(self, now: float) -> tuple[float, float]:
         """From when to when a question was asked that is answered now."""
         return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
+
+    def sharp_window(self, now: float) -> tuple[float, float]:
+        """The same, where nothing is slow: the server answers by itself, or what is near it."""
+        return now - self.round_trip * 1.25 - 0.015, now - self.round_trip * 0.9 + 0.003
 
     def sated(self, waiting: set[bytes]) -> set[bytes]:
         """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
