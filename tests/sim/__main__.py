@@ -21,7 +21,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--concentrator", type=int, default=260, help="clients of the largest server, at least")
     parser.add_argument("--seconds", type=float, default=2400)
     parser.add_argument("--burst", type=int, default=250, help="clients of the largest server that start within one second")
-    parser.add_argument("--peers", type=float, default=0.01, help="hosts that ask another host through the server")
+    parser.add_argument("--peers", type=float, default=0.002, help="hosts that ask another host through the server")
     parser.add_argument("--pace", type=float, default=1.0, help="questions a second of the busiest hosts")
     parser.add_argument("--bulk-at-once", action="store_true", help="the first answers are as long as the later ones")
     parser.add_argument("--idle", type=float, default=60, help="mean pause between bouts, seconds")
