@@ -12,7 +12,7 @@ demo: setup ## the main job, before your eyes: stock router and vpnpt, side by s
 
 test: setup lint ## everything that must pass
 	@tests/setup pages
-	@.venv/bin/python -m pytest -c tests/pytest.ini $(ARGS)
+	@tests/suite $(ARGS)
 
 test-vm: setup ## real VPN programs, stock router beside vpnpt, in an emulated machine with Debian's kernel (ARGS="--help" for options)
 	@tests/vm/peers/run $(ARGS)

@@ -7,7 +7,7 @@ from math import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from typing import Any
 
 NEED = 86400.0
@@ -111,17 +111,26 @@ class Pair:
 
     def asked(self, early: float, late: float) -> bool:
         """Is a question of this time known?"""
-        return any(start <= late and end >= early for start, end in reversed(self.spurts))
+        for start, end in reversed(self.spurts):
+            if end < early:
+                return False
+            if start <= late:
+                return True
+        return False
 
-    def chance(self, now: float, width: float) -> float:
-        """How probable it is that there is a question in a window of `width` seconds that has nothing to do with this client."""
-        most = 0.0
+    def chances(self, now: float, widths: Iterable[float]) -> list[float]:
+        """How probable it is that there is a question in a window of so many seconds that has nothing to do with this client."""
+        speaks = []
         for period in (RECENT, LONG):
-            covered = [end - max(start, now - period) + width for start, end in self.spurts if end > now - period]
-            if len(covered) == SPURT_CAP:
-                period = max(now - self.spurts[0][0], width)
-            most = max(most, sum(covered) / period)
-        return min(1.0, most)
+            covered, count = 0.0, 0
+            for start, end in reversed(self.spurts):
+                if end <= now - period:
+                    break
+                covered, count = covered + end - max(start, now - period), count + 1
+            if count == SPURT_CAP:
+                period = max(now - self.spurts[0][0], SPURT)
+            speaks.append((covered / period, count / period))
+        return [min(1.0, max(share + rate * width for share, rate in speaks)) for width in widths]
 
     def prior(self, now: float) -> float:
         """How much more likely it is that an SPI that is seen first now is this client's than that of one that has waited for very long.
@@ -194,14 +203,15 @@ class Open:
         asked = {client for client in self.candidates if pairs[client].asked(*window)}
         sharply = {client for client in self.candidates if pairs[client].asked(*sharp)}
         # Where many start at once, many have asked just now.
-        rest = max(1, len(self.candidates) - 1)
+        rest, widths = max(1, len(self.candidates) - 1), (window[1] - window[0], sharp[1] - sharp[0], REACTS)
         common, sharply_common = (len(asked) - 1) / rest, (len(sharply) - 1) / rest
         for client in self.candidates:
             tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
             tally.judged += 1
-            tally.hits_by_chance += max(common, CHANCE, pair.chance(now, window[1] - window[0]))
-            tally.sharp_by_chance += max(sharply_common, CHANCE, pair.chance(now, sharp[1] - sharp[0]))
-            tally.reactions_by_chance += max(sharply_common, CHANCE, pair.chance(now, REACTS))
+            hit, sharp_hit, reaction = pair.chances(now, widths) if pair.spurts else (0.0, 0.0, 0.0)
+            tally.hits_by_chance += max(common, CHANCE, hit)
+            tally.sharp_by_chance += max(sharply_common, CHANCE, sharp_hit)
+            tally.reactions_by_chance += max(sharply_common, CHANCE, reaction)
             tally.sharp += client in sharply
             if client in asked:
                 tally.hits += 1
