@@ -43,7 +43,8 @@ class Stage(Disturbances, Ailments):
         self._random = random.Random(seed)
         self._heard = {}
         # What a stock router does not deliver at once it never will; the daemon may hold a packet until it knows.
-        self.patience = 0.15 if self.stock else 8.0
+        # Hundreds of clients get tens of thousands of copies, on a machine that may be busy.
+        self.patience = 0.15 if self.stock else 8.0 if len(self.lab.clients) < 100 else 40.0
 
     def do(self, verb: str, arguments: Any) -> Results | None:
         """Runs one step."""
