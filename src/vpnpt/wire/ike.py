@@ -14,9 +14,7 @@ MAIN, AGGRESSIVE, INFORMATIONAL_V1, TRANSACTION, QUICK = 2, 4, 5, 6, 32
 # IKEv2
 SA_INIT, AUTH, CREATE_CHILD, INFORMATIONAL = 34, 35, 36, 37
 
-# Flags of IKEv1 and of IKEv2
-ENCRYPTED = 0x01
-INITIATOR, RESPONSE = 0x08, 0x20
+RESPONSE = 0x20  # a flag of IKEv2
 
 NO_COOKIE = b"\0" * 8
 HEADER = struct.Struct(">8s8sBBBBII")
@@ -46,16 +44,6 @@ class Ike(Record):
     def is_response(self) -> bool:
         """An IKEv2 response; IKEv1 does not say."""
         return self.version == 2 and bool(self.flags & RESPONSE)
-
-    @property
-    def from_initiator(self) -> bool:
-        """IKEv2: sent by who started the IKE SA (which is not always who starts this exchange); IKEv1 does not say."""
-        return self.version == 2 and bool(self.flags & INITIATOR)
-
-    @property
-    def announces_child(self) -> bool:
-        """New ESP SPIs are about to appear: quick mode, IKE_AUTH, CREATE_CHILD_SA."""
-        return self.exchange in (QUICK, AUTH, CREATE_CHILD)
 
 
 def parse_ike(payload: bytes) -> Ike | None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""IPv4, UDP, GRE and ICMP errors, as far as a demultiplexer needs them. Pure; cut or hostile input gives None.
+"""IPv4 and UDP, as far as a demultiplexer needs them. Pure; cut or hostile input gives None.
 
-Sources: RFC 791 section 3.1, RFC 768, RFC 792, RFC 2637 section 4.1. A payload may be shorter than its header says (a capture's
-snaplen, the quote in an ICMP error); it is never longer.
+Sources: RFC 791 section 3.1, RFC 768. A payload may be shorter than its header says (a capture's snaplen); it is never longer.
 """
 from __future__ import annotations
 
@@ -10,10 +9,7 @@ import struct
 
 from ..model import Record
 
-ICMP, TCP, UDP, GRE, ESP, AH, L2TP = 1, 6, 17, 47, 50, 51, 115
-
-# ICMP errors, which quote the packet they are about (RFC 792); a redirect (5) is none that is translated
-ICMP_ERRORS = (3, 11, 12)
+UDP = 17
 
 _IPV4 = struct.Struct(">BBHHHBBH4s4s")
 _UDP = struct.Struct(">HHHH")
@@ -53,18 +49,6 @@ class Udp(Record):
         self.payload = payload
 
 
-class IcmpError(Record):
-    """An ICMP error. mtu: of type 3 code 4 (RFC 1191), else 0. quote: the packet it is about, its payload often only 8 bytes."""
-
-    __slots__ = ("kind", "code", "mtu", "quote")
-
-    def __init__(self, kind: int, code: int, mtu: int, quote: Ipv4) -> None:
-        self.kind = kind
-        self.code = code
-        self.mtu = mtu
-        self.quote = quote
-
-
 def parse_ipv4(data: bytes) -> Ipv4 | None:
     """An IPv4 packet that begins here; checksums are the kernel's business."""
     if len(data) < _IPV4.size:
@@ -83,22 +67,3 @@ def parse_udp(payload: bytes) -> Udp | None:
         return None
     sport, dport, length, _check = _UDP.unpack_from(payload)
     return Udp(sport, dport, length, payload[8:length]) if length >= 8 else None
-
-
-def parse_icmp_error(payload: bytes) -> IcmpError | None:
-    """The error in an ICMP packet; None for other types, and without a readable quoted header."""
-    if len(payload) < 8 or payload[0] not in ICMP_ERRORS:
-        return None
-    quote = parse_ipv4(payload[8:])
-    if quote is None:
-        return None
-    mtu = int.from_bytes(payload[6:8], "big") if payload[0] == 3 and payload[1] == 4 else 0
-    return IcmpError(payload[0], payload[1], mtu, quote)
-
-
-def gre_call_id(payload: bytes) -> int | None:
-    """The call ID (of whom it is sent to) of PPTP's GRE, version 1 with a key and protocol PPP; None for any other GRE."""
-    if len(payload) < 8:
-        return None
-    flags, protocol, _length, call = struct.unpack_from(">HHHH", payload)
-    return int(call) if flags & 0x2007 == 0x2001 and protocol == 0x880B else None

@@ -60,11 +60,6 @@ def parse_l2tp_udp(payload: bytes) -> L2tp | None:
     return None
 
 
-def parse_l2tp_ip(payload: bytes) -> L2tp | None:
-    """The payload of IP protocol 115, always version 3: session ID 0 announces a control message."""
-    return _control_v3(payload[4:]) if payload[:4] == b"\0\0\0\0" else _data_v3(payload)
-
-
 def _data_v2(payload: bytes, flags: int) -> L2tp | None:
     at = 4 if flags & _LENGTH else 2
     needed = at + 4 + (4 if flags & _SEQUENCE else 0) + (2 if flags & _OFFSET else 0)

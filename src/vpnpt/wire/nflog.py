@@ -11,8 +11,8 @@ from ..model import Record
 from . import netlink as nl
 
 MSG_PACKET, MSG_CONFIG = 0, 1
-# enum nfulnl_msg_config_cmds
-BIND, UNBIND, PF_BIND, PF_UNBIND = 1, 2, 3, 4
+# enum nfulnl_msg_config_cmds; closing the socket unbinds
+BIND = 1
 COPY_NONE, COPY_META, COPY_PACKET = 0, 1, 2
 # enum nfulnl_attr_config
 CFG_CMD, CFG_MODE, CFG_NLBUFSIZ, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = 1, 2, 3, 4, 5, 6
@@ -56,24 +56,9 @@ def config(group: int, *attrs: bytes, family: int = 0) -> bytes:
     return nl.generic(nl.ULOG, MSG_CONFIG, nl.ACK, family, *attrs, resource=group)
 
 
-def bind_family(family: int) -> bytes:
-    """Make NFLOG the logger of AF_INET (2) or AF_INET6 (10) for the kernel's own messages; `log group` works without it."""
-    return config(0, nl.attribute(CFG_CMD, bytes([PF_BIND])), family=family)
-
-
-def unbind_family(family: int) -> bytes:
-    """Undo `bind_family`."""
-    return config(0, nl.attribute(CFG_CMD, bytes([PF_UNBIND])), family=family)
-
-
 def bind(group: int) -> bytes:
     """Receive what is logged to this group; EPERM if another socket has it."""
     return config(group, nl.attribute(CFG_CMD, bytes([BIND])))
-
-
-def unbind(group: int) -> bytes:
-    """Give the group up; closing the socket does it too."""
-    return config(group, nl.attribute(CFG_CMD, bytes([UNBIND])))
 
 
 def options(group: int, snaplen: int, threshold: int = 1, timeout_cs: int = 1, flags: int = 0,
