@@ -65,7 +65,7 @@ def build(recipe: Recipe, epoch: int, target: Path, work: Path) -> None:
     command = [program, "mkpkg", "--files", str(recipe.root), "--output", str(target)]
     for field, value in {"name": recipe.name, "version": recipe.version, "arch": "noarch", "license": recipe.license,
                          "description": recipe.description, "maintainer": recipe.maintainer, "depends": " ".join(recipe.depends),
-                         "origin": recipe.name}.items():
+                         "origin": recipe.source}.items():
         command += ["--info", f"{field}:{value}"]
     for name, script in scripts(recipe).items():
         path = work / name

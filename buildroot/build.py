@@ -37,14 +37,14 @@ def package(dist: Path = DIST) -> list[Path]:
     dist.mkdir(exist_ok=True)
     epoch, made = date(), []
     with tempfile.TemporaryDirectory() as temporary:
-        for directory in RECIPES:
-            work = Path(temporary) / directory
-            for recipe in with_translations(read(directory, work / "ipk"), work / "i18n"):
+        for name in RECIPES:
+            work = Path(temporary) / name
+            for recipe in with_translations(read(name, work / "ipk"), work / "i18n"):
                 target = dist / ipk.file_name(recipe)
                 target.write_bytes(ipk.build(recipe, epoch))
                 made.append(target)
             if apk.tool():
-                for recipe in with_translations(read(directory, work / "apk", split_helpers=True), work / "apk-i18n"):
+                for recipe in with_translations(read(name, work / "apk", split_helpers=True), work / "apk-i18n"):
                     target = dist / apk.file_name(recipe)
                     (work / "scripts" / recipe.name).mkdir(parents=True)
                     apk.build(recipe, epoch, target, work / "scripts" / recipe.name)

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 TOP = Path(__file__).resolve().parent.parent
-RECIPES = ("package/vpnpt", "luci-app/luci-app-vpnpt")
+RECIPES = {"vpnpt": "package/vpnpt", "vpnpt-tools": "package/vpnpt", "luci-app-vpnpt": "luci-app/luci-app-vpnpt"}
+"""Our packages, and the directories of their recipes."""
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 
 
 class Recipe(NamedTuple):
-    """A package as its recipe describes it. root: the files it installs. scripts: by name, what they add to the usual ones."""
+    """A package as its recipe describes it. source: the name of the recipe. root: the files it installs. scripts: by name, what they
+    add to the usual ones."""
 
     name: str
+    source: str
     version: str
     section: str
     title: str
@@ -28,8 +31,8 @@ class Recipe(NamedTuple):
     root: Path
 
 
-def read(directory: str, out: Path, *, split_helpers: bool = False) -> Recipe:
-    """Runs a recipe with make, our stand-ins for OpenWrt's build system, and `out`, an empty directory.
+def read(name: str, out: Path, *, split_helpers: bool = False) -> Recipe:
+    """Runs the recipe of a package with make, our stand-ins for OpenWrt's build system, and `out`, an empty directory.
 
     split_helpers: as on 25.12, where the PPTP helper has a package of its own.
     """
@@ -43,19 +46,19 @@ def read(directory: str, out: Path, *, split_helpers: bool = False) -> Recipe:
         (modules / "netfilter.mk").write_text("define KernelPackage/nf-nathelper-pptp\n")
     fields = out / "fields"
     fields.mkdir()
-    subprocess.run(["make", "--no-print-directory", "-s", "-C", TOP / directory, f"TOPDIR={top}", f"OUT={fields}", "package"],
-                   check=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, umask=0o022)
+    subprocess.run(["make", "--no-print-directory", "-s", "-C", TOP / RECIPES[name], f"TOPDIR={top}", f"OUT={fields}",
+                    f"PACKAGE={name}", "package"], check=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, umask=0o022)
 
-    def text(name: str) -> str:
-        path = fields / name
+    def text(field: str) -> str:
+        path = fields / field
         return path.read_text() if path.exists() else ""
 
     return Recipe(
-        name=Path(directory).name, version=text("VERSION").strip(), section=text("SECTION").strip(), title=text("TITLE").strip(),
-        arch=text("PKGARCH").strip(), license=text("LICENSE").strip(), maintainer=text("MAINTAINER").strip(),
+        name=name, source=Path(RECIPES[name]).name, version=text("VERSION").strip(), section=text("SECTION").strip(),
+        title=text("TITLE").strip(), arch=text("PKGARCH").strip(), license=text("LICENSE").strip(), maintainer=text("MAINTAINER").strip(),
         depends=tuple(word.removeprefix("+") for word in text("DEPENDS").split()),
         description=" ".join(text("description").split()), conffiles=tuple(text("conffiles").split()),
-        scripts={name: text(name) for name in SCRIPTS if text(name)}, root=fields / "root")
+        scripts={script: text(script) for script in SCRIPTS if text(script)}, root=fields / "root")
 
 
 def shebang_free(script: str) -> str:

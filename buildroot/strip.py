@@ -1,37 +1,40 @@
-"""Copies Python sources without what no router runs: comments, docstrings, annotations, and indented as little as can be. Every line
-keeps its number for a traceback.
+"""Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be. Every
+line keeps its number for a traceback.
 
-usage: strip.py SOURCE TARGET
+usage: strip.py SOURCE TARGET [only|without NAME...]
 
-SOURCE, TARGET: directories; of SOURCE, all *.py, also in directories below. A third of the flash.
+SOURCE, TARGET: directories; of SOURCE, all *.py, also in directories below. NAME: files or directories in SOURCE, those alone or all
+others. A third of the flash.
 """
 from __future__ import annotations
 
 import ast
 import io
+import itertools
 import sys
 import tokenize
 from pathlib import Path
 
 Place = tuple[int, int]
 """Line, from 0, and byte within it."""
+SPACE = {tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT}
 
 
 def stripped(text: str) -> str:
-    """The same program. A docstring becomes `""`, so that a body which has nothing else keeps something. Raises SyntaxError for none."""
+    """The same program. Of a body that has nothing but a docstring, `""` is left. Raises SyntaxError for none."""
     lines = [line.encode() for line in _without_comments(text)]
     tree = ast.parse(text)
     arrows = [(token.start[0] - 1, len(token.line[:token.start[1]].encode())) for token in _tokens(text) if token.string == "->"]
     cuts: list[tuple[Place, Place, bytes]] = []
+    needed = {id(body[0]) for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list) and body
+              and not isinstance(node, ast.Module) and all(map(_is_nothing, body))}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            cuts.append((*_span(node), b'""'))
-        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse:
-            cuts.append((*_span(node), b""))
+        if isinstance(node, ast.stmt) and _is_nothing(node) and not isinstance(node, ast.AnnAssign):
+            cuts.append((*_span(node), b'""' if id(node) in needed else b""))
         elif isinstance(node, ast.AnnAssign):
             # What is only declared is nothing at run time; one with a value loses its annotation.
             start = _span(node.target)[1] if node.value is not None else _span(node)[0]
-            cuts.append((start, _span(node.annotation)[1], b"" if node.value is not None else b'""'))
+            cuts.append((start, _span(node.annotation)[1], b'""' if id(node) in needed else b""))
         elif isinstance(node, ast.arg) and node.annotation is not None:
             first = _span(node)[0]
             cuts.append(((first[0], first[1] + len(node.arg.encode())), _span(node.annotation)[1], b""))
@@ -51,14 +54,31 @@ def stripped(text: str) -> str:
     return result
 
 
+def _is_nothing(node: ast.stmt) -> bool:
+    """A docstring, a declaration, or what only a type checker reads."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None
+    if isinstance(node, ast.Assign):
+        return isinstance(node.targets[0], ast.Name) and node.targets[0].id == "TYPE_CHECKING"
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "__future__"
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
 def _narrowed(text: str) -> str:
-    """Indented by one space a level, and what goes on a line within brackets by none."""
-    lines, level, begins, within = text.splitlines(), 0, True, set[int]()
-    for token in _tokens(text):
-        if token.type in (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)):  # the latter since Python 3.12
+    """Indented by one space a level, what goes on a line within brackets by none, and without spaces around operators."""
+    lines, tokens, level, begins, within = text.splitlines(), _tokens(text), 0, True, set[int]()
+    for token in tokens:
+        if token.type == tokenize.STRING:
             within |= set(range(token.start[0], token.end[0]))
     depths: dict[int, int] = {}
-    for token in _tokens(text):
+    for last, token in list(itertools.pairwise(tokens))[::-1]:
+        if last.end[0] == token.start[0] and tokenize.OP in (last.type, token.type) and not {last.type, token.type} & SPACE:
+            row = token.start[0] - 1
+            lines[row] = lines[row][:last.end[1]] + lines[row][token.start[1]:]
+    for token in tokens:
         if token.type in (tokenize.INDENT, tokenize.DEDENT):
             level += 1 if token.type == tokenize.INDENT else -1
         elif token.type == tokenize.NEWLINE:
@@ -73,7 +93,20 @@ def _narrowed(text: str) -> str:
 
 
 def _tokens(text: str) -> list[tokenize.TokenInfo]:
-    return list(tokenize.generate_tokens(io.StringIO(text).readline))
+    """An f-string is one token, as it is before Python 3.12."""
+    found: list[tokenize.TokenInfo] = []
+    begun: list[tokenize.TokenInfo] = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        name = tokenize.tok_name[token.type]
+        if name == "FSTRING_START":
+            begun.append(token)
+        if not begun:
+            found.append(token)
+        if name == "FSTRING_END":
+            first = begun.pop()
+            if not begun:
+                found.append(tokenize.TokenInfo(tokenize.STRING, "f", first.start, token.end, first.line))
+    return found
 
 
 def _without_comments(text: str) -> list[str]:
@@ -98,8 +131,13 @@ def _outermost(cuts: list[tuple[Place, Place, bytes]]) -> list[tuple[Place, Plac
     return found[::-1]
 
 
-def main(source: Path, target: Path) -> None:
+def main(source: Path, target: Path, which: str = "without", *names: str) -> None:
+    """Raises SystemExit when there is no such name, or nothing that says what to do with them."""
+    if which not in ("only", "without") or any(not (source / name).exists() for name in names):
+        raise SystemExit(f"strip.py: only or without, and names within {source}, not {which} {' '.join(names)}")
     for path in sorted(source.rglob("*.py")):
+        if (path.relative_to(source).parts[0] in names) != (which == "only"):
+            continue
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(stripped(path.read_text()))
@@ -107,4 +145,4 @@ def main(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
-from . import uciedit
+from . import TOOLS_MISSING, uciedit
 from .facts import release
 from .model import PROTOCOLS
 from .netlink import NetlinkError
@@ -78,8 +78,10 @@ def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
 def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
     def examine() -> dict[str, Any]:
         # Here, in the child: the daemon need not carry these modules.
-        from .gather import examine as gather
-
+        try:
+            from .gather import examine as gather
+        except ImportError:
+            return {"error": TOOLS_MISSING}
         return gather(context.service, context.feed)
 
     return context.aside.run(examine)
@@ -138,11 +140,14 @@ def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _metrics(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"text": metrics(context)}
+    try:
+        return {"text": metrics(context)}
+    except ImportError:
+        return {"error": TOOLS_MISSING}
 
 
 def metrics(context: Context) -> str:
-    """The state as Prometheus reads it."""
+    """The state as Prometheus reads it. Raises ImportError without vpnpt-tools."""
     from .exporter import collect  # most routers never need it
 
     return collect(context.service, context.feed, context.log, status(context))

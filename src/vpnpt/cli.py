@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from . import __version__, cli_show, control
+from . import TOOLS_MISSING, __version__, cli_show, control
 from .cli_help import COMMANDS, VALUES, help_text, usage
 from .model import PROTOCOLS
 
@@ -181,10 +181,18 @@ def cmd_version(_call: Call) -> int:
 
 
 def cmd_help(call: Call) -> int:
-    """Prints the help of a command, or of all."""
-    if call.operands and call.operands[0] not in COMMANDS:
-        raise UsageError(f"unknown command {call.operands[0]!r}; known: {', '.join(COMMANDS)}")
-    print(help_text(call.operands[0]) if call.operands else usage(), end="")
+    """Prints the help of a command, of an option or a section of the configuration, or of all commands."""
+    word = call.operands[0] if call.operands else ""
+    if not word or word in COMMANDS:
+        print(help_text(word) if word else usage(), end="")
+        return 0
+    from .cli_options import help_text as about
+
+    text = about(word)
+    if not text:
+        raise UsageError(f"{word!r} is no command, and no option or section of the configuration; commands: {', '.join(COMMANDS)}")
+    width = _width(cli_show.WIDTH)
+    print("\n".join(cli_show.folded(line, width) for line in text.splitlines()))
     return 0
 
 
@@ -387,6 +395,9 @@ def main(argv: list[str] | None = None) -> int:
         return status
     except UsageError as error:
         print(f"vpnpt: {error}\nSee `vpnpt help`.", file=sys.stderr)
+        return 2
+    except ImportError:  # a router without vpnpt-tools, or with those of another version
+        print(f"vpnpt: {TOOLS_MISSING}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

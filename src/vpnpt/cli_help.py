@@ -74,7 +74,8 @@ COMMANDS: dict[str, Command] = {
     "reload": Command(
         summary="read the configuration again", status="0, or 1 if it could not be put in force or no daemon answers"),
     "version": Command(summary="print the version", status="0"),
-    "help": Command(summary="this, or what a command does", operands=(("COMMAND", True),), status="0"),
+    "help": Command(summary="this, or what a command or an option does", operands=(("COMMAND|OPTION|SECTION", True),),
+                    text="OPTION and SECTION are those of the configuration, /etc/config/vpnpt.\n", status="0"),
 }
 VALUES = {
     "--config-dir": ("DIR", "where the UCI file `vpnpt` is (default /etc/config)", ()),

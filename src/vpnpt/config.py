@@ -22,19 +22,18 @@ MAX_ZONE = 65535  # ct zones are 16 bit (struct nf_conntrack_zone); 0 is everybo
 
 
 class Option(Record):
-    """One option of a section type.
+    """One option of a section type; what it means, cli_options.py says.
 
     kind: 'bool', 'int', 'choice', 'zone', 'device', 'port', 'path' (its choices are endings) or 'source' (address, subnet, MAC).
     many: a list of those.
     field: the name in the model, if it is another one. low, high: the range of a number, in `unit`.
     """
 
-    __slots__ = ("name", "kind", "default", "help", "many", "choices", "low", "high", "unit", "field")
+    __slots__ = ("name", "kind", "default", "many", "choices", "low", "high", "unit", "field")
     DEFAULTS = {"many": False, "choices": (), "low": 0, "high": 0, "unit": "", "field": ""}
     name: str
     kind: str
     default: Any
-    help: str
     many: bool
     choices: tuple[str, ...]
     low: int
@@ -43,84 +42,72 @@ class Option(Record):
     field: str
 
 
-def _number(name: str, default: int, low: int, high: int, unit: str, text: str) -> Option:
-    return Option(name=name, kind="int", default=default, low=low, high=high, unit=unit, help=text)
+def _number(name: str, default: int, low: int, high: int, unit: str) -> Option:
+    return Option(name=name, kind="int", default=default, low=low, high=high, unit=unit)
 
 
-def _list(name: str, kind: str, default: tuple[str, ...], text: str) -> Option:
-    return Option(name=name, kind=kind, default=default, many=True, help=text)
+def _list(name: str, kind: str, default: tuple[str, ...]) -> Option:
+    return Option(name=name, kind=kind, default=default, many=True)
 
 
-def _ports(name: str, default: int, text: str) -> Option:
-    return Option(name=name, kind="port", default=(default,), many=True, low=1, high=65535, field="ports", help=text)
+def _ports(name: str, default: int) -> Option:
+    return Option(name=name, kind="port", default=(default,), many=True, low=1, high=65535, field="ports")
 
 
-def _common(enabled: bool, text: str) -> tuple[Option, ...]:
+def _common(enabled: bool) -> tuple[Option, ...]:
     return (
-        Option(name="enabled", kind="bool", default=enabled, help=text),
-        Option(name="when_disabled", kind="choice", default="", choices=("block", "ignore"),
-               help="What happens to this protocol when it is not enabled; without it the global when_disabled counts."),
-        _list("allow_src", "source", (), "LAN addresses, subnets or MACs that alone may use this protocol; without it, all."),
-        _list("deny_src", "source", (), "LAN addresses, subnets or MACs that may not use this protocol, whatever allow_src says."),
+        Option(name="enabled", kind="bool", default=enabled),
+        Option(name="when_disabled", kind="choice", default="", choices=("block", "ignore")),
+        _list("allow_src", "source", ()),
+        _list("deny_src", "source", ()),
     )
 
 
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "global": (
-        Option(name="enabled", kind="bool", default=True, help="Whether VPN passthrough runs at all."),
-        _list("lan_zone", "zone", ("lan",), "Firewall zones whose devices are the LAN side."),
-        _list("wan_zone", "zone", ("wan",), "Firewall zones whose devices are the WAN side."),
-        _list("lan_device", "device", (), "Network devices of the LAN side; they replace lan_zone."),
-        _list("wan_device", "device", (), "Network devices of the WAN side; they replace wan_zone."),
-        Option(name="when_disabled", kind="choice", default="block", choices=("block", "ignore"),
-               help="What becomes of a protocol that is not enabled: block drops it between LAN and WAN, ignore lets it be."),
-        _number("zone_base", 20480, 1, MAX_ZONE, "", "The first conntrack zone that may be given to a LAN client."),
-        _number("zone_count", 40960, 1, MAX_ZONE, "", "How many conntrack zones are set aside for LAN clients."),
-        _number("max_clients", 4096, 1, MAX_ZONE, "clients", "How many LAN clients are known at once, at most zone_count."),
-        _number("max_keys", 65536, 64, 1048576, "keys",
-                "How many keys (SPIs, cookies, tunnel IDs) each map of the kernel may hold."),
-        _number("client_timeout", 86400, 2, 2592000, "seconds",
-                "How long a silent LAN client keeps its zone, at least key_timeout."),
-        _number("key_timeout", 28800, 2, 2592000, "seconds", "How long a silent tunnel's key is remembered."),
-        _number("pending_timeout", 10, 1, 120, "seconds", "How long an announced tunnel may wait for its first answer."),
-        _number("fast_timeout", 300, 1, 86400, "seconds",
-                "How long an entry of the kernel's fast path lives before it is renewed, at most half of key_timeout."),
-        Option(name="log_level", kind="choice", default="info", choices=("error", "warning", "info", "debug"),
-               help="The least important messages that go to the system log."),
-        _number("unused_days", 30, 0, 3650, "days", "After how many days without use the doctor names a protocol that is on; 0: never."),
-        Option(name="on_drift", kind="choice", default="repair", choices=("repair", "alert"),
-               help="What to do when others change the rules in our tables: repair puts them back, alert only says so. Tables that "
-                    "were deleted come back in any case."),
-        Option(name="history", kind="path", default="",
-               help="A file that keeps the history of changes over a reboot; without it the history is in RAM."),
-        Option(name="metrics_file", kind="path", default="", choices=(".prom",),
-               help="A file for Prometheus' textfile collector, on OpenWrt `/var/prometheus/vpnpt.prom`; without it none is written."),
-        _number("metrics_interval", 60, 10, 86400, "seconds", "How often metrics_file is written."),
+        Option(name="enabled", kind="bool", default=True),
+        _list("lan_zone", "zone", ("lan",)),
+        _list("wan_zone", "zone", ("wan",)),
+        _list("lan_device", "device", ()),
+        _list("wan_device", "device", ()),
+        Option(name="when_disabled", kind="choice", default="block", choices=("block", "ignore")),
+        _number("zone_base", 20480, 1, MAX_ZONE, ""),
+        _number("zone_count", 40960, 1, MAX_ZONE, ""),
+        _number("max_clients", 4096, 1, MAX_ZONE, "clients"),
+        _number("max_keys", 65536, 64, 1048576, "keys"),
+        _number("client_timeout", 86400, 2, 2592000, "seconds"),
+        _number("key_timeout", 28800, 2, 2592000, "seconds"),
+        _number("pending_timeout", 10, 1, 120, "seconds"),
+        _number("fast_timeout", 300, 1, 86400, "seconds"),
+        Option(name="log_level", kind="choice", default="info", choices=("error", "warning", "info", "debug")),
+        _number("unused_days", 30, 0, 3650, "days"),
+        Option(name="on_drift", kind="choice", default="repair", choices=("repair", "alert")),
+        Option(name="history", kind="path", default=""),
+        Option(name="metrics_file", kind="path", default="", choices=(".prom",)),
+        _number("metrics_interval", 60, 10, 86400, "seconds"),
     ),
     "pptp": (
-        *_common(False, "Let PPTP clients through. Its encryption is broken (MS-CHAPv2): use it where nothing else is left."),
-        _ports("port", 1723, "TCP ports of PPTP's control connection."),
+        *_common(False),
+        _ports("port", 1723),
     ),
     "l2tp": (
-        *_common(True, "Let L2TP clients through, several of them to one server."),
-        _ports("port", 1701, "UDP ports of L2TP servers."),
+        *_common(True),
+        _ports("port", 1701),
     ),
     "ipsec": (
-        *_common(True, "Let IPsec clients (IKE, ESP, NAT-T) through, several of them to one server."),
-        _ports("natt_port", 4500, "UDP ports of NAT traversal; IKE itself is always UDP 500."),
-        Option(name="multi_client", kind="bool", default=True, help="Let several clients use ESP to the same server at once."),
-        Option(name="preserve_ike_port", kind="bool", default=True,
-               help="Keep source port 500 of IKE for every client; some servers refuse another one."),
-        Option(name="ipv6_inbound", kind="choice", default="open", choices=("open", "closed"),
-               help="Whether IPsec may come in from the WAN to IPv6 hosts of the LAN; RFC 6092, REC-22 to 24, asks for open."),
+        *_common(True),
+        _ports("natt_port", 4500),  # IKE itself is always UDP 500
+        Option(name="multi_client", kind="bool", default=True),
+        Option(name="preserve_ike_port", kind="bool", default=True),
+        Option(name="ipv6_inbound", kind="choice", default="open", choices=("open", "closed")),
     ),
     "openvpn": (
-        *_common(True, "Recognise OpenVPN. It crosses NAT by itself and is never touched unless it is blocked."),
-        _ports("port", 1194, "TCP and UDP ports of OpenVPN servers."),
+        *_common(True),
+        _ports("port", 1194),
     ),
     "wireguard": (
-        *_common(True, "Recognise WireGuard. It crosses NAT by itself and is never touched unless it is blocked."),
-        _ports("port", 51820, "UDP ports of WireGuard servers."),
+        *_common(True),
+        _ports("port", 51820),
     ),
 }
 

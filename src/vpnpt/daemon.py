@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 
-from . import nft
+from . import TOOLS_MISSING, nft
 from .answers import Context, answer, metrics
 from .aside import Aside
 from .control import SOCKET, ControlServer
@@ -174,11 +174,14 @@ class Daemon:
         self.due.pop("metrics", None)
         if general is None or not wanted:
             return
-        from . import exporter  # most routers never need it
-
         try:
+            from . import exporter  # most routers never need it
+
             exporter.write(wanted, metrics(self.context))
             self.metrics_file = wanted
+        except ImportError:
+            self.log.warning("METRICS", f"{wanted} is not written (vpnpt.global.metrics_file): {TOOLS_MISSING}")
+            return
         except (OSError, NetlinkError) as error:
             self.log.warning("METRICS", f"{wanted} can't be written: {error.strerror} (vpnpt.global.metrics_file)")
         self._at("metrics", general.metrics_interval)

@@ -46,7 +46,7 @@ class Row(NamedTuple):
 def measure(say: Callable[[str], None] = print) -> list[Row]:
     """All of it. Raises RuntimeError when the daemon does not do what it is to do."""
     with tempfile.TemporaryDirectory() as directory:
-        shipped = read("package/vpnpt", Path(directory) / "recipe").root / "usr/lib/vpnpt"
+        shipped = read("vpnpt", Path(directory) / "recipe").root / "usr/lib/vpnpt"
         environment = {"PYTHONPATH": str(shipped), "PYTHONPYCACHEPREFIX": f"{directory}/bytecode"}
         rows = flash(Path(directory))
         for part in (start, memory, crowd):
@@ -61,8 +61,8 @@ def measure(say: Callable[[str], None] = print) -> list[Row]:
 def flash(work: Path) -> list[Row]:
     """Our packages, and what of Python the daemon has loaded."""
     rows = []
-    for directory in RECIPES:
-        recipe = read(directory, work / "flash" / directory)
+    for name in RECIPES:
+        recipe = read(name, work / "flash" / name)
         files = sum(path.stat().st_size for path in recipe.root.rglob("*") if path.is_file())
         rows.append(Row(f"{recipe.name}: the package", len(ipk.build(recipe, 0)) * KB, "KB", f"{files * KB:.0f} KB unpacked"))
     program = "import sys, vpnpt.daemon; print(*(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)), sep='\\n')"

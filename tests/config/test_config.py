@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vpnpt.cli_options import meaning
 from vpnpt.config import OPTIONS, compile_config, default_config
 from vpnpt.model import PROTOCOLS, Global, Protocol, Source
 from vpnpt.ucitext import parse
@@ -293,7 +294,7 @@ def test_the_tables_are_whole():
         for option in table:
             assert option.kind in PARSERS
             assert (option.field or option.name) in model.__slots__
-            assert option.help.endswith(".")
+            assert meaning(section, option.name).endswith(".")
             assert option.kind not in ("int", "port") or option.low < option.high
             assert option.kind != "choice" or option.default in ("", *option.choices)
     assert {option.name: option.default for option in OPTIONS["global"]} == Global.DEFAULTS

@@ -21,20 +21,19 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The daemon's."""
-    (path,) = [path for path in build.package(tmp_path_factory.mktemp("dist")) if path.name.startswith("vpnpt_") and path.suffix == ".ipk"]
-    return path
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Ours, as opkg takes them, by name."""
+    return {path.name.partition("_")[0]: path for path in build.package(tmp_path_factory.mktemp("dist")) if path.suffix == ".ipk"}
 
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the app's package installs."""
-    return read("luci-app/luci-app-vpnpt", tmp_path_factory.mktemp("app") / "recipe").root
+    return read("luci-app-vpnpt", tmp_path_factory.mktemp("app") / "recipe").root
 
 
 @pytest.fixture
-def box(sandbox: None, package: Path, app: Path) -> Iterator[LuciBox]:
+def box(sandbox: None, packages: dict[str, Path], app: Path) -> Iterator[LuciBox]:
     """The router with vpnpt and LuCI running."""
     try:
         root()
@@ -45,7 +44,8 @@ def box(sandbox: None, package: Path, app: Path) -> Iterator[LuciBox]:
     with Lab(clients=2, servers=1, ipv6=False) as lab, LuciBox(lab) as box:
         box.put(app)
         box.start()
-        box.install(package)
+        box.install(packages["vpnpt"])
+        box.install(packages["vpnpt-tools"])
         box.until(box.ready)
         yield box
 

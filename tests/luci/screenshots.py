@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
     enter_sandbox()
     with tempfile.TemporaryDirectory() as temporary:
         (package,) = [path for path in build.package(Path(temporary)) if path.name.startswith("vpnpt_") and path.suffix == ".ipk"]
-        app = read("luci-app/luci-app-vpnpt", Path(temporary) / "recipe").root
+        app = read("luci-app-vpnpt", Path(temporary) / "recipe").root
         with Lab(clients=2, servers=1, ipv6=False) as lab, LuciBox(lab) as box:
             box.put(app)
             (box.root / "etc/os-release").write_text('NAME="OpenWrt"\nVERSION="25.12"\nPRETTY_NAME="OpenWrt 25.12"\n')

@@ -265,7 +265,7 @@ def test_the_widget_of_the_status_page(box: LuciBox, page: Page) -> None:
 
 
 def test_in_german(box: LuciBox, page: Page, tmp_path: Path) -> None:
-    app = read("luci-app/luci-app-vpnpt", tmp_path / "recipe")
+    app = read("luci-app-vpnpt", tmp_path / "recipe")
     (german,) = [recipe for recipe in translations.recipes(app, tmp_path / "i18n") if recipe.name.endswith("-de")]
     box.put(german.root)
     box.sh("sh /etc/uci-defaults/luci-i18n-vpnpt-de; uci set luci.main.lang=de; uci commit luci")

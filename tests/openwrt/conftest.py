@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ours."""
-    (path,) = [path for path in build.package(tmp_path_factory.mktemp("dist")) if path.name.startswith("vpnpt_")]
-    return path
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Ours, as opkg takes them, by name."""
+    return {path.name.partition("_")[0]: path for path in build.package(tmp_path_factory.mktemp("dist")) if path.suffix == ".ipk"}
 
 
 @pytest.fixture
@@ -35,9 +34,10 @@ def bare(sandbox: None) -> Iterator[Box]:
 
 
 @pytest.fixture
-def box(bare: Box, package: Path) -> Box:
-    """The router with vpnpt running as it does after `opkg install`."""
-    bare.install(package)
+def box(bare: Box, packages: dict[str, Path]) -> Box:
+    """The router with vpnpt running as it does after `opkg install`, its tools beside it."""
+    bare.install(packages["vpnpt"])
+    bare.install(packages["vpnpt-tools"])
     bare.until(bare.ready)
     return bare
 

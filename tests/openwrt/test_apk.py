@@ -19,11 +19,16 @@ OPTIONS = "--allow-untrusted --no-network --force-missing-repositories"
 
 
 def build(box: Box, work: Path, version: str) -> str:
-    """Our package in the router's /tmp; returns its path there."""
-    recipe = read("package/vpnpt", work / version, split_helpers=True)._replace(version=version)
-    target = box.root / "tmp" / apk.file_name(recipe)
-    apk.build(recipe, 0, target, work)
-    return f"/tmp/{target.name}"
+    """Our packages in the router's /tmp; returns their paths there."""
+    paths = []
+    for name in ("vpnpt", "vpnpt-tools"):
+        place = work / version / name
+        place.mkdir(parents=True)
+        recipe = read(name, place / "recipe", split_helpers=True)._replace(version=version)
+        target = box.root / "tmp" / apk.file_name(recipe)
+        apk.build(recipe, 0, target, place)
+        paths.append(f"/tmp/{target.name}")
+    return " ".join(paths)
 
 
 def stubs(box: Box, work: Path) -> str:
@@ -32,7 +37,7 @@ def stubs(box: Box, work: Path) -> str:
     assert program is not None
     empty = work / "empty"
     empty.mkdir()
-    depends = read("package/vpnpt", work / "depends", split_helpers=True).depends
+    depends = read("vpnpt", work / "depends", split_helpers=True).depends
     for name in depends:
         subprocess.run([program, "mkpkg", "--info", f"name:{name}", "--info", "version:1-r1", "--info", "arch:noarch", "--files", empty,
                         "--output", box.root / "tmp" / f"{name}.apk"], check=True)
@@ -56,6 +61,7 @@ def test_installed_upgraded_removed(bare: Box, tmp_path: Path) -> None:
     assert bare.tables() >= OURS, "not for a moment were they away"
     bare.until(lambda: bare.status("ubus call vpnpt status") == 0 and bare.call("vpnpt", "status")["pid"] != first)
     assert bare.call("vpnpt", "status")["protocols"]["l2tp"]["behaviour"] == "block"
-    bare.sh(f"apk del --arch noarch {OPTIONS} vpnpt 2>&1")
+    assert bare.call("vpnpt", "doctor")["checked"]
+    bare.sh(f"apk del --arch noarch {OPTIONS} vpnpt vpnpt-tools 2>&1")
     assert bare.sh("nft list ruleset") == rules and "vpnpt" not in bare.sh("ubus list")
     assert bare.status("test -e /usr/lib/vpnpt -o -e /var/run/vpnpt -o -e /etc/init.d/vpnpt") == 1

@@ -324,7 +324,7 @@ def test_an_upgrade(box: Box, stage: Stage, tmp_path: Path) -> None:
     stage.do_traffic()
     before = box.call("vpnpt", "status")
     newer = tmp_path / "vpnpt_99-r1_all.ipk"
-    newer.write_bytes(ipk.build(read("package/vpnpt", tmp_path / "recipe")._replace(version="99-r1"), 0))
+    newer.write_bytes(ipk.build(read("vpnpt", tmp_path / "recipe")._replace(version="99-r1"), 0))
     (box.root / "tmp" / newer.name).write_bytes(newer.read_bytes())
     installing = box.spawn("opkg", "install", f"/tmp/{newer.name}")
     limit = time.monotonic() + 3
@@ -347,16 +347,38 @@ def test_sysupgrade_keeps_the_configuration(box: Box) -> None:
     assert "/etc/config/vpnpt" in box.sh("sysupgrade -l").splitlines()
 
 
-def test_removed_without_a_trace(bare: Box, package: Path) -> None:
+def test_without_the_tools(bare: Box, packages: dict[str, Path]) -> None:
+    """They come and go while the daemon runs, which misses nothing of them."""
+    tools = packages["vpnpt-tools"]
+    bare.install(packages["vpnpt"])
+    bare.until(bare.ready)
+    pid = bare.call("vpnpt", "status")["pid"]
+    bare.sh("uci set vpnpt.global.metrics_file=/tmp/vpnpt.prom; uci commit vpnpt; vpnpt reload")
+    bare.until(lambda: any("vpnpt-tools" in line for line in bare.read_log()))
+    for method in ("doctor", "metrics"):
+        assert "opkg install vpnpt-tools" in bare.call("vpnpt", method)["error"]
+        assert "opkg install vpnpt-tools" in bare.sh(f"vpnpt {method} 2>&1; true")
+    bare.install(tools)
+    assert bare.call("vpnpt", "doctor")["checked"] and "vpnpt_info" in bare.sh("vpnpt metrics")
+    bare.sh("opkg remove vpnpt-tools")
+    assert "opkg install vpnpt-tools" in bare.call("vpnpt", "doctor")["error"]
+    assert bare.status("test -e /usr/lib/vpnpt/vpnpt/doctor -o -e /usr/lib/vpnpt/vpnpt/gather") == 1
+    assert bare.call("vpnpt", "status")["pid"] == pid
+
+
+def test_removed_without_a_trace(bare: Box, packages: dict[str, Path]) -> None:
     before, rules = files(bare), bare.sh("nft list ruleset")
-    bare.install(package)
+    ours = (packages["vpnpt"], packages["vpnpt-tools"])
+    for package in ours:
+        bare.install(package)
     bare.until(bare.ready)
     assert files(bare) - before
+    bare.sh("opkg remove vpnpt-tools")
     bare.sh("opkg remove vpnpt")
-    shared = {str(parent) for path in bare.sh(f"tar xzOf /tmp/{package.name} ./data.tar.gz | tar tzf -").split()
+    shared = {str(parent) for path in bare.sh(f"tar xzOf /tmp/{ours[0].name} ./data.tar.gz | tar tzf -").split()
               for parent in PurePosixPath("/", path).parents}
     procds = {"/var/run/lock/procd_vpnpt.lock", "/etc/rc.d"}  # of its own doing, for every service
-    assert files(bare) - before - shared - procds - {f"/tmp/{package.name}"} == set()
+    assert files(bare) - before - shared - procds - {f"/tmp/{package.name}" for package in ours} == set()
     assert "vpnpt" not in bare.sh("find /etc /usr/lib /usr/share/rpcd /usr/share/nftables.d -name '*vpnpt*' | grep -v opkg; true")
     assert bare.sh("nft list ruleset") == rules
     assert "vpnpt" not in bare.sh("ubus list; ubus call service list")

@@ -53,8 +53,8 @@ class Package:
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Package]:
     """By name, as of 24.10."""
     found = {}
-    for directory in RECIPES:
-        recipe = read(directory, tmp_path_factory.mktemp("recipe") / "24.10")
+    for name in RECIPES:
+        recipe = read(name, tmp_path_factory.mktemp("recipe") / "24.10")
         found[recipe.name] = Package(recipe)
     return found
 

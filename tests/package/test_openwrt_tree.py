@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TREES = [Path(tree) for tree in os.environ.get("OPENWRT_TREE", "").split(":") if tree]
 COPIED = ("Config.in", "Makefile", "config", "include", "rules.mk", "scripts", "target", "toolchain")
 # Of its own doing: where the sources were, when, and the disk blocks it took.
+NAMES = ("vpnpt", "vpnpt-tools")
 LEFT_OUT = ("Source: ", "SourceDateEpoch: ", "Installed-Size: ", "Description: ")
 
 
@@ -43,7 +44,7 @@ class Tree:
         for name in ("package", "src", "files", "buildroot"):
             shutil.copytree(TOP / name, self.feed / name, ignore=shutil.ignore_patterns("__pycache__"))
         (self.top / "feeds.conf").write_text(f"src-link vpnpt {self.feed}\n")
-        self.said = self.run("./scripts/feeds", "update", "-a") + self.run("./scripts/feeds", "install", "-p", "vpnpt", "vpnpt")
+        self.said = self.run("./scripts/feeds", "update", "-a") + self.run("./scripts/feeds", "install", "-p", "vpnpt", *NAMES)
         self.info = "".join((self.top / name).read_text() for name in ("tmp/.packageinfo", "feeds/vpnpt.index"))
 
     def run(self, *command: str) -> str:
@@ -53,17 +54,19 @@ class Tree:
         assert not done.returncode, done.stdout[-3000:]
         return done.stdout
 
-    def build(self) -> Path:
-        """The package that it makes. Nothing of ours is compiled or stripped, so no toolchain is needed."""
-        (self.top / ".config").write_text("CONFIG_PACKAGE_vpnpt=m\n" + "CONFIG_USE_APK=y\n" * self.uses_apk)
+    def build(self, name: str) -> Path:
+        """A package as that makes it. Nothing of ours is compiled or stripped, so no toolchain is needed."""
+        (self.top / ".config").write_text("CONFIG_PACKAGE_vpnpt=m\nCONFIG_PACKAGE_vpnpt-tools=m\n" + "CONFIG_USE_APK=y\n" * self.uses_apk)
         program = apk.tool()
         if self.uses_apk:
             if program is None:
                 pytest.skip("apk-tools 3 is missing: no .apk was built by OpenWrt's build system")
-            (self.top / "staging_dir/host/bin/apk").symlink_to(program)
+            tool = self.top / "staging_dir/host/bin/apk"
+            tool.unlink(missing_ok=True)
+            tool.symlink_to(program)
         self.run("make", "-C", "package/feeds/vpnpt/vpnpt", f"TOPDIR={self.top}", "compile", "V=s", "NO_DEPS=1", "IS_TTY=0", "RSTRIP=:",
                  "FAKEROOT=")
-        (made,) = (self.top / "bin").rglob("vpnpt*.apk" if self.uses_apk else "vpnpt*.ipk")
+        (made,) = (self.top / "bin").rglob(f"{name}-[0-9]*.apk" if self.uses_apk else f"{name}_*.ipk")
         return made
 
 
@@ -74,17 +77,20 @@ def tree(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Tree(request.param, tmp_path_factory.mktemp("openwrt"))
 
 
-def test_found_as_a_feed(tree: Tree) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_found_as_a_feed(tree: Tree, name: str) -> None:
     assert "Installing package 'vpnpt' from vpnpt" in tree.said and "ERROR" not in tree.said
-    (stanza,) = re.findall(r"^Package: vpnpt\n.*?^@@", tree.info, re.S | re.M)
+    (stanza,) = re.findall(rf"^Package: {name}\n.*?^@@", tree.info, re.S | re.M)
     depends = re.findall(r"\+(\S+)", re.search(r"^Depends: (.*)$", stanza, re.M)[1])  # type: ignore[index]
-    assert {"libc", *read("package/vpnpt", tree.top / "ours", split_helpers=tree.uses_apk).depends} == set(depends)
-    modules = {name for name in depends if name.startswith("kmod-")}
-    assert modules and modules <= set(re.findall(r"^Package: (kmod-\S+)$", tree.info, re.M)), "every kernel module is a package there"
+    assert {"libc", *read(name, tree.top / "ours" / name, split_helpers=tree.uses_apk).depends} == set(depends)
+    modules = {module for module in depends if module.startswith("kmod-")}
+    assert bool(modules) == (name == "vpnpt")
+    assert modules <= set(re.findall(r"^Package: (kmod-\S+)$", tree.info, re.M)), "every kernel module is a package there"
 
 
-def test_built_as_make_package_does(tree: Tree, tmp_path: Path) -> None:
-    made, recipe = tree.build(), read("package/vpnpt", tmp_path / "recipe", split_helpers=tree.uses_apk)
+@pytest.mark.parametrize("name", NAMES)
+def test_built_as_make_package_does(tree: Tree, name: str, tmp_path: Path) -> None:
+    made, recipe = tree.build(name), read(name, tmp_path / "recipe", split_helpers=tree.uses_apk)
     if tree.uses_apk:
         ours = tmp_path / "ours.apk"
         apk.build(recipe, 0, ours, tmp_path)

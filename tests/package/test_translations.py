@@ -63,7 +63,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", po.languages())
 def test_the_package(tmp_path: Path, language: str) -> None:
-    app = read("luci-app/luci-app-vpnpt", tmp_path / "recipe")
+    app = read("luci-app-vpnpt", tmp_path / "recipe")
     code, title = LANGUAGES[language]
     (recipe,) = [recipe for recipe in translations.recipes(app, tmp_path / "i18n") if recipe.name == f"luci-i18n-vpnpt-{code}"]
     assert recipe.depends == ("luci-app-vpnpt",) and recipe.version == app.version

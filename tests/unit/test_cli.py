@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from vpnpt import __version__, cli
 from vpnpt.cli import HANDLERS, UsageError, parse
 from vpnpt.cli_help import COMMANDS, VALUES, help_text, usage
+from vpnpt.cli_options import TEXTS
+from vpnpt.config import OPTIONS
 
 SESSION = {"id": "ipsec-0a1b2c3d", "protocol": "ipsec", "variant": "IKEv2", "family": 4, "client": "192.168.1.2", "client_name": "laptop",
            "mac": "00:00:5e:00:53:01", "server": "203.0.113.1", "server_name": "", "state": "up", "since": 1_700_000_000,
@@ -38,7 +41,7 @@ def test_parse(arguments: list[str], result: tuple[str, list[str], set[str], dic
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["stauts"], f"unknown command 'stauts'; known: {', '.join(COMMANDS)}"),
-    (["help", "stauts"], f"unknown command 'stauts'; known: {', '.join(COMMANDS)}"),
+    (["help", "stauts"], f"'stauts' is no command, and no option or section of the configuration; commands: {', '.join(COMMANDS)}"),
     (["status", "now"], "'now' is one word too many"),
     (["kill"], "kill needs SESSION|CLIENT"),
     (["block", "192.168.1.2"], "block needs PROTOCOL"),
@@ -60,6 +63,18 @@ def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureF
     assert cli.main(arguments) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err == f"vpnpt: {message}\nSee `vpnpt help`.\n"
+
+
+def test_help_on_options_names_each_with_what_it_may_be(capsys: pytest.CaptureFixture[str]) -> None:
+    for section, options in OPTIONS.items():
+        assert cli.main(["help", section]) == 0
+        said = capsys.readouterr().out
+        assert re.findall(r"^(?:option|list) vpnpt\.(\S+)$", said, re.M) == [f"{section}.{option.name}" for option in options]
+        assert said.count("without it") >= len(options) and max(map(len, said.splitlines())) <= 80
+    assert cli.main(["help", "max_keys"]) == 0
+    assert "\n  64 to 1048576 keys; without it 65536\n" in capsys.readouterr().out
+    meant = {f"{section}.{option.name}" for section, options in OPTIONS.items() for option in options}
+    assert all(name in meant or name.startswith("protocol.") for name in TEXTS), "each text is an option's"
 
 
 def test_every_command_has_a_handler_and_a_help_that_fits_the_screen() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
+from vpnpt.cli_options import meaning  # noqa: E402
 from vpnpt.config import OPTIONS, Option  # noqa: E402
 from vpnpt.doctor.codes import CODES  # noqa: E402
 
@@ -43,7 +44,7 @@ def _default(option: Option) -> str:
 
 def _row(section: str, option: Option) -> str:
     kind = "list" if option.many else "option"
-    return f"| {section} | {kind} `{option.name}` | {_values(option)} | {_default(option)} | {option.help} |"
+    return f"| {section} | {kind} `{option.name}` | {_values(option)} | {_default(option)} | {meaning(section, option.name)} |"
 
 
 def tables() -> str:

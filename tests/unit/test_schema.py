@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "src"))
 import pytest  # noqa: E402
 from jsonschema import Draft4Validator, Draft7Validator  # noqa: E402
 
+from vpnpt.cli_options import meaning  # noqa: E402
 from vpnpt.config import OPTIONS, Option, compile_config, default_config  # noqa: E402
 from vpnpt.values import MAX_DEVICE, MAX_PATH, NOT_OURS  # noqa: E402
 
@@ -52,8 +53,8 @@ def _value(option: Option) -> dict[str, Any]:
     return {"type": "string", "pattern": f"^({mac}|{ipv4}|{ipv6})$"}
 
 
-def _property(option: Option) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": option.name, "description": option.help}
+def _property(section: str, option: Option) -> dict[str, Any]:
+    found: dict[str, Any] = {"title": option.name, "description": meaning(section, option.name)}
     value = _value(option)
     if option.many:
         found |= {"type": "array", "items": value, "uniqueItems": True}
@@ -74,7 +75,7 @@ def _section(name: str) -> dict[str, Any]:
     head = {"config_name": {"type": "string", "enum": types, "title": "type of the section"},
             "config_value": {"type": "string", "enum": [name], "title": "name of the section"}}
     return {"title": name, "description": about, "type": "object", "required": ["config_name", "config_value"],
-            "additionalProperties": False, "properties": {**head, **{option.name: _property(option) for option in OPTIONS[name]}}}
+            "additionalProperties": False, "properties": {**head, **{option.name: _property(name, option) for option in OPTIONS[name]}}}
 
 
 def schema() -> dict[str, Any]:

@@ -6,7 +6,12 @@ VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE)
 # 1: package, 2: file and variable
 write=$(if $(value Package/$(1)/$(2)),$(file >$(OUT)/$(2),$(Package/$(1)/$(2))))
 
+# As many as a recipe has; PACKAGE is the one that is wanted.
 define BuildPackage
+$(if $(filter $(PACKAGE),$(1)),$(call BuildThis,$(1)))
+endef
+
+define BuildThis
 $(eval $(Package/$(1)))
 .PHONY: package
 package:
