@@ -196,6 +196,21 @@ def test_what_is_shipped_is_the_same_program() -> None:
         assert len(text.splitlines()) == len(shipped.splitlines()), path
 
 
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
+def test_every_python_strips_to_the_same_bytes(vpnpt: Package, packages: dict[str, Package], version: str, tmp_path: Path) -> None:
+    """Their tokens differ (f-strings), and whoever builds may have any; what comes out must run on all of them."""
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-c", "pass"], capture_output=True).returncode:
+        pytest.skip(f"no Python {version} here: what it would make of our sources was not tested")
+    subprocess.run([python, TOP / "buildroot/strip.py", TOP / "src/vpnpt", tmp_path / "vpnpt"], check=True)
+    other = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.py")}
+    ours = {name.removeprefix("./usr/lib/vpnpt/"): package.file(name[2:]) for package in (vpnpt, packages["vpnpt-tools"])
+            for name in package.data if name.startswith("./usr/lib/vpnpt/vpnpt/") and name.endswith(".py")}
+    assert other == ours
+    subprocess.run([python, "-W", "error", "-Bc", "import vpnpt.daemon, vpnpt.cli, vpnpt.gather, vpnpt.cli_top, vpnpt.exporter"], check=True,
+                   cwd=tmp_path)
+
+
 def test_it_runs_as_installed(vpnpt: Package, tmp_path: Path) -> None:
     launcher = vpnpt.file("usr/lib/vpnpt/main.py").replace("/usr/lib", f"{vpnpt.recipe.root}/usr/lib")
     launcher = launcher.replace("/var/run/vpnpt", str(tmp_path))
