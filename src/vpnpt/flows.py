@@ -160,6 +160,11 @@ def stray(config: Config, flow: Flow, local: Collection[bytes]) -> bool:
     return (_ours(config, flow) or bool(flow.mark & MARK)) and _inbound(flow) and flow.orig.dst not in local
 
 
+def ends(flow: Flow) -> tuple[bytes, bytes]:
+    """Client and server of a flow through the router."""
+    return (flow.reply.src, flow.orig.src) if _inbound(flow) and flow.reply is not None else (flow.orig.src, flow.orig.dst)
+
+
 def _inbound(flow: Flow) -> bool:
     """Started by the server (our DNAT): its source is no client."""
     return bool(flow.status & DST_NAT)

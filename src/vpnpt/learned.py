@@ -170,20 +170,22 @@ class Learned:
             adds.append(("crowded", Element(server)))
         self._change([(name, server) for name in gone], adds)
 
-    def end(self, client: bytes, server: bytes, zone: int) -> None:
-        """The user has ended what this pair had: until the client speaks again, what the server sends it is dropped.
+    def end(self, pairs: list[tuple[bytes, bytes, int]]) -> None:
+        """The user has ended what each (client, server, zone) had: until the client speaks again, what the server sends it is dropped.
 
         Whose the keys are stays known, so that nobody else is given them.
         """
-        gone = [("pairs", pack_key(client, server)), ("waiting", pack_key(server, pack_zone(zone)))]
+        ended = {(server, zone): [("pairs", pack_key(client, server)), ("waiting", pack_key(server, pack_zone(zone)))]
+                 for client, server, zone in pairs}
         for name, size in (("esp_fast", 4), ("ike_fast", 8)):
             for element in self._dump(name):
-                if unpack_zone(element.data) == zone:
-                    fields = unpack_key(element.key, 4, 4, size)
-                    if fields and server in fields[:2]:
-                        gone.append((name, element.key))
-        key = pack_key(server, pack_zone(zone))
-        self._change([*gone, ("ended", key)], [("ended", Element(key))])
+                zone, fields = unpack_zone(element.data), unpack_key(element.key, 4, 4, size)
+                if fields and zone is not None:
+                    for server in fields[:2]:
+                        ended.get((server, zone), []).append((name, element.key))
+        for (server, zone), gone in ended.items():
+            key = pack_key(server, pack_zone(zone))
+            self._change([*gone, ("ended", key)], [("ended", Element(key))])
 
     def _change(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
         """Deletes keys wherever they are and adds elements, at once: no packet sees anything in between."""

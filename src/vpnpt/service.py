@@ -12,7 +12,7 @@ import time
 from . import __version__, changes, facts, nft, process, uci, ucitext
 from .addresses import device_addresses, local_addresses, neighbours
 from .config import compile_config
-from .flows import bypasses, names_macs, refused, stray
+from .flows import bypasses, ends, names_macs, protocol_of, refused, stray
 from .mirror import Mirror
 from .netlink import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
 from .nft import NftError
@@ -288,14 +288,15 @@ class Service:
                     if refused(self.config, flow, local, known):
                         cut += delete_flow(self._netlink, flow)
                         self.cut.add(flow.ident)
-                        pairs.add((flow.orig.src, flow.orig.dst))
+                        protocol = protocol_of(self.config, flow)
+                        if protocol is not None and protocol.name == "ipsec" and len(flow.orig.src) == 4:
+                            pairs.add(ends(flow))
                     elif stray(self.config, flow, local) or (
                             shares_servers(self.config) and bypasses(self.config, flow, local, offload=self.offload)):
                         delete_flow(self._netlink, flow)
-            for client, server in pairs if shares_servers(self.config) else ():
+            if pairs and shares_servers(self.config):
                 # Or the server's next packet would begin a flow in which the client may answer.
-                if len(client) == 4:
-                    self.tracker.forget_pair("ipsec", client, server, for_good=True)
+                self.tracker.refuse(pairs)
         except NetlinkError as error:
             self.log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
         if cut:

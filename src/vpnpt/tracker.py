@@ -111,24 +111,37 @@ class Tracker:
         """The client in whose zone a logged packet was."""
         return self._client(ident)
 
-    def forget_pair(self, protocol: str, client: bytes, server: bytes, *, for_good: bool = False) -> None:
+    def forget_pair(self, protocol: str, client: bytes, server: bytes) -> None:
         """The user has ended what a client has with a server; its flows are gone already. Raises NetlinkError.
 
-        The engine hears of it from `housekeep`, if the client has not come back by then: an SPI that is still open may be its. for_good:
-        it may not come back, so it hears at once, and no copy goes there any more.
+        The engine hears of it from `housekeep`, if the client has not come back by then: an SPI that is still open may be its.
         """
         if protocol == "l2tp":
             self.l2tp.forget_pair(client, server)
         elif protocol == "ipsec":
             self._read_clients()
             if client in self._zones:
-                self._learned.end(client, server, self._zones[client])
-            if for_good:
-                staying = [other for other in self._slots.get(server, ()) if other != client]
-                staying += [other for other, own in self._learned.pairs() if own == server and other not in (*staying, client)]
-                self._learned.set_clients(server, [(other, self._zones[other]) for other in staying if other in self._zones])
+                self._learned.end([(client, server, self._zones[client])])
+
+    def refuse(self, pairs: Collection[tuple[bytes, bytes]]) -> None:
+        """These (client, server) may not have IPsec any more; their flows are gone already. Raises NetlinkError.
+
+        The engine hears of it at once, and no copy goes there any more. The maps are read once, however many pairs there are.
+        """
+        self._read_clients()
+        self._learned.end([(client, server, self._zones[client]) for client, server in pairs if client in self._zones])
+        gone: dict[bytes, set[bytes]] = {}
+        for client, server in pairs:
+            gone.setdefault(server, set()).add(client)
+        staying = {server: [client for client in self._slots.get(server, ()) if client not in clients] for server, clients in gone.items()}
+        for client, server in self._learned.pairs():
+            if server in gone and client not in gone[server] and client not in staying[server]:
+                staying[server].append(client)
+        for server, clients in gone.items():
+            self._learned.set_clients(server, [(client, self._zones[client]) for client in staying[server] if client in self._zones])
+            for client in clients:
                 self._handle(Unpaired(server=server, client=client))
-                self._slots = self._learned.slots()
+        self._slots = self._learned.slots()
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""
