@@ -136,6 +136,8 @@ def crowd(environment: dict[str, str]) -> list[Row]:
         timed("reload, other maps, all elements put back", reload)
         router.vpnpt("status")
         timed("back after every table was deleted", lambda: _flush(lab))
+        router.write_config(CONFIG.replace("config 1 'ipsec'\n", "config 1 'ipsec'\n\tlist deny_src '10.77.0.0/16'\n"))
+        timed("reload, IPsec of all is refused and cut", reload)
         router.kill_vpnpt(signal.SIGKILL)
         rows += _maps(lab)
     return rows
