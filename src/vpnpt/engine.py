@@ -15,6 +15,8 @@ The rules
     candidate's are more than chance; who has waited for less time needs fewer of them. It ends the candidacy of those who asked as
     well and were not answered, of those whose own SPI is proven, and of those that may need nothing (an IKE SA is rekeyed by the same
     exchange as its children); below e^-CERTAIN that of the silent too, unless there is a hint that the winner owns another SPI.
+    Nothing is proven against a candidate that has spoken whenever such a packet came: hosts that ask at the same intervals (pings) are
+    always as far from each other, and an answer in ESP may be faster than one of IKE.
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
     incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
@@ -52,6 +54,8 @@ SURE = 12.0
 """Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
 CERTAIN = 13.0
 """The same against candidates that are silent, so that nothing speaks against them."""
+APART = 6.0
+"""The same for that part of it which came while another candidate had not spoken, or nothing is proven against that one."""
 HINT = 5.0
 """The same for a suspicion, which is enough to stop another's proof."""
 ASKED = 2
@@ -344,18 +348,22 @@ class Engine:
         lead = scores[best] - max((scores[client] for client in others if client not in rivals), default=0.0) - chance
         if lead < SURE or found.tally[best].evidence() < HINT:
             return actions
+        # Who has spoken whenever a packet came may be right as well.
+        together = {client for client in others if lead * found.tally[best].apart_from(found.tally[client]) < APART}
         # Who asks another client gets that one's answer, too: what comes out there looks like an answer as well.
         claims = sum(best in other.tally and other.tally[best].evidence() > HINT for other in server.open.values())
         if claims > max(1, server.pairs[best].needs()):
             return actions
         certain = lead > CERTAIN and claims == 1
         if rivals:
-            return actions + self._without(name, server, spi, found, set(others) - rivals if certain else (), [])
-        found.proven = best
+            return actions + self._without(name, server, spi, found, set(others) - rivals - together if certain else (), [])
         out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
-               or not server.pairs[client].must_have()}
+               or not server.pairs[client].must_have()} - together
         owners: list[bytes] = []
         actions += self._without(name, server, spi, found, out, owners)
+        if together:
+            return actions + [action for owner in owners for action in self._given(name, server, owner, now)]
+        found.proven = best
         if server.pairs[best].needs() <= 1:
             for other, its in list(server.open.items()):
                 if its is not found and its.plain():

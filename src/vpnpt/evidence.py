@@ -26,6 +26,8 @@ AT_ONCE, NEVER = 0.5, 200.0
 """Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
 KERNEL_REMEMBERS = 12.0
 """Seconds for which the kernel may go on to call a client waiting that has its SPI (vpnpt.global.pending_timeout)."""
+NEAR = 0.25
+"""Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered."""
 REACTS = 0.03
 """Seconds within which a client's own packet is a reaction to one that it has just got."""
 FAN = 8
@@ -143,13 +145,13 @@ class Pair:
 class Tally:
     """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
 
-    Each with what chance would give. sharp: hits within a narrower window. unanswered: questions that no packet answered. prior: what
-    spoke for it from the beginning.
+    Each with what chance would give. sharp: hits within a narrower window. apart: how many came while it had not spoken for long.
+    unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
     """
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
-        self.judged = self.hits = self.sharp = self.reactions = self.unanswered = 0
+        self.judged = self.hits = self.sharp = self.reactions = self.apart = self.unanswered = 0
         self.hits_by_chance = self.sharp_by_chance = self.reactions_by_chance = 0.0
         self.reacted_to = FAR_PAST
 
@@ -159,8 +161,20 @@ class Tally:
 
     def evidence(self) -> float:
         """The same, without what spoke for it from the beginning."""
-        return max(unlikely(self.judged, self.hits, self.hits_by_chance), unlikely(self.judged, self.sharp, self.sharp_by_chance),
-                   unlikely(self.judged, self.reactions, self.reactions_by_chance))
+        return max(self._kinds())[0]
+
+    def _kinds(self) -> tuple[tuple[float, int], ...]:
+        return ((unlikely(self.judged, self.hits, self.hits_by_chance), self.hits),
+                (unlikely(self.judged, self.sharp, self.sharp_by_chance), self.sharp),
+                (unlikely(self.judged, self.reactions, self.reactions_by_chance), self.reactions))
+
+    def apart_from(self, other: Tally) -> float:
+        """Of the packets that speak for this candidate, the part (0 to 1) that surely came while the other one had nothing to be answered.
+
+        Two that speak at the same intervals are always as far from each other: then all packets of one seem to answer the other.
+        """
+        count = max(self._kinds())[1]
+        return max(0, count + other.apart - self.judged) / count if count else 0.0
 
 
 class Open:
@@ -213,6 +227,7 @@ class Open:
             tally.sharp_by_chance += max(sharply_common, CHANCE, sharp_hit)
             tally.reactions_by_chance += max(sharply_common, CHANCE, reaction)
             tally.sharp += client in sharply
+            tally.apart += not pair.asked(now - max(NEAR, now - window[0]), now)
             if client in asked:
                 tally.hits += 1
                 tally.unanswered = max(0, tally.unanswered - 1)

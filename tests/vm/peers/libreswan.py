@@ -84,14 +84,26 @@ class Libreswan(Ipsec):
         self._tell(number, by, "--rekey-ipsec" if self.version == 2 else "--initiate")
 
     def rekey_ike(self, number: int, by: str) -> None:
-        self._tell(number, by, "--rekey-ike")
+        if self.version == 2:
+            self._tell(number, by, "--rekey-ike")
+            return
+        # pluto's --rekey-ike does nothing in IKEv1. There the IKE SA ends and another begins with main mode; the data's keys stay.
+        machine, name = self._end(number, by)
+        states = self._whack(machine, "--showstates", check=False).stdout
+        for state in re.findall(rf'#(\d+): "{name}".*STATE_MAIN_', states):
+            self._whack(machine, "--deletestate", state, check=False)
+        self._tell(number, by, "--initiate")
 
     def ike_keys(self, number: int) -> frozenset[str]:
         states = self._whack(self.client(number), "--showstates", check=False).stdout
         return frozenset(re.findall(r"(#\d+): .*(?:ESTABLISHED_IKE_SA|STATE_MAIN_[IR][34])", states))
 
+    def _end(self, number: int, by: str) -> tuple[Machine, str]:
+        """One end of a client's tunnel, and what the connection is called there."""
+        return (self.client(number), "vpn") if by == "client" else (self.server, self.client(number).name)
+
     def _tell(self, number: int, by: str, what: str) -> None:
-        machine, name = (self.client(number), "vpn") if by == "client" else (self.server, self.client(number).name)
+        machine, name = self._end(number, by)
         self._whack(machine, "--name", name, what, "--asynchronous", check=False)
 
 
