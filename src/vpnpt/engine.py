@@ -54,7 +54,7 @@ SURE = 12.0
 """Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
 CERTAIN = 13.0
 """The same against candidates that are silent, so that nothing speaks against them."""
-APART = 6.0
+APART = 4.0
 """The same for that part of it which came while another candidate had not spoken, or nothing is proven against that one."""
 HINT = 5.0
 """The same for a suspicion, which is enough to stop another's proof."""
