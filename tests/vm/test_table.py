@@ -42,9 +42,25 @@ def test_a_later_result_replaces_a_peer_on_a_router() -> None:
 def test_the_page_names_who_lost_something() -> None:
     text = table.page(result(row(vpnpt={"c1": [20, 20], "c2": [3, 20]}, stock={"c1": [0, 20], "c2": [20, 20]})))
     assert "\n- P, all begin at once: c2\n" in text
-    assert "| P 1.0 | all begin at once | – | 0/20 20/20 | 20/20 3/20 |\n" in text
+    assert "| P 1.0 | all begin at once | – | 0/20 20/20 | 20/20 3/20 | – | – |\n" in text
 
 
 def test_many_clients_are_one_cell() -> None:
     cells = {f"c{number}": [20, 20] for number in range(1, 50)} | {"c50": [10, 20]}
     assert table.text({"cells": cells, "note": ""}) == "49 of 50 lost nothing, 990/1000"
+
+
+@pytest.mark.parametrize("what, cell, wire, wrong", [
+    ("the client rekeys", [70, 80], [160, 0, 3], []),
+    ("the client rekeys", [80, 80], [160, 1, 0], ["c1"]),
+    ("all begin at once", [19, 20], [39, 0, 0], ["c1"]),
+])
+def test_what_crossed_the_router_tells_whose_fault_it_is(what: str, cell: list[int], wire: list[int], wrong: list[str]) -> None:
+    seen = row(what, vpnpt={"c1": cell})
+    seen["runs"]["vpnpt"]["wire"] = {"c1": wire}
+    assert table.bad(seen) == wrong
+
+
+def test_the_router_s_losses_are_added_up() -> None:
+    assert table.router({"wire": {"c1": [100, 0, 3], "c2": [50, 2, 0]}}) == "2 of 150, 3 copies"
+    assert table.router({"wire": None}) == table.router(None) == "–"

@@ -53,15 +53,9 @@ def run_one(peer: type[Peer], where: str, short: bool, say: Any) -> list[phases.
         except (RuntimeError, OSError):
             rows.append(phases.Row("the rest", {}, "could not be measured"))
             traceback.print_exc(file=sys.stdout)
-        if where == "vpnpt" and any(table.bad({"what": row.what, "runs": {"vpnpt": shown(row)}}) for row in rows):
+        if where == "vpnpt" and any(table.bad({"what": row.what, "runs": {"vpnpt": phases.shown(row)}}) for row in rows):
             print(site.logs(), flush=True)
     return rows
-
-
-def shown(row: phases.Row) -> dict[str, Any]:
-    """A row for the JSON."""
-    return {"cells": {name: [cell.answered, cell.sent] for name, cell in row.cells.items()}, "note": row.note.strip(),
-            "seconds": round(row.seconds, 1)}
 
 
 def main() -> int:
@@ -91,7 +85,7 @@ def main() -> int:
                 continue
             print(f"\n{time.monotonic() - began:5.0f} s  {peer.title}: {where}", flush=True)
             for row in run_one(peer, where, arguments.short, lambda line: print(f"  {line}", flush=True)):
-                rows.setdefault(row.what, {"peer": peer.title, "what": row.what, "runs": {}})["runs"][where] = shown(row)
+                rows.setdefault(row.what, {"peer": peer.title, "what": row.what, "runs": {}})["runs"][where] = phases.shown(row)
         data["rows"] += rows.values()
         result.seek(0)
         result.truncate()

@@ -77,7 +77,9 @@ class Libreswan(Ipsec):
         self._whack(self.client(number), "--name", "vpn", "--initiate", "--asynchronous")
 
     def disconnect(self, number: int) -> None:
+        # The server, too, or it would begin anew by itself once it has been told to rekey.
         self._whack(self.client(number), "--name", "vpn", "--terminate", check=False)
+        self._whack(self.server, "--name", self.client(number).name, "--terminate", check=False)
 
     def rekey(self, number: int, by: str) -> None:
         # In IKEv1 whoever initiates once more makes a new SA by quick mode.

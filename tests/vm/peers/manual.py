@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tests.vm.peers.peer import SERVER_INSIDE, Ipsec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.vm.peers.machine import Machine
     from tests.vm.peers.site import Site
 
@@ -31,16 +33,28 @@ class Way:
             return (self.sender.address, self.receiver.address)
         return (self.wan, self.receiver.address) if self.outward else (self.sender.address, self.wan)
 
-    def add(self, machine: Machine) -> None:
-        """The association, on one of its ends."""
+    def add(self, machine: Machine) -> str:
+        """The association on one of its ends, as `ip -batch` reads it."""
         source, target = self.ends(machine)
-        machine.host.run("ip", "xfrm", "state", "add", "src", source, "dst", target, "proto", "esp", "spi", str(self.spi),
-                         "reqid", str(self.number + 1), "mode", "tunnel", "replay-window", "64", *CIPHER)
+        return (f"xfrm state add src {source} dst {target} proto esp spi {self.spi} reqid {self.number + 1} mode tunnel replay-window 64 "
+                + " ".join(f'"{word}"' for word in CIPHER))
 
-    def delete(self, machine: Machine) -> None:
-        """Takes it away; it may be gone."""
+    def delete(self, machine: Machine) -> str:
+        """Its end."""
         source, target = self.ends(machine)
-        machine.host.run("ip", "xfrm", "state", "delete", "src", source, "dst", target, "proto", "esp", "spi", str(self.spi), check=False)
+        return f"xfrm state delete src {source} dst {target} proto esp spi {self.spi}"
+
+    def policy(self, machine: Machine, inside: str) -> str:
+        """What is to go this way; inside: the client's address in the tunnel."""
+        source, target = (inside, SERVER_INSIDE) if self.outward else (SERVER_INSIDE, inside)
+        direction, (outer, far) = "out" if machine is self.sender else "in", self.ends(machine)
+        return (f"xfrm policy update src {source}/32 dst {target}/32 dir {direction} tmpl src {outer} dst {far} proto esp "
+                f"reqid {self.number + 1} mode tunnel")
+
+
+def do(machine: Machine, lines: Iterable[str], check: bool = True) -> None:
+    """All at once: a process for each would take a virtual machine a minute for fifty clients."""
+    machine.host.run("ip", *([] if check else ["-force"]), "-batch", "-", text="\n".join(lines), check=check)
 
 
 class Manual(Ipsec):
@@ -65,27 +79,21 @@ class Manual(Ipsec):
 
     def connect(self, number: int) -> None:
         self._ways[number] = ways = self._new(number)
-        for way in ways:
-            source, target = (self.inside(number), SERVER_INSIDE) if way.outward else (SERVER_INSIDE, self.inside(number))
-            for machine, direction in ((way.receiver, "in"), (way.sender, "out")):
-                way.add(machine)
-                outer = way.ends(machine)
-                machine.host.run("ip", "xfrm", "policy", "update", "src", f"{source}/32", "dst", f"{target}/32", "dir", direction,
-                                 "tmpl", "src", outer[0], "dst", outer[1], "proto", "esp", "reqid", str(number + 1), "mode", "tunnel")
+        for machine in (self.server, self.client(number)):
+            do(machine, [line for way in ways for line in (way.add(machine), way.policy(machine, self.inside(number)))])
 
     def disconnect(self, number: int) -> None:
-        for way in self._ways.pop(number, []):
-            way.delete(way.sender)
-            way.delete(way.receiver)
+        ways = self._ways.pop(number, [])
+        for machine in (self.server, self.client(number)):
+            do(machine, [way.delete(machine) for way in ways], check=False)
 
     def rekey(self, number: int, by: str) -> None:
         old, new = self._ways[number], self._new(number)
         for way in new:
-            way.add(way.receiver)
+            do(way.receiver, [way.add(way.receiver)])
         # Who sends with several associations at hand takes any: the old one goes when the new one is there.
         for way, former in zip(*((new, old) if by == "client" else (new[::-1], old[::-1])), strict=True):
-            way.add(way.sender)
-            former.delete(way.sender)
+            do(way.sender, [way.add(way.sender), former.delete(way.sender)])
         self._ways[number] = new
 
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tests.vm.peers import table
 from tests.vm.peers.site import Answers, Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from tests.vm.peers.peer import Peer
     from tests.vm.peers.site import Ping
+    from tests.vm.peers.wire import Crossing
 
 STOCK_PATIENCE = 12.0
 """Seconds: what a stock router does not let come up never comes up; others have up to Peer.patience."""
@@ -24,12 +27,16 @@ SEVERAL = 3
 
 @dataclass
 class Row:
-    """One phase: client to what became of its packets. note: what else there is to say. seconds: how long it took."""
+    """One phase: client to what became of its pings. note: what else there is to say. seconds: how long it took.
+
+    wire: client to what became of its ESP packets, None where that can't be told.
+    """
 
     what: str
     cells: dict[str, Answers]
     note: str = ""
     seconds: float = 0.0
+    wire: dict[str, Crossing] | None = None
 
 
 @dataclass
@@ -52,10 +59,12 @@ class Run:
         """Runs a phase and keeps its row."""
         started = time.monotonic()
         self._note = ""
+        self.site.wire.begin()
         cells = action()
-        row = Row(what, cells, self._note, time.monotonic() - started)
+        row = Row(what, cells, self._note.strip(), time.monotonic() - started, self.site.wire.end())
         self.rows.append(row)
-        self.say(f"{what:28} " + " ".join(f"{name} {cell}" for name, cell in row.cells.items()) + f"  {row.note} ({row.seconds:.0f} s)")
+        self.say(f"{what:28} " + " ".join(f"{name} {cell}" for name, cell in row.cells.items())
+                 + f"  {row.note} ({row.seconds:.0f} s; {table.router(shown(row))})")
 
     # building blocks
 
@@ -173,6 +182,7 @@ class Run:
         for number in self.numbers:
             self.peer.disconnect(number)
         change()
+        self.site.wire.begin()  # what was sent to an address that is gone nobody can deliver
         self.connect(self.numbers)
         return together(answers(self.ask(20)), answers(self.ask(20, back=True)))
 
@@ -192,6 +202,13 @@ class Run:
         """vpnptd is killed (on stock: nothing happens); tunnels go on, and so do new keys where there is IKE."""
         self.site.lab.router.kill_vpnpt(9)
         return self.rekey("client") if self.peer.can_rekey else self.after()
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """A row for the JSON."""
+    wire = None if row.wire is None else {name: [one.sent, one.lost, one.copies] for name, one in row.wire.items()}
+    return {"cells": {name: [cell.answered, cell.sent] for name, cell in row.cells.items()}, "note": row.note,
+            "seconds": round(row.seconds, 1), "wire": wire}
 
 
 def answers(pings: dict[str, Ping]) -> dict[str, Answers]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tests.lab.scenario import uci
 from tests.lab.topology import Lab
-from tests.vm.peers.machine import Machine
+from tests.vm.peers.machine import DIRECTORY, Machine
+from tests.vm.peers.wire import Wire
 
 if TYPE_CHECKING:
     import subprocess
@@ -76,6 +77,8 @@ class Site:
                 machine = Machine(host)
                 stack.callback(machine.close)
                 self.clients.append(machine)
+            self.wire = Wire(self, DIRECTORY)
+            stack.callback(self.wire.close)
             self._stack = stack.pop_all()
         return self
 

@@ -1,7 +1,8 @@
 """What a run of all peers saw, as one piece of JSON, and that as a table. `python -m tests.vm.peers.table FILE...` prints a page.
 
     {"date": seconds, "kernel": text, "short": bool, "versions": {peer: text},
-     "rows": [{"peer": text, "what": text, "runs": {"alone" | "stock" | "vpnpt": {"cells": {client: [answered, sent]}, "note": text}}}]}
+     "rows": [{"peer": text, "what": text, "runs": {"alone" | "stock" | "vpnpt": {
+         "cells": {client: [answered, sent]}, "note": text, "wire": null | {client: [ESP packets, lost, others' copies]}}}}]}
 """
 from __future__ import annotations
 
@@ -24,15 +25,26 @@ def lost(cell: list[int]) -> int:
 def bad(row: dict[str, Any]) -> list[str]:
     """The clients that lost something behind vpnpt that is not the programs' own doing.
 
-    While keys are replaced the programs lose a packet by themselves: as many as a lone client on a stock router does, or one, may.
+    While keys are replaced the programs lose a packet by themselves: as many as a lone client on a stock router does, or one, may; and
+    more, where every ESP packet has been seen to cross the router. That the router loses one is never right.
     """
     run = row["runs"].get("vpnpt")
     if run is None:
         return []
-    may = 0
+    may, wire = 0, run.get("wire") or {}
     if "rekeys" in row["what"] or "killed" in row["what"]:
         may = max([1, *(lost(cell) for cell in row["runs"].get("alone", {"cells": {}})["cells"].values())])
-    return [name for name, cell in run["cells"].items() if lost(cell) > may or cell[1] == 0] or ([] if run["cells"] else ["all"])
+    wrong = [name for name, cell in run["cells"].items() if cell[1] == 0 or (lost(cell) > may and not (may and name in wire))]
+    wrong += [name for name, (_, gone, _) in wire.items() if gone and name not in wrong]
+    return wrong or ([] if run["cells"] else ["all"])
+
+
+def router(run: dict[str, Any] | None) -> str:
+    """What the router lost of ESP, and copied."""
+    if not run or not run.get("wire"):
+        return "–"
+    sent, gone, copies = (sum(one[part] for one in run["wire"].values()) for part in range(3))
+    return f"{gone} of {sent}" + (f", {copies} copies" if copies else "")
 
 
 def text(run: dict[str, Any] | None) -> str:
@@ -58,21 +70,25 @@ def plain(data: dict[str, Any]) -> str:
     for row in data["rows"]:
         if row["peer"] != peer:
             peer = row["peer"]
-            lines += ["", f"{peer} ({data['versions'].get(peer, '')})", f"  {'':26}{'one client, stock':20}{'stock':32}vpnpt"]
+            lines += ["", f"{peer} ({data['versions'].get(peer, '')})",
+                      f"  {'':26}{'one client, stock':20}{'stock':32}{'vpnpt':32}ESP lost by the router: stock; vpnpt"]
         cells = [text(row["runs"].get(name)) for name in RUNS]
         mark = f"   <-- {', '.join(bad(row))}" if bad(row) else ""
-        lines.append(f"  {row['what']:26}{cells[0]:20}{cells[1]:32}{cells[2]}{mark}")
+        routers = "; ".join(router(row["runs"].get(name)) for name in ("stock", "vpnpt"))
+        lines.append(f"  {row['what']:26}{cells[0]:20}{cells[1]:32}{cells[2]:32}{routers}{mark}")
     return "\n".join(lines)
 
 
 def markdown(data: dict[str, Any]) -> str:
     """The table, for a page."""
-    lines = ["| peer | what | one client, stock | stock: c1 c2 c3 | vpnpt: c1 c2 c3 |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| peer | what | one client, stock | stock: c1 c2 c3 | vpnpt: c1 c2 c3 | ESP lost, stock | ESP lost, vpnpt |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]
     peer = ""
     for row in data["rows"]:
         name = f"{row['peer']} {data['versions'].get(row['peer'], '')}".strip() if row["peer"] != peer else ""
         peer = row["peer"]
-        lines.append(f"| {name} | {row['what'].strip()} | " + " | ".join(text(row["runs"].get(run)) for run in RUNS) + " |")
+        lines.append(f"| {name} | {row['what'].strip()} | " + " | ".join(
+            [*(text(row["runs"].get(run)) for run in RUNS), *(router(row["runs"].get(run)) for run in ("stock", "vpnpt"))]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -111,7 +127,8 @@ in a virtual machine whose processors are emulated, so nothing here says how fas
 
 Three clients on the LAN use one server at the same time, with the programs that people use. A cell says how many pings through the tunnel
 were answered of how many sent, client by client. *One client, stock* is what the programs lose by themselves, mostly a packet while they
-change keys. A dash: not run. {found}
+change keys. *ESP lost* is what the router itself lost, both ways: packets that one end sent and the end with their keys never got, seen on
+both wires; copies are those of others that a client got beside. A dash: not run, or no ESP. {found}
 
 - *all begin at once*, *the server asks*: the tunnels are made in the same moment; then pings from the clients, then from the server.
 - *the client rekeys*, *the server rekeys*: one side replaces all keys of the data while pings pass; *IKE, too*: those of IKE itself before.
