@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
 # Their elements carry a limit, which begins anew, or a count.
 _METERS = ("rate_in", "rate_out", "rate_exchange", "rate_l2tp", "copied", *map(refused_set, PROTOCOLS))
-LEFT_OUT = frozenset((*_METERS, "esp_fast", "ike_fast", "ip_ids"))
-"""Not worth the time: the fast path's next packet puts its entry back itself, IP IDs are those of packets that are gone."""
+LEFT_OUT = frozenset((*_METERS, "esp_fast", "ike_fast", "ip_ids", "parted", "asked"))
+"""Not worth the time: the fast path's next packet puts its entry back itself, IP IDs are those of packets that are
+gone, who has parted or was asked counts for a second."""
 
 
 class Mirror:

@@ -34,6 +34,15 @@ IKE_FAST = f"ip saddr . ip daddr . {COOKIE}"
 CREATES_SAS = "{ 32, 35, 36 }"
 """IKE exchanges after which new SPIs appear: quick mode (RFC 2409 5.5), IKE_AUTH, CREATE_CHILD_SA (RFC 7296 3.1)."""
 
+INFORMATIONAL = "{ 5, 37 }"
+"""IKE exchanges about an IKE SA itself, as its end (RFC 2408 3.1, RFC 7296 3.1)."""
+
+SLOW = "{ 5, 32, 35, 36, 37 }"
+"""IKE exchanges that are looked at more closely, whoever sends them."""
+
+PARTED = 1
+"""Seconds for which a server that begins a new IKE SA may mean the client that has just told it something about the old one."""
+
 EXCHANGE_RATE = "50/second burst 200 packets"
 """Messages of such exchanges a second, of one address, that the daemon is told of."""
 
@@ -81,6 +90,11 @@ def _declare(table: Table, config: Config) -> None:
     table.collection("cookie_zone", f"{SERVER} . @th,64,64", value="ct zone", size=size, timeout=long,
                      comment="server, initiator cookie: whose it is")
     table.collection("cookies", "ip saddr . @th,64,64", size=size, timeout=long, comment="server, initiator cookie: known")
+    table.collection("parted", SERVER, value="ct zone", size=general.max_clients, timeout=PARTED,
+                     comment="server: who has just told it something about an IKE SA, as that it ends")
+    table.collection("asked", "ip saddr . ct zone", size=general.max_clients, timeout=PARTED,
+                     comment="server, zone: it has just said something about an IKE SA, which is answered")
+    table.collection("begun", "ip saddr . @th,64,64", size=size, timeout=60, comment="server, cookie: of an IKE SA that it began")
     table.collection("router_spis", f"ip saddr . {SPI}", size=1024, timeout=long, comment="inbound SPIs of the router's own SAs")
     table.collection("router_cookies", "ip daddr . @th,64,64", size=1024, timeout=long, comment="the router's own IKE SAs")
     table.collection("rate_in", "ip saddr", size=general.max_clients, timeout=60, comment="how fast a server shows new keys")
@@ -177,7 +191,7 @@ def _add_ike(table: Table, devices: Devices) -> None:
         exchange.rule(f"update @rate_exchange {{ ip saddr limit rate over {EXCHANGE_RATE} }} return", "nobody drowns the others' notices")
         exchange.rule(notice(EXCHANGE, "1000/second burst 2000 packets"), "tell the daemon")
     ike = table.chain("ike")
-    ike.rule(f"@th,208,8 {CREATES_SAS} goto ike_slow", "new SPIs are about to appear")
+    ike.rule(f"@th,208,8 {SLOW} goto ike_slow", "new SPIs are about to appear, or the IKE SA ends")
     ike.rule(f"ct zone set {IKE_FAST} map @ike_fast return", "established, either way: one lookup")
     ike.rule("goto ike_slow", "new, or to be renewed")
     ike = table.chain("ike_slow")
@@ -189,6 +203,8 @@ def _add_ike(table: Table, devices: Devices) -> None:
     learn = table.chain("ike_out_learn")
     learn.rule("jump refresh_out", "renew what lives")
     learn.rule(f"@th,208,8 {CREATES_SAS} jump exchange_out", "its client waits for an SPI that we don't know")
+    learn.rule(f"@th,208,8 {INFORMATIONAL} ip daddr . {ZONE} != @asked delete @parted {{ {SERVER_OUT} : {ZONE} }} "
+               f"add @parted {{ {SERVER_OUT} : {ZONE} }}", "unasked: should the server begin anew now, it means this client")
     learn.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_renew", "a cookie we know")
     learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies pass, but are not learned")
     learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}", "a new cookie")
@@ -205,8 +221,18 @@ def _add_ike(table: Table, devices: Devices) -> None:
     slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a cookie we know")
     slow.rule("ip saddr != @servers return", "no client talks with it")
     slow.rule("ip saddr @router_hosts goto copies", "the router is a candidate too")
-    slow.rule("ip saddr @slot1 goto copies", "several could be meant: never guess")
+    slow.rule("ip saddr @slot1 goto ike_in_shared", "several could be meant")
     slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the only client")
+
+    # Whoever gets a message of an IKE SA that it has not can't read it. But the first one of a new IKE SA any client can answer, and the
+    # server takes the first answer for that of the one it means.
+    shared = table.chain("ike_in_shared")
+    shared.rule("@th,128,64 != 0 goto copies", "of an IKE SA that only one of them has: never guess")
+    shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "once more: it was not answered")
+    shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA, which anybody would answer")
+    shared.rule(f"{ZONE} set {SERVER} map @parted goto ike_in_likely", "for who has just ended one, as far as one can tell")
+    shared.rule("goto copies", "nothing tells for whom")
+    add_zoned(table, "ike_in_likely")
 
     whose = table.chain("ike_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
@@ -214,6 +240,7 @@ def _add_ike(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_in_known", "ike_in_renew")
     renew = table.chain("ike_in_renew")
     renew.rule(f"@th,208,8 {CREATES_SAS} jump exchange_in", "its client waits for an SPI that we don't know")
+    renew.rule(f"@th,208,8 {INFORMATIONAL} update @asked {{ ip saddr . {ZONE} }}", "what it says next may be the answer")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
 
