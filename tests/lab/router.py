@@ -103,8 +103,9 @@ class Router(Host):
 
     # the daemon
 
-    def start_vpnpt(self, config: str, environment: dict[str, str] | None = None, wrapper: Sequence[str] = ()) -> None:
-        """Starts vpnptd with this UCI text and waits until its rules are in place. wrapper: a command that runs it.
+    def start_vpnpt(self, config: str, environment: dict[str, str] | None = None, wrapper: Sequence[str] = (),
+                    program: Sequence[str] = (sys.executable, "-m", "vpnpt.daemon")) -> None:
+        """Starts vpnptd with this UCI text and waits until its rules are in place. wrapper: a command that runs it. program: itself.
 
         Raises RuntimeError with its log when it ends or does not get ready.
         """
@@ -114,8 +115,8 @@ class Router(Host):
         ready = self.run_dir / "ready"
         ready.unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            self.daemon = self.spawn(*wrapper, sys.executable, "-m", "vpnpt.daemon", "--config-dir", str(self.config_dir), "--run-dir",
-                                     str(self.run_dir), "--foreground", env=self._environment, stdout=log, stderr=log, anywhere=True)
+            self.daemon = self.spawn(*wrapper, *program, "--config-dir", str(self.config_dir), "--run-dir", str(self.run_dir),
+                                     "--foreground", env=self._environment, stdout=log, stderr=log, anywhere=True)
         daemon = self.daemon
         if not self.wait_until(lambda: ready.exists() or daemon.poll() is not None, READY_TIMEOUT) or daemon.poll() is not None:
             status = daemon.poll()

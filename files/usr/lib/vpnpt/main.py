@@ -8,7 +8,7 @@ import sys
 
 sys.dont_write_bytecode = False
 sys.pycache_prefix = "/var/run/vpnpt/bytecode"
-sys.path.insert(0, "/usr/lib/vpnpt")
+sys.path.insert(0, __file__.rpartition("/")[0])
 
 from importlib import import_module  # noqa: E402
 
