@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 
-from .wire import netlink as nl
+from .nlsocket import dump
 from .wire import rtnetlink
 
 TYPE_CHECKING = False
@@ -63,18 +63,8 @@ def silent(address: bytes) -> bool:
 
 def _neighbours() -> dict[bytes, str]:
     """RTM_GETNEIGH, rtnetlink(7)."""
-    found: dict[bytes, str] = {}
-    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as sock:
-        sock.settimeout(1.0)
-        sock.send(rtnetlink.neighbours())
-        while True:
-            for message in nl.messages(sock.recv(65536)):
-                if nl.acknowledgement(message) is not None:
-                    return found
-                neighbour = rtnetlink.decode_neighbour(message)
-                if neighbour is not None:
-                    found[neighbour[0]] = neighbour[1]
-    return found
+    decoded = map(rtnetlink.decode_neighbour, dump(_NETLINK_ROUTE, rtnetlink.neighbours()))
+    return dict(neighbour for neighbour in decoded if neighbour is not None)
 
 
 class Networks:

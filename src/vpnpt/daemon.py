@@ -16,7 +16,7 @@ from .answers import Context, answer, metrics
 from .aside import Aside
 from .control import SOCKET, ControlServer
 from .log import Log
-from .netlink import Netlink, NetlinkError, NflogSocket, Overrun
+from .netlink import DRAIN, Netlink, NetlinkError, NflogSocket, Overrun
 from .ruleset import notices
 from .service import Service
 from .sessions_feed import SessionsFeed
@@ -34,8 +34,6 @@ RUN_DIR = "/var/run/vpnpt"
 HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while any IPsec client is known."""
 NFTABLES_GROUP = 7
-DRAIN = 1000
-"""Portions of notifications that are read at most, where all are wanted."""
 BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # What fits into the send buffer even where the kernel refuses a larger one than net.core.wmem_max (a user namespace).
 TRANSACTION_MAX = 1 << 17
 DUMP_TRIES = 8
+DRAIN = 1000
+"""Portions that are read at most, where all are wanted."""
 
 
 def dump_elements(sock: Netlink, family: int, table: str, name: str) -> list[nftables.Element]:
@@ -239,11 +241,22 @@ class NflogSocket:
         self.close()
 
     def receive(self, limit: int = 256) -> list[nflog.LogPacket | Overrun]:
-        """The packets that have arrived, at most about `limit`; what can't be decoded is counted in `malformed`. Never blocks."""
+        """The packets that have arrived, at most about `limit`; what can't be decoded is counted in `malformed`. Never blocks.
+
+        After an overrun all that have arrived, and the Overrun, once, before them: as long as its queue is not empty, the kernel drops
+        more without a word (netlink_overrun()).
+        """
+        messages = self._netlink.receive(limit)
         found: list[nflog.LogPacket | Overrun] = []
-        for message in self._netlink.receive(limit):
+        if Overrun() in messages:
+            found.append(Overrun())
+            for _ in range(DRAIN):
+                more = self._netlink.receive(limit)
+                if not more:
+                    break
+                messages += more
+        for message in messages:
             if isinstance(message, Overrun):
-                found.append(message)
                 continue
             packet = nflog.decode(message)
             if packet is not None:

@@ -7,6 +7,7 @@ apart from a dump that the kernel is still writing.
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import os
 import select
@@ -287,3 +288,17 @@ class Netlink:
         self._replies(first, first + len(packed) - 1, done, wait=False)
         if errors:
             raise errors[0]
+
+
+def dump(protocol: int, packed: bytes) -> list[nl.Message]:
+    """What a dump request answers on a socket of another netlink protocol; as much of it as came, where the kernel refuses or is slow."""
+    found: list[nl.Message] = []
+    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
+        sock.settimeout(1.0)
+        sock.send(packed)
+        while True:
+            for message in nl.messages(sock.recv(DATAGRAM_MAX)):
+                if nl.acknowledgement(message) is not None:
+                    return found
+                found.append(message)
+    return found

@@ -204,6 +204,18 @@ def case_an_overrun_is_an_item() -> None:
         assert Overrun() in ear.receive(100_000)
 
 
+def case_after_an_overrun_all_is_read() -> None:
+    """Or the kernel goes on to drop what comes, without a word, until somebody has."""
+    with NflogSocket(kernel.GROUP, receive_buffer=4096) as log:
+        for _ in range(200):
+            kernel.send_udp(500, b"x" * 100)
+        items = log.receive(1)
+        assert items[0] == Overrun() and items.count(Overrun()) == 1 and 1 < len(items) < 200
+        assert log.receive() == []
+        kernel.send_udp(500, b"heard again")
+        assert [isinstance(item, nflog.LogPacket) for item in log.receive()] == [True]
+
+
 def case_logged_packets() -> None:
     with NflogSocket(kernel.GROUP, snaplen=48, flags=nflog.FLAG_SEQUENCE) as log:
         refused(errno.EPERM, NflogSocket, kernel.GROUP)
