@@ -14,7 +14,7 @@ from __future__ import annotations
 from .errors import CHAIN as NOTE
 from .notices import EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice, whole
 from .sharing import SERVER, SERVER_OUT, SPI
-from .text import Table, names
+from .text import Table, names, numbers
 from .zones import STASH, ZONE, add_way_out, add_zoned
 
 TYPE_CHECKING = False
@@ -31,14 +31,11 @@ COOKIE = "@th,64,64"
 IKE_FAST = f"ip saddr . ip daddr . {COOKIE}"
 """The fast path's key for IKE."""
 
-CREATES_SAS = "{ 32, 35, 36 }"
+CREATES_SAS = (32, 35, 36)
 """IKE exchanges after which new SPIs appear: quick mode (RFC 2409 5.5), IKE_AUTH, CREATE_CHILD_SA (RFC 7296 3.1)."""
 
-INFORMATIONAL = "{ 5, 37 }"
+INFORMATIONAL = (5, 37)
 """IKE exchanges about an IKE SA itself, as its end (RFC 2408 3.1, RFC 7296 3.1)."""
-
-SLOW = "{ 5, 32, 35, 36, 37 }"
-"""IKE exchanges that are looked at more closely, whoever sends them."""
 
 PARTED = 1
 """Seconds for which a server that begins a new IKE SA may mean the client that has just told it something about the old one."""
@@ -90,10 +87,10 @@ def _declare(table: Table, config: Config) -> None:
     table.collection("cookie_zone", f"{SERVER} . @th,64,64", value="ct zone", size=size, timeout=long,
                      comment="server, initiator cookie: whose it is")
     table.collection("cookies", "ip saddr . @th,64,64", size=size, timeout=long, comment="server, initiator cookie: known")
-    table.collection("parted", SERVER, value="ct zone", size=general.max_clients, timeout=PARTED,
-                     comment="server: who has just told it something about an IKE SA, as that it ends")
-    table.collection("asked", "ip saddr . ct zone", size=general.max_clients, timeout=PARTED,
-                     comment="server, zone: it has just said something about an IKE SA, which is answered")
+    table.collection("parted", "ip daddr", value="ip saddr", size=general.max_clients, timeout=PARTED,
+                     comment="server: the client that has just told it something about an IKE SA, as that it ends")
+    table.collection("asked", "ip saddr . @th,64,64", size=general.max_clients, timeout=PARTED,
+                     comment="server, cookie: it has just said something about this IKE SA, which is answered")
     table.collection("begun", "ip saddr . @th,64,64", size=size, timeout=60, comment="server, cookie: of an IKE SA that it began")
     table.collection("router_spis", f"ip saddr . {SPI}", size=1024, timeout=long, comment="inbound SPIs of the router's own SAs")
     table.collection("router_cookies", "ip daddr . @th,64,64", size=1024, timeout=long, comment="the router's own IKE SAs")
@@ -191,7 +188,8 @@ def _add_ike(table: Table, devices: Devices) -> None:
         exchange.rule(f"update @rate_exchange {{ ip saddr limit rate over {EXCHANGE_RATE} }} return", "nobody drowns the others' notices")
         exchange.rule(notice(EXCHANGE, "1000/second burst 2000 packets"), "tell the daemon")
     ike = table.chain("ike")
-    ike.rule(f"@th,208,8 {SLOW} goto ike_slow", "new SPIs are about to appear, or the IKE SA ends")
+    kinds = ", ".join([*(f"{kind} : jump ike_said" for kind in INFORMATIONAL), *(f"{kind} : goto ike_slow" for kind in CREATES_SAS)])
+    ike.rule(f"@th,208,8 vmap {{ {kinds} }}", "an IKE SA may end, or new SPIs are about to appear")
     ike.rule(f"ct zone set {IKE_FAST} map @ike_fast return", "established, either way: one lookup")
     ike.rule("goto ike_slow", "new, or to be renewed")
     ike = table.chain("ike_slow")
@@ -202,9 +200,7 @@ def _add_ike(table: Table, devices: Devices) -> None:
 
     learn = table.chain("ike_out_learn")
     learn.rule("jump refresh_out", "renew what lives")
-    learn.rule(f"@th,208,8 {CREATES_SAS} jump exchange_out", "its client waits for an SPI that we don't know")
-    learn.rule(f"@th,208,8 {INFORMATIONAL} ip daddr . {ZONE} != @asked delete @parted {{ {SERVER_OUT} : {ZONE} }} "
-               f"add @parted {{ {SERVER_OUT} : {ZONE} }}", "unasked: should the server begin anew now, it means this client")
+    learn.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_out", "its client waits for an SPI that we don't know")
     learn.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_renew", "a cookie we know")
     learn.rule(f"update @rate_out {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies pass, but are not learned")
     learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}", "a new cookie")
@@ -230,23 +226,31 @@ def _add_ike(table: Table, devices: Devices) -> None:
     shared.rule("@th,128,64 != 0 goto copies", "of an IKE SA that only one of them has: never guess")
     shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "once more: it was not answered")
     shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA, which anybody would answer")
-    shared.rule(f"{ZONE} set {SERVER} map @parted goto ike_in_likely", "for who has just ended one, as far as one can tell")
+    shared.rule("ip daddr set ip saddr map @parted dup to ip daddr goto copies_end", "to who has just ended one: it is likely meant")
     shared.rule("goto copies", "nothing tells for whom")
-    add_zoned(table, "ike_in_likely")
+
+    said = table.chain("ike_said")
+    said.rule(f"iifname {names(devices.wan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return",
+              "what its client says next is the answer")
+    said.rule(f"iifname != {names(devices.lan)} return", "from nobody that we help")
+    said.rule("ip daddr != @slot1 return", "its server has no other client")
+    said.rule(f"ip daddr . {COOKIE} @asked return", "an answer")
+    said.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
+    said.rule("delete @parted { ip daddr : ip saddr } add @parted { ip daddr : ip saddr }",
+              "unasked: should the server begin anew now, it means this client")
 
     whose = table.chain("ike_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
     whose.rule("goto ike_in_known", "its zone")
     add_zoned(table, "ike_in_known", "ike_in_renew")
     renew = table.chain("ike_in_renew")
-    renew.rule(f"@th,208,8 {CREATES_SAS} jump exchange_in", "its client waits for an SPI that we don't know")
-    renew.rule(f"@th,208,8 {INFORMATIONAL} update @asked {{ ip saddr . {ZONE} }}", "what it says next may be the answer")
+    renew.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
 
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
-    take.rule(f"@th,208,8 {CREATES_SAS} jump exchange_in", "its client waits for an SPI that we don't know")
+    take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "learned")

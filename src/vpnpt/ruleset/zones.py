@@ -85,10 +85,9 @@ def add_way_out(chain: Chain, target: str, devices: Devices) -> None:
     chain.rule(f"{ZONE} set ip saddr map @client_zone goto {target}", "in its new zone from the first packet on")
 
 
-def add_zoned(table: Table, name: str, learn: str = "") -> None:
-    """The chain `name` for packets whose IP ID holds the zone: the zone is set, `learn` (if any) runs, the IP ID is its own again."""
+def add_zoned(table: Table, name: str, learn: str) -> None:
+    """The chain `name` for packets whose IP ID holds the zone: the zone is set, `learn` runs, the IP ID is its own again."""
     chain = table.chain(name)
     chain.rule(f"ct zone set {ZONE}", "whatever is learned: this is its zone")
-    if learn:
-        chain.rule(f"jump {learn}", "learn")
+    chain.rule(f"jump {learn}", "learn")
     chain.rule(f"ip id set {STASH} map @ip_ids", "the IP ID is its own again")
