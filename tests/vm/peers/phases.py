@@ -22,7 +22,7 @@ STOCK_PATIENCE = 12.0
 """Seconds: what a stock router does not let come up never comes up; others have up to Peer.patience."""
 REKEYED_WITHIN = 20.0
 SEVERAL = 3
-"""With more clients only how they begin, and their rekeys."""
+"""With more clients only how they begin, and behind vpnpt their rekeys."""
 
 
 @dataclass
@@ -232,6 +232,8 @@ def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], sho
         peer.prepare(number)
     test.do("all begin at once", test.at_once)
     test.do("the server asks", test.server_asks)
+    if site.stock and len(test.numbers) > SEVERAL:
+        return
     for by in peer.can_rekey:
         test.do(f"the {by} rekeys", partial(test.rekey, by))
         if not short:
