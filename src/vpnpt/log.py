@@ -25,6 +25,8 @@ BURST = 20
 MINUTE = 60.0
 LINES = 200
 ALERTS = 32
+PATIENCE = 0.2
+"""Seconds for which a system log that reads nothing (the kernel keeps ten lines for it) may hold the daemon up."""
 TEXT_LIMIT = 1000
 """Characters of a line: a message of nft's can be as long as the ruleset."""
 
@@ -39,6 +41,7 @@ class Log:
         self.alerts: deque[dict[str, Any]] = deque(maxlen=ALERTS)
         self.written: dict[tuple[str, str], int] = {}  # by severity and code, those that were summed up too
         self._syslog = syslog
+        self.unread = 0  # lines that the system log had no room for, since it last had
         self._socket: socket.socket | None = None
         self._minute: dict[str, tuple[float, int, str]] = {}  # when it began, how many since, the last one's severity
 
@@ -92,18 +95,24 @@ class Log:
         self.lines.append(entry)
         if level in ("error", "warning"):
             self.alerts.append(entry)
-        line = f"{code}: {text}"
-        if self._syslog and self._to_syslog(f"<{_DAEMON | _PRIORITY[level]}>vpnptd[{os.getpid()}]: {line}"):
+        if self._syslog and self._to_syslog(level, code, text):
             return
-        sys.stderr.write(f"vpnptd: {level}: {line}\n")
+        sys.stderr.write(f"vpnptd: {level}: {code}: {text}\n")
         sys.stderr.flush()
 
-    def _to_syslog(self, line: str) -> bool:
+    def _to_syslog(self, level: str, code: str, text: str) -> bool:
+        """False: there is no system log. One that does not read its socket is waited for once, and a moment only."""
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
                 self._socket.connect("/dev/log")
-            self._socket.send(line.encode("utf-8", "replace"))
+            self._socket.settimeout(0.0 if self.unread else PATIENCE)
+            if self.unread:
+                self._send("warning", "LOG-FULL", f"{self.unread} lines found no room in the system log; `vpnpt events` has them")
+                self.unread = 0
+            self._send(level, code, text)
+        except (BlockingIOError, TimeoutError):
+            self.unread += 1
         except OSError:
             # logd restarts now and then: the next line tries again.
             if self._socket is not None:
@@ -111,3 +120,7 @@ class Log:
                 self._socket = None
             return False
         return True
+
+    def _send(self, level: str, code: str, text: str) -> None:
+        assert self._socket is not None
+        self._socket.send(f"<{_DAEMON | _PRIORITY[level]}>vpnptd[{os.getpid()}]: {code}: {text}".encode("utf-8", "replace"))

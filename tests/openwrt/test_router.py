@@ -377,7 +377,7 @@ def test_removed_without_a_trace(bare: Box, packages: dict[str, Path]) -> None:
     bare.sh("opkg remove vpnpt")
     shared = {str(parent) for path in bare.sh(f"tar xzOf /tmp/{ours[0].name} ./data.tar.gz | tar tzf -").split()
               for parent in PurePosixPath("/", path).parents}
-    procds = {"/var/run/lock/procd_vpnpt.lock", "/etc/rc.d"}  # of its own doing, for every service
+    procds = {"/var/run/lock/procd_vpnpt.lock", "/tmp/lock/procd_vpnpt.lock", "/etc/rc.d"}  # of its own doing, for every service
     assert files(bare) - before - shared - procds - {f"/tmp/{package.name}" for package in ours} == set()
     assert "vpnpt" not in bare.sh("find /etc /usr/lib /usr/share/rpcd /usr/share/nftables.d -name '*vpnpt*' | grep -v opkg; true")
     assert bare.sh("nft list ruleset") == rules

@@ -134,6 +134,32 @@ def test_system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         assert capsys.readouterr().err == "vpnptd: info: C: gone\n"
 
 
+def test_a_system_log_that_reads_nothing_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """A socket that waits would stop the daemon for good, as it did. What was left out is told as soon as there is room."""
+    place = str(tmp_path / "log")
+
+    class Redirected(socket.socket):
+        def connect(self, address: object) -> None:
+            super().connect(place)
+
+    monkeypatch.setattr(log.socket, "socket", Redirected)
+    monkeypatch.setattr(log, "PATIENCE", 0.01)
+    made = Log("debug", syslog=True)
+    with open_log(place) as logd:
+        for number in range(1000):
+            made.debug(f"C{number}", "x")
+        assert 0 < made.unread < 1000 and len(made.lines) == LINES
+        heard = [logd.recv(1000).decode() for _ in range(1000 - made.unread)]
+        assert [line.partition(": ")[2] for line in heard] == [f"C{number}: x" for number in range(len(heard))]
+        left_out = made.unread
+        made.debug("AGAIN", "there is room")
+        assert [logd.recv(1000).decode().partition(": ")[2] for _ in range(2)] == [
+            f"LOG-FULL: {left_out} lines found no room in the system log; `vpnpt events` has them", "AGAIN: there is room"]
+        assert not made.unread
+    assert not capsys.readouterr().err
+
+
 def open_log(place: str) -> socket.socket:
     """A logd."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -94,7 +94,7 @@ def test_every_reason_code_is_in_the_readme() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 name = node.func.attr
-                position = {"error": 0, "warning": 0, "info": 0, "debug": 0, "write": 1, "_fail": 0}.get(name)
+                position = {"error": 0, "warning": 0, "info": 0, "debug": 0, "write": 1, "_fail": 0, "_send": 1}.get(name)
                 if position is not None and len(node.args) > position + 1 - (name == "_fail"):
                     code = node.args[position]
                     if isinstance(code, ast.Constant) and isinstance(code.value, str) and re.fullmatch(r"[A-Z][A-Z0-9-]+", code.value):
