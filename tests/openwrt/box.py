@@ -4,7 +4,7 @@
                    sbin/ubusd, sbin/rpcd, sbin/uci, sbin/fw4, bin/opkg, etc/rc.common, Python and nft. An unpacked rootfs of
                    OpenWrt's with python3-light installed is one. Without it: this system's own root, if it has those programs.
 
-Whatever happens in it is written to memory and is gone with it.
+Whatever happens in it is written to memory and is gone with it. netifd is wanted by test_network.py alone.
 """
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildroot import ipk
+from tests.lab.sandbox import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from tests.lab.topology import Lab
 
+SLOWER = float(os.environ.get("VPNPT_SLOWER", "1"))
+"""How much longer everything may take: tests/vm/run says so, where processors are emulated."""
 PROGRAMS = ("procd", "ubusd", "rpcd", "uci", "fw4", "opkg", "jsonfilter", "reload_config", "nft", "python3")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # base, lower, and the init of the box: it reaps what procd's own children leave behind.
@@ -38,7 +42,8 @@ cd "$1/root"
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs tmpfs dev
-for node in null zero full random urandom tty; do
+for node in null zero full random urandom tty ppp; do
+  [ -e "/dev/$node" ] || continue
   : >"dev/$node"
   mount --bind "/dev/$node" "dev/$node"
 done
@@ -78,6 +83,14 @@ config forwarding
 """
 
 
+LOGD = """
+import socket, sys
+log = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    print(log.recv(65536).decode('utf-8', 'replace').replace(chr(10), '|'), flush=True)
+"""
+
+
 def lower() -> str:
     """What the box's root is made of. Raises LookupError, with the reason, where OpenWrt's programs are not to be had."""
     given = os.environ.get("OPENWRT_ROOT", "/")
@@ -94,7 +107,7 @@ def lower() -> str:
 
 
 class Box:
-    """The router. `sh` runs a command in it; `root` is its root, `written` what was written there; `log`: its system log."""
+    """The router. `sh` runs a command in it; `root` is its root, `written` what was written there; `read_log`: its system log."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -102,13 +115,11 @@ class Box:
         self._base = lab.directory / "openwrt"
         self._holder = lab.router.spawn("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "sh", "-c", SETUP, "sh",
                                         str(self._base), lower())
-        self.log: list[str] = []
         self._pid = self._wait_for_init()
         self.root = Path(f"/proc/{self._pid}/root")
         self.written = Path(f"/proc/{self._holder.pid}/root{self._base}/upper")
-        self._syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._syslog.bind(str(self.root / "dev/log"))
-        self._syslog.setblocking(False)
+        self._log = lab.directory / "openwrt.log"
+        self._logd = self._start_logd()
 
     def __enter__(self) -> Self:
         return self
@@ -116,11 +127,19 @@ class Box:
     def __exit__(self, *exception: object) -> None:
         self._holder.kill()
         self._holder.wait()
-        self._syslog.close()
+        self._logd.kill()
+        self._logd.wait()
+
+    def _start_logd(self) -> subprocess.Popen[bytes]:
+        """A process that reads all the time: with ten lines that nobody reads, whoever writes another one stands still."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog, self._log.open("wb") as file:
+            syslog.bind(str(self.root / "dev/log"))
+            return subprocess.Popen([sys.executable, "-c", LOGD, str(syslog.fileno())], stdout=file, pass_fds=[syslog.fileno()],
+                                    preexec_fn=die_with_parent)
 
     def _wait_for_init(self) -> int:
         children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 10 * SLOWER
         while time.monotonic() < limit and self._holder.poll() is None:
             for pid in children.read_text().split():
                 if Path(f"/proc/{pid}/root/tmp/.ready").exists():
@@ -128,18 +147,32 @@ class Box:
             time.sleep(0.01)
         raise RuntimeError(f"the box did not start (status {self._holder.poll()})")
 
-    def start(self) -> None:
-        """ubusd, procd, rpcd and the firewall, as after a boot."""
-        devices = {"lan": self.lab.router.lan_device, "wan": self.lab.router.wan_device}
+    def start(self, network: str = "") -> None:
+        """ubusd, procd, rpcd and the firewall, as after a boot.
+
+        network: /etc/config/network, by which netifd brings up the interfaces `lan` and `wan` of the zones; without it the zones name
+        devices that the lab has brought up.
+        """
+        names = {"lan": self.lab.router.lan_device, "wan": self.lab.router.wan_device}
         (self.root / "etc/config").mkdir(parents=True, exist_ok=True)
-        (self.root / "etc/config/firewall").write_text(FIREWALL.format(**devices))
+        firewall = FIREWALL.replace("list device '{lan}'", "list network 'lan'").replace("list device '{wan}'", "list network 'wan'")
+        (self.root / "etc/config/firewall").write_text((firewall if network else FIREWALL).format(**names))
         self.start_ubusd()
         self.spawn("procd")
         self.until(lambda: "service" in self.sh("ubus list", check=False).split())
         self.spawn("rpcd")
         self.until(lambda: "session" in self.sh("ubus list", check=False).split())
-        self.sh("/etc/init.d/firewall start")
+        if network:
+            (self.root / "etc/config/network").write_text(network)
+            self.sh("/etc/init.d/network start")
+            self.until(lambda: all(self.is_up(name) for name in ("lan", "wan")))
+        self.sh("/etc/init.d/firewall enable; /etc/init.d/firewall start")
         self.sh("reload_config")
+
+    def is_up(self, interface: str) -> bool:
+        """Whether netifd says so."""
+        known = self.sh(f"ubus call network.interface.{interface} status", check=False)
+        return bool(known) and json.loads(known)["up"] is True
 
     def start_ubusd(self) -> None:
         """Until it answers."""
@@ -160,14 +193,14 @@ class Box:
     def sh(self, command: str, check: bool = True, text: str = "") -> str:
         """What a command prints that reads `text`. Raises RuntimeError, with all it said, when it fails."""
         done = subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, capture_output=True,
-                              text=True, input=text, timeout=60, check=False)
+                              text=True, input=text, timeout=60 * SLOWER, check=False)
         if check and done.returncode:
             raise RuntimeError(f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def status(self, command: str) -> int:
         """A command's exit status."""
-        return subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, timeout=60, check=False,
+        return subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, timeout=60 * SLOWER, check=False,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 
     def _enter(self) -> list[str]:
@@ -181,7 +214,7 @@ class Box:
 
     def until(self, condition: Callable[[], Any], timeout: float = 15.0) -> Any:
         """Polls until it holds, while the lab goes on. Raises TimeoutError."""
-        limit = time.monotonic() + timeout
+        limit = time.monotonic() + timeout * SLOWER
         while time.monotonic() < limit:
             found = condition()
             if found:
@@ -191,11 +224,7 @@ class Box:
 
     def read_log(self) -> list[str]:
         """The system log so far."""
-        while True:
-            try:
-                self.log.append(self._syslog.recv(65536).decode("utf-8", "replace"))
-            except BlockingIOError:
-                return self.log
+        return self._log.read_text(errors="replace").splitlines()
 
     def tables(self) -> set[str]:
         """Those of nftables."""
