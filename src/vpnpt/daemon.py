@@ -251,7 +251,7 @@ class Daemon:
         self._at("drift", 0)
 
     def _look_for_flowtable(self) -> None:
-        if nft.has_flowtable() != self.service.offload:
+        if nft.has_flowtable() != self.service.offload and not self.service.follow_offload():
             self._at("apply", 0.5)
 
     def _on_notices(self, log: NflogSocket) -> None:

@@ -54,6 +54,7 @@ class Service:
         self.problem = ""
         self.diagnostics: list[Diagnostic] = []
         self.helper_missing = self.offload = False
+        self.helper = True  # may the ruleset in force name the PPTP helper?
         self.started = time.time()
         self._local: set[bytes] = set()
         self._cut_for: object = None
@@ -88,7 +89,8 @@ class Service:
         self.offload = nft.has_flowtable()
         if self.offload:
             self._make_room()
-        ruleset = compile_ruleset(config, devices, helper=self._helper(config), offload=self.offload)
+        self.helper = self._helper(config)
+        ruleset = compile_ruleset(config, devices, helper=self.helper, offload=self.offload)
         try:
             self._load(ruleset)
         except NftError as error:
@@ -107,6 +109,26 @@ class Service:
         self._cut_refused()
         self._write_forward_rules()
         self.log.info("APPLIED", self.summary())
+        return True
+
+    def follow_offload(self) -> bool:
+        """Flow offload was switched on or off: the same configuration with other rules, at once. False: that failed, apply everything.
+
+        Until then the flow table may take the IKE of several clients for one flow, and give one's answers to another.
+        """
+        if self.config is None or self.devices is None or self.ruleset is None:
+            return False
+        self.offload = nft.has_flowtable()
+        if self.offload:
+            self._make_room()
+        ruleset = compile_ruleset(self.config, self.devices, helper=self.helper, offload=self.offload)
+        try:
+            self._load(ruleset)
+        except (NftError, NetlinkError):
+            return False
+        self.ruleset = ruleset
+        self.watch.seal(ruleset)
+        self._cut_refused()
         return True
 
     def restore(self) -> bool:

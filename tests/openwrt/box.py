@@ -200,8 +200,8 @@ class Box:
 
     def status(self, command: str) -> int:
         """A command's exit status."""
-        return subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, timeout=60 * SLOWER, check=False,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+        return subprocess.run([*self._enter(), "/bin/sh", "-c", command], env={"PATH": PATH, "HOME": "/tmp"}, timeout=60 * SLOWER,
+                              check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 
     def _enter(self) -> list[str]:
         return ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid", "--ipc", "--root", "--wd"]

@@ -61,6 +61,15 @@ def test_what_crossed_the_router_tells_whose_fault_it_is(what: str, cell: list[i
     assert table.bad(seen) == wrong
 
 
+def test_what_is_lost_behind_a_stock_router_too_is_the_programs_doing() -> None:
+    seen = row("c2 crashes, comes back", stock={"c1": [60, 60], "c2": [0, 20]}, vpnpt={"c1": [60, 60], "c2": [0, 20]})
+    assert table.bad(seen) == ["c2"], "unless it has been seen that nothing was lost on the way"
+    seen["runs"]["vpnpt"]["wire"] = {"c1": [120, 0, 0], "c2": [80, 0, 0]}
+    assert table.bad(seen) == []
+    seen["runs"]["stock"]["cells"]["c2"] = [20, 20]
+    assert table.bad(seen) == ["c2"]
+
+
 def test_the_router_s_losses_are_added_up() -> None:
     assert table.router({"wire": {"c1": [100, 0, 3], "c2": [50, 2, 0]}}) == "2 of 150, 3 copies"
     assert table.router({"wire": None}) == table.router(None) == "–"
