@@ -11,12 +11,13 @@ The rules
     the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
  5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one
-    that it reacts to at once. Proof is a number of hits that chance gives with a probability below e^-SURE, while no other
-    candidate's are more than chance; who has waited for less time needs fewer of them. It ends the candidacy of those who asked as
-    well and were not answered, of those whose own SPI is proven, and of those that may need nothing (an IKE SA is rekeyed by the same
-    exchange as its children); below e^-CERTAIN that of the silent too, unless there is a hint that the winner owns another SPI.
-    Nothing is proven against a candidate that has spoken whenever such a packet came: hosts that ask at the same intervals (pings) are
-    always as far from each other, and an answer in ESP may be faster than one of IKE.
+    that it reacts to at once. How long that takes the first answer of an IKE SA tells: for others a server may compute. Proof is a
+    number of hits that chance gives with a probability below e^-SURE, while no other candidate's are more than chance; who has waited
+    for less time needs fewer of them. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
+    proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
+    silent too, unless there is a hint that the winner owns another SPI. Nothing is proven against a candidate that has spoken whenever
+    such a packet came: hosts that ask at the same intervals (pings) are always as far from each other, and an answer in ESP may be
+    faster than one of IKE.
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
     incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
@@ -30,7 +31,7 @@ from __future__ import annotations
 from math import log
 
 from .actions import Assign, Deliver, Fan, Forget, Say
-from .events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
+from .events import CookieShared, Exchange, Fanned, Paired, RoundTrip, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
 from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, Open, Pair, Server, Settled, Tally, cap
 
 TYPE_CHECKING = False
@@ -85,6 +86,9 @@ class Engine:
             return self._exchange(server, event, now)
         if isinstance(event, SpiOut):
             return self._outbound(server, event, now)
+        if isinstance(event, RoundTrip):
+            server.sample(event.seconds, now, pure=True)
+            return []
         if isinstance(event, SpiTaken):
             return self._taken(server, event, now)
         if isinstance(event, Fanned):
@@ -122,7 +126,7 @@ class Engine:
         pair = server.pairs.setdefault(event.client, Pair())
         began, seen = pair.exchanges.setdefault(event.message, (now, set()))
         if len(seen) == 1 and not event.outbound and event.outbound not in seen:
-            server.sample(now - began)
+            server.sample(now - began, now)
         done = len(seen) == 2
         seen.add(event.outbound)
         if len(seen) == 2 and not done:

@@ -73,6 +73,14 @@ class Exchange(Record):
     sure: bool
 
 
+class RoundTrip(Record):
+    """How long the first answer of a new IKE SA took: a server answers that at once, while it may compute for long on what follows."""
+
+    __slots__ = ("server", "seconds")
+    server: bytes
+    seconds: float
+
+
 class CookieShared(Record):
     """An IKE packet with a cookie that nobody knows, of a server with several clients. Fields as of SpiShared."""
 
@@ -107,4 +115,4 @@ class Tick(Record):
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Event = Paired | SpiOut | SpiTaken | SpiShared | Exchange | CookieShared | Fanned | Unpaired | Tick
+    Event = Paired | SpiOut | SpiTaken | SpiShared | Exchange | RoundTrip | CookieShared | Fanned | Unpaired | Tick

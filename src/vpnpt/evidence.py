@@ -26,6 +26,8 @@ AT_ONCE, NEVER = 0.5, 200.0
 """Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
 KERNEL_REMEMBERS = 12.0
 """Seconds for which the kernel may go on to call a client waiting that has its SPI (vpnpt.global.pending_timeout)."""
+MEASURED = 86400.0
+"""Seconds for which a round trip that was measured without any computing counts: ways change."""
 NEAR = 0.25
 """Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered."""
 REACTS = 0.03
@@ -249,10 +251,19 @@ class Server:
         self.open: dict[bytes, Open] = {}
         self.settled: dict[bytes, Settled] = {}
         self.round_trip = 0.0
+        self.measured = FAR_PAST  # when last by an answer that needs no computing
 
-    def sample(self, seconds: float) -> None:
-        """A time from question to answer: the shortest counts, and older ones count less and less."""
-        self.round_trip = min(seconds, self.round_trip * 1.1) if self.round_trip else seconds
+    def sample(self, seconds: float, now: float, *, pure: bool = False) -> None:
+        """A time from question to answer: the shortest counts, and older ones count less and less.
+
+        pure: the server had nothing to compute. As long as such a one is known, the others may only make it shorter.
+        """
+        if pure and now - self.measured > MEASURED:
+            self.round_trip = 0.0
+        if pure:
+            self.measured = now
+        grows = pure or now - self.measured > MEASURED
+        self.round_trip = min(seconds, self.round_trip * (1.1 if grows else 1.0)) if self.round_trip else seconds
 
     def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes]) -> bool:
         """Would these, with one more open SPI among themselves, need fewer than are open? waiting: as of `sated`."""

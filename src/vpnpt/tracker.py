@@ -7,14 +7,14 @@ from sys import byteorder as BYTEORDER
 
 from .actions import Assign, Deliver, Fan, Forget, Say
 from .engine import Engine
-from .events import CookieShared, Exchange, Fanned, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
+from .events import CookieShared, Exchange, Fanned, Paired, RoundTrip, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
 from .inject import Injector
 from .l2tp_tracker import L2tpTracker
 from .learned import Learned
 from .netlink import NetlinkError
 from .ruleset import notices
 from .wire.esp import parse_esp
-from .wire.ike import AUTH, CREATE_CHILD, parse_ike
+from .wire.ike import AGGRESSIVE, AUTH, CREATE_CHILD, MAIN, SA_INIT, parse_ike
 from .wire.ip import parse_ipv4, parse_udp
 from .xfrm import associations
 
@@ -36,6 +36,8 @@ QUEUED = 10.0
 """Seconds for which a logged packet may have waited for us."""
 HELD_CAP = 4096
 """SPIs seen once that are remembered."""
+BEGUN_CAP = 256
+"""IKE SAs whose first answer is waited for."""
 
 
 class Tracker:
@@ -54,6 +56,7 @@ class Tracker:
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
         self._doubted: dict[bytes, float] = {}
+        self._begun: dict[bytes, float] = {}
         self._injector = Injector()
         self.l2tp = L2tpTracker(sock, log, clock, self._injector)
 
@@ -179,6 +182,8 @@ class Tracker:
             return Paired(server=packet.dst, client=packet.src)
         if kind == notices.EXCHANGE:
             return self._exchange(packet)
+        if kind in (notices.LEARNED, notices.ANSWERED):
+            return self._first_answer(packet, answered=kind == notices.ANSWERED)
         if kind == notices.SHARED and packet.proto == UDP:
             return CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)
         esp = parse_esp(packet.payload) if packet.proto == ESP else None
@@ -232,6 +237,21 @@ class Tracker:
         message = ike.icookie + ike.message_id.to_bytes(4, "big") + {True: b"c", False: b"s", None: b""}[by_client]
         return Exchange(server=server, client=client, message=message, outbound=outbound, auth=ike.exchange == AUTH,
                         sure=ike.exchange != CREATE_CHILD)
+
+    def _first_answer(self, packet: Ipv4, *, answered: bool) -> Event | None:
+        """An IKE SA begins, or its first answer comes."""
+        udp = parse_udp(packet.payload) if packet.proto == UDP else None
+        ike = parse_ike(udp.payload) if udp is not None else None
+        if ike is None or ike.exchange not in (MAIN, AGGRESSIVE, SA_INIT):
+            return None
+        now = self._clock()
+        if not answered:
+            self._begun[ike.icookie] = now
+            while len(self._begun) > BEGUN_CAP:
+                del self._begun[next(iter(self._begun))]
+            return None
+        began = self._begun.pop(ike.icookie, None)
+        return None if began is None else RoundTrip(server=packet.src, seconds=now - began)
 
     def _client(self, ident: int) -> bytes | None:
         """Whose zone a logged packet's IP ID holds: the kernel wrote it there in its own byte order."""

@@ -4,14 +4,19 @@ What a copy of it does to real programs: the fastest client answers, and the ser
 """
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab import sandbox
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
+from vpnpt.netlink import NflogSocket
+from vpnpt.ruleset import notices
+from vpnpt.wire.nflog import LogPacket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +32,20 @@ def stage(sandbox: None, request: pytest.FixtureRequest) -> Iterator[Stage]:
         stage.patience = 1.5
         assert stage.do_up("c1..c3") == {"c1": "up", "c2": "up", "c3": "up"}
         yield stage
+
+
+def test_the_kernel_tells_of_the_first_answer(stage: Stage) -> None:
+    """By which the daemon knows how far away the server is; one notice each, whatever else is exchanged."""
+    lab = stage.lab
+    lab.router.kill_vpnpt(signal.SIGKILL)
+    with sandbox.inside(lab.router.namespace), NflogSocket(notices.GROUP) as log:
+        tunnel = stage.tunnels["c1"]
+        tunnel.ours.begin_ike(tunnel.session)
+        lab.pump.run(tunnel.ike_matches, 2.0)
+        cookie = tunnel.session.ike.icookie
+        told = [(item.prefix, item.payload[28:36]) for item in log.receive() if isinstance(item, LogPacket)]
+    assert [prefix for prefix, about in told if about == cookie and prefix in (notices.LEARNED, notices.ANSWERED)] == [
+        notices.LEARNED, notices.ANSWERED]
 
 
 def begin(stage: Stage, name: str, again: bool = False) -> dict[str, int]:

@@ -29,6 +29,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--same", type=float, default=0.0002, help="chance that a new SPI is another client's already")
     parser.add_argument("--churn", type=float, default=0.1, help="hosts that vanish")
     parser.add_argument("--loss", type=float, default=0.005, help="packets lost beyond the router, each way")
+    parser.add_argument("--computes", type=float, default=0.0, help="mean of what a server takes to answer an IKE exchange, seconds")
     parser.add_argument("--jitter", type=float, default=0.002, help="mean of what is added to each way, seconds")
     parser.add_argument("--reorder", type=float, default=0.01, help="packets that come 30 ms late")
     parser.add_argument("--notice-loss", type=float, default=0.0, help="notices lost between kernel and daemon, beyond the rate limits")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpnpt.actions import Assign, Deliver
 from vpnpt.engine import Engine
-from vpnpt.events import SpiShared, SpiTaken, Tick
+from vpnpt.events import RoundTrip, SpiShared, SpiTaken, Tick
 
 from .kernel import Kernel
 
@@ -60,6 +60,10 @@ class Router:
 
     def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, sure: bool) -> None:
         self.kernel.ike(server, client, message, now, outbound=outbound, auth=auth, sure=sure)
+
+    def first_answer(self, server: bytes, seconds: float, now: float) -> None:
+        """Of a new IKE SA."""
+        self._tell(RoundTrip(server=server, seconds=seconds), now)
 
     def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:
         self.packets += 1

@@ -146,6 +146,8 @@ class World:
     def start(self, host: Host) -> None:
         host.alive = True
         host.cookie, host.message = self.random.randbytes(8), 0
+        if host.kind != "manual":
+            self.router.first_answer(host.site.name, self._way(host) + self._way(host) + self._computing() / 20, self.now)
         if host.kind == "manual":
             self._keyed(host, self._new_sa(host), self.now, self.now)
         elif host.kind == "ikev1":
@@ -227,13 +229,17 @@ class World:
         late = LATE if random.random() < self.options.reorder else 0.0
         return host.site.delay + random.expovariate(1 / self.options.jitter) + late
 
+    def _computing(self) -> float:
+        """Seconds for which a server thinks about an IKE exchange that makes SAs: Diffie-Hellman, signatures, RADIUS."""
+        return self.random.uniform(0.5, 1.5) * self.options.computes
+
     def auth(self, host: Host, rounds: int) -> None:
         """IKE_AUTH; with EAP it takes several rounds for the one child."""
         when = self.now
         for _ in range(rounds):
             host.message += 1
             self._exchange(host, when, outbound=True, auth=True)
-            server = when + self._way(host)
+            server = when + self._way(host) + self._computing()
             when = server + self._way(host)
             self._exchange(host, when, outbound=False, auth=True)
             when += 0.001
@@ -244,7 +250,7 @@ class World:
         host.message += 1
         self._exchange(host, self.now, outbound=by_host, sure=False)
         if by_host:
-            server = self.now + self._way(host)
+            server = self.now + self._way(host) + self._computing()
             done = server + self._way(host)
             self._exchange(host, done, outbound=False, sure=False)
         else:
@@ -260,7 +266,7 @@ class World:
         host.message = self.random.getrandbits(32)
         if by_host:
             self._exchange(host, self.now, outbound=True)
-            server = self.now + self._way(host)
+            server = self.now + self._way(host) + self._computing()
             done = server + self._way(host)
             self._exchange(host, done, outbound=False)
             self._exchange(host, done + 0.001, outbound=True)

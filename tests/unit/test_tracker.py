@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vpnpt.config import default_config
+from vpnpt.evidence import MEASURED
 from vpnpt.log import Log
 from vpnpt.model import Devices
 from vpnpt.ruleset import compile_ruleset, notices
 from vpnpt.tracker import Tracker
-from vpnpt.wire.ike import AUTH, CREATE_CHILD, QUICK, RESPONSE
+from vpnpt.wire.ike import AUTH, CREATE_CHILD, MAIN, QUICK, RESPONSE, SA_INIT
 from vpnpt.wire.nflog import LogPacket
 
 if TYPE_CHECKING:
@@ -34,14 +35,15 @@ def tracker(kernel: Kernel) -> Tracker:
     return Tracker(kernel.netlink, Log(syslog=False), time.monotonic)
 
 
-def say(tracker: Tracker, exchange: int, number: int, *, outward: bool, response: bool = False, version: int = 2) -> None:
+def say(tracker: Tracker, exchange: int, number: int, *, outward: bool, response: bool = False, version: int = 2,
+        notice: str = notices.EXCHANGE) -> None:
     """A message of an exchange passes, as the rules log it: on the slow path its IP ID holds the zone, in the kernel's byte order."""
     ike = struct.pack(">8s8sBBBBII", COOKIE, COOKIE2, 0, version << 4, exchange, RESPONSE * response, number, 28)
     udp = struct.pack(">HHHH", 500, 500, 8 + len(ike), 0) + ike
     ident = int.from_bytes(ZONE.to_bytes(2, sys.byteorder), "big")
     source, destination = (CLIENT, SERVER) if outward else (SERVER, WAN)
     packet = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), ident, 0, 64, 17, 0, source, destination) + udp
-    tracker.on_notice(LogPacket(notices.GROUP, 2, 0, 0x0800, notices.EXCHANGE, 1, 0, 0, b"", packet, None, None, None))
+    tracker.on_notice(LogPacket(notices.GROUP, 2, 0, 0x0800, notice, 1, 0, 0, b"", packet, None, None, None))
 
 
 def needs(tracker: Tracker) -> int:
@@ -83,6 +85,26 @@ def test_quick_mode_is_named_at_random(tracker: Tracker) -> None:
     for outward in (True, False, True):
         say(tracker, QUICK, 0x99, outward=outward, version=1)
     assert needs(tracker) == 2
+
+
+def test_the_first_answer_tells_how_far_away_the_server_is(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may compute for long before it answers a later exchange; the first one it answers at once."""
+    now = [1000.0]
+    monkeypatch.setattr(tracker, "_clock", lambda: now[0])
+
+    def take(exchange: int, seconds: float, out: str, back: str) -> float:
+        say(tracker, exchange, 0, outward=True, notice=out)
+        now[0] += seconds
+        say(tracker, exchange, 0, outward=False, response=True, notice=back)
+        return tracker.engine.servers[SERVER].round_trip
+
+    assert take(AUTH, 0.3, notices.EXCHANGE, notices.EXCHANGE) == pytest.approx(0.3), "as long as nothing better is known"
+    assert take(SA_INIT, 0.02, notices.LEARNED, notices.ANSWERED) == pytest.approx(0.02)
+    assert take(CREATE_CHILD, 0.3, notices.EXCHANGE, notices.EXCHANGE) == pytest.approx(0.02), "computing makes no way longer"
+    assert take(MAIN, 0.5, notices.LEARNED, notices.ANSWERED) == pytest.approx(0.022), "a lost one, or another way: little by little"
+    now[0] += 2 * MEASURED
+    assert take(MAIN, 0.1, notices.LEARNED, notices.ANSWERED) == pytest.approx(0.1), "what is old counts no more"
+    assert take(MAIN, 0.1, notices.ANSWERED, notices.ANSWERED) == pytest.approx(0.1), "an answer to nothing"
 
 
 def test_what_is_no_ike_is_none(tracker: Tracker) -> None:

@@ -12,7 +12,7 @@ UDP destination port @th,240,16 and cookie @th,288,64 (a header of 20 bytes assu
 from __future__ import annotations
 
 from .errors import CHAIN as NOTE
-from .notices import EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice, whole
+from .notices import ANSWERED, EXCHANGE, LEARNED, SAME_SPI, SPI_OUT, SPI_TAKEN, notice, whole
 from .sharing import SERVER, SERVER_OUT, SPI
 from .text import Table, names, numbers
 from .zones import STASH, ZONE, add_way_out, add_zoned
@@ -33,6 +33,9 @@ IKE_FAST = f"ip saddr . ip daddr . {COOKIE}"
 
 CREATES_SAS = (32, 35, 36)
 """IKE exchanges after which new SPIs appear: quick mode (RFC 2409 5.5), IKE_AUTH, CREATE_CHILD_SA (RFC 7296 3.1)."""
+
+BEGINS = (2, 4, 34)
+"""IKE exchanges that begin an IKE SA: main and aggressive mode (RFC 2409 5), IKE_SA_INIT (RFC 7296 1.2)."""
 
 INFORMATIONAL = (5, 37)
 """IKE exchanges about an IKE SA itself, as its end (RFC 2408 3.1, RFC 7296 3.1)."""
@@ -245,6 +248,7 @@ def _add_ike(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_in_known", "ike_in_renew")
     renew = table.chain("ike_in_renew")
     renew.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
+    renew.rule(f"@th,208,8 {numbers(BEGINS)} {notice(ANSWERED)}", "the first answer tells the daemon how far away the server is")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
 
