@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PEERS: dict[str, type[Peer]] = {
     "manual": Manual, "ikev1": Ikev1, "ikev2": Ikev2, "pptp": Pptp, "l2tp": L2tp, "l2tp-ipsec": L2tpIpsec, "natt": StrongSwan,
     "router": BesideRouter, "openvpn": OpenVpn, "wireguard": WireGuard, "manual50": Manual50}
-SHORT = ["ikev2", "pptp"]
+SHORT = ["manual", "ikev1", "ikev2", "pptp", "l2tp"]
 RESULT = "/run/vm/peers.json"
 
 

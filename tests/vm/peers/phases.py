@@ -243,7 +243,7 @@ def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], sho
     if not short and peer.rekeys_ike:
         for by in peer.can_rekey:
             test.do(f"the {by} rekeys IKE, too", partial(test.rekey_ike, by))
-    if not short and peer.plain:
+    if not short and peer.plain and len(test.numbers) <= SEVERAL:
         test.do("idle, the server rekeys", test.forgotten)
     if short or alone or len(test.numbers) > SEVERAL:
         return
