@@ -52,7 +52,7 @@ def build(recipe: Recipe, epoch: int, target: Path, work: Path) -> None:
     lists = recipe.root / "lib" / "apk" / "packages"
     lists.mkdir(parents=True)
     (lists / f"{recipe.name}.list").write_text("".join(
-        f"{name[1:]}\n" for name, content, _ in tree(recipe.root) if content is not None))
+        f"{name}\n" for name in sorted(Path(name[1:]) for name, content, _ in tree(recipe.root) if content is not None)))
     if recipe.conffiles:
         (lists / f"{recipe.name}.conffiles").write_text("".join(f"{name}\n" for name in recipe.conffiles))
         (lists / f"{recipe.name}.conffiles_static").write_text("".join(

@@ -45,7 +45,6 @@ class Tracker:
 
     def __init__(self, sock: Netlink, log: Log, clock: Callable[[], float]) -> None:
         self.engine = Engine()
-        self.failures = 0
         self._learned, self._log, self._clock = Learned(sock), log, clock
         self._zones: dict[bytes, int] = {}
         self._clients: dict[int, bytes] = {}
@@ -172,7 +171,6 @@ class Tracker:
                 self._handle(event)
         except NetlinkError as error:
             # The tables may just have been deleted: they come back, and so does the next packet.
-            self.failures += 1
             self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
 
     def _event(self, notice: LogPacket, packet: Ipv4) -> Event | None:

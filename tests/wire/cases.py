@@ -20,6 +20,11 @@ FAMILY, TABLE = nftables.IPV4, "t"
 SERVER, CLIENT = bytes([192, 0, 2, 9]), bytes([10, 0, 0, 1])
 
 
+def delete_table() -> bytes:
+    """A request for a batch."""
+    return nftables.request(nftables.DELTABLE, 0, FAMILY, nl.text(nftables.TABLE_NAME, TABLE))
+
+
 def refused(code: int, call: object, *arguments: object, **named: object) -> NetlinkError:
     """Call it; it must be refused with this errno."""
     try:
@@ -125,7 +130,7 @@ def case_a_change_under_a_dump_starts_it_again() -> None:
 
         def each(message: nl.Message) -> None:
             if not found and not restarts:
-                other.transaction([nftables.delete_table(FAMILY, TABLE)])
+                other.transaction([delete_table()])
             chain = nftables.decode_chain(message)
             assert chain is not None
             found.append(chain.name)
@@ -146,9 +151,9 @@ def case_chains_and_tables() -> None:
         assert (chains["idle"].hook, chains["idle"].priority, chains["idle"].kind) == (None, None, "")
         assert netlink.list_chains(sock, FAMILY, "nowhere") == []
         assert netlink.table_exists(sock, FAMILY, TABLE) and not netlink.table_exists(sock, nftables.INET, TABLE)
-        sock.transaction([nftables.delete_table(FAMILY, TABLE)])
+        sock.transaction([delete_table()])
         assert not netlink.table_exists(sock, FAMILY, TABLE)
-        refused(errno.ENOENT, sock.transaction, [nftables.delete_table(FAMILY, TABLE)])
+        refused(errno.ENOENT, sock.transaction, [delete_table()])
 
 
 def case_who_changed_what() -> None:

@@ -18,7 +18,7 @@ from . import hexdump
 
 FUZZ = settings(derandomize=True, database=None, deadline=None, max_examples=300)
 DECODERS: tuple[Callable[[nl.Message], object], ...] = (
-    nl.acknowledgement, nftables.decode_elements, nftables.decode_table, nftables.decode_chain, nftables.decode_generation,
+    nl.acknowledgement, nftables.decode_elements, nftables.decode_chain, nftables.decode_generation,
     nftables.decode_change, nflog.decode, conntrack.decode)
 
 little_endian = pytest.mark.skipif(sys.byteorder != "little", reason="the dumps were taken on a little-endian machine")

@@ -66,11 +66,13 @@ def tables(sock: Netlink) -> list[str]:
     found: list[str] = []
 
     def each(message: nl.Message) -> None:
-        decoded = nftables.decode_table(message)
-        assert decoded is not None
-        found.append(decoded[1])
+        parsed = nl.nfgenmsg(message.body)
+        assert parsed is not None
+        attrs = nl.attributes(parsed[2])
+        assert attrs is not None
+        found.append(nl.string(attrs[nftables.TABLE_NAME]))
 
-    sock.dump(nftables.dump_tables(), each, found.clear)
+    sock.dump(nftables.request(nftables.GETTABLE, nl.DUMP, 0), each, found.clear)
     return found
 
 

@@ -91,10 +91,10 @@ def _declare(table: Table, config: Config) -> None:
                      comment="server, initiator cookie: whose it is")
     table.collection("cookies", "ip saddr . @th,64,64", size=size, timeout=long, comment="server, initiator cookie: known")
     table.collection("parted", "ip daddr", value="ip saddr", size=general.max_clients, timeout=PARTED,
-                     comment="server: the client that has just told it something about an IKE SA, as that it ends")
+                     comment="server: who has just spoken of an IKE SA")
     table.collection("asked", "ip saddr . @th,64,64", size=general.max_clients, timeout=PARTED,
-                     comment="server, cookie: it has just said something about this IKE SA, which is answered")
-    table.collection("begun", "ip saddr . @th,64,64", size=size, timeout=60, comment="server, cookie: of an IKE SA that it began")
+                     comment="server, cookie: it has just spoken of an IKE SA")
+    table.collection("begun", "ip saddr . @th,64,64", size=size, timeout=60, comment="server, cookie: an IKE SA that it began")
     table.collection("router_spis", f"ip saddr . {SPI}", size=1024, timeout=long, comment="inbound SPIs of the router's own SAs")
     table.collection("router_cookies", "ip daddr . @th,64,64", size=1024, timeout=long, comment="the router's own IKE SAs")
     table.collection("rate_in", "ip saddr", size=general.max_clients, timeout=60, comment="how fast a server shows new keys")
@@ -226,21 +226,21 @@ def _add_ike(table: Table, devices: Devices) -> None:
     # Whoever gets a message of an IKE SA that it has not can't read it. But the first one of a new IKE SA any client can answer, and the
     # server takes the first answer for that of the one it means.
     shared = table.chain("ike_in_shared")
-    shared.rule("@th,128,64 != 0 goto copies", "of an IKE SA that only one of them has: never guess")
-    shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "once more: it was not answered")
-    shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA, which anybody would answer")
-    shared.rule("ip daddr set ip saddr map @parted dup to ip daddr goto copies_end", "to who has just ended one: it is likely meant")
-    shared.rule("goto copies", "nothing tells for whom")
+    shared.rule("@th,128,64 != 0 goto copies", "only one has this IKE SA: never guess")
+    shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "once more: not answered")
+    shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA: anybody would answer")
+    shared.rule("ip daddr set ip saddr map @parted dup to ip daddr goto copies_end", "who has just ended one is likely meant")
+    shared.rule("goto copies", "several could be meant")
 
     said = table.chain("ike_said")
     said.rule(f"iifname {names(devices.wan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return",
-              "what its client says next is the answer")
-    said.rule(f"iifname != {names(devices.lan)} return", "from nobody that we help")
-    said.rule("ip daddr != @slot1 return", "its server has no other client")
+              "its client answers")
+    said.rule(f"iifname != {names(devices.lan)} return", "not from the LAN")
+    said.rule("ip daddr != @slot1 return", "the only client")
     said.rule(f"ip daddr . {COOKIE} @asked return", "an answer")
     said.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
     said.rule("delete @parted { ip daddr : ip saddr } add @parted { ip daddr : ip saddr }",
-              "unasked: should the server begin anew now, it means this client")
+              "unasked: who begins anew now means this client")
 
     whose = table.chain("ike_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
@@ -248,7 +248,7 @@ def _add_ike(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_in_known", "ike_in_renew")
     renew = table.chain("ike_in_renew")
     renew.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
-    renew.rule(f"@th,208,8 {numbers(BEGINS)} {notice(ANSWERED)}", "the first answer tells the daemon how far away the server is")
+    renew.rule(f"@th,208,8 {numbers(BEGINS)} {notice(ANSWERED)}", "tell the daemon")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
 

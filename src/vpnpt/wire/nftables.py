@@ -25,7 +25,7 @@ NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
 NEWCHAIN, GETCHAIN = 3, 4
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 NEWGEN, GETGEN = 15, 16
-DESTROYTABLE, DESTROYSETELEM = 26, 30  # Linux 6.3 and newer: a DEL that does not mind if there is nothing
+DESTROYSETELEM = 30  # Linux 6.3 and newer: a DEL that does not mind if there is nothing
 
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 BATCH_GENID = 1
@@ -200,11 +200,6 @@ def _pack_element(element: Element) -> bytes:
     return nl.nested(LIST_ELEM, *parts)
 
 
-def dump_tables(family: int = UNSPEC) -> bytes:
-    """Ask for all tables (of a family)."""
-    return request(GETTABLE, nl.DUMP, family)
-
-
 def get_table(family: int, table: str) -> bytes:
     """Ask for one table: a NEWTABLE message, or ENOENT."""
     return request(GETTABLE, 0, family, nl.text(TABLE_NAME, table))
@@ -213,11 +208,6 @@ def get_table(family: int, table: str) -> bytes:
 def dump_chains(family: int = UNSPEC) -> bytes:
     """Ask for all chains of a family; the kernel does not filter by table."""
     return request(GETCHAIN, nl.DUMP, family)
-
-
-def delete_table(family: int, table: str, destroy: bool = False) -> bytes:
-    """Delete a table and all in it, for a batch; ENOENT if there is none, unless destroy is set (Linux 6.3 and newer)."""
-    return request(DESTROYTABLE if destroy else DELTABLE, 0, family, nl.text(TABLE_NAME, table))
 
 
 def get_generation() -> bytes:
@@ -276,12 +266,6 @@ def _value(data: bytes | None) -> bytes | None:
     """NFTA_DATA_VALUE out of a nested nft_data."""
     attrs = nl.attributes(data)
     return attrs.get(DATA_VALUE) if attrs else None
-
-
-def decode_table(msg: nl.Message) -> tuple[int, str] | None:
-    """(family, name) of a NEWTABLE message."""
-    parsed = _attributes(msg, NEWTABLE)
-    return (parsed[0], nl.string(parsed[1][TABLE_NAME])) if parsed is not None and TABLE_NAME in parsed[1] else None
 
 
 def decode_chain(msg: nl.Message) -> Chain | None:
