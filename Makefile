@@ -17,8 +17,9 @@ test: setup lint ## everything that must pass
 test-vm: setup ## real VPN programs, stock router beside vpnpt, in an emulated machine with Debian's kernel (ARGS="--help" for options)
 	@tests/vm/peers/run $(ARGS)
 
-test-vm-lab: setup ## the lab, and software flow offload, on that kernel
-	@tests/vm/run --timeout 7200 -- .venv/bin/python -m pytest -c tests/pytest.ini tests/lab tests/wire tests/golden tests/vm $(ARGS)
+test-vm-lab: setup ## the lab, software flow offload, VLAN and PPPoE (with OPENWRT_ROOT), on that kernel
+	@tests/vm/run --timeout 7200 -- .venv/bin/python -m pytest -c tests/pytest.ini tests/lab tests/wire tests/golden tests/vm \
+		tests/openwrt/test_network.py $(ARGS)
 
 sim: setup ## thousands of clients against the engine (ARGS="--help" for options)
 	@.venv/bin/python -m tests.sim $(ARGS)
