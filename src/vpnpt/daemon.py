@@ -251,7 +251,8 @@ class Daemon:
         self._at("drift", 0)
 
     def _look_for_flowtable(self) -> None:
-        if nft.has_flowtable() != self.service.offload and not self.service.follow_offload():
+        offload = nft.has_flowtable()
+        if offload != self.service.offload and not self.service.follow_offload(offload=offload):
             self._at("apply", 0.5)
 
     def _on_notices(self, log: NflogSocket) -> None:

@@ -78,6 +78,10 @@ class Engine:
         """One event in, what to do out. Never raises for anything that came from the wire."""
         if isinstance(event, Tick):
             return self._tick(now)
+        if isinstance(event, RoundTrip):
+            if event.server in self.servers:  # who has no clients would never be forgotten
+                self.servers[event.server].sample(event.seconds, now, pure=True)
+            return []
         server = self.servers.setdefault(event.server, Server())
         if isinstance(event, Paired):
             server.pairs.setdefault(event.client, Pair())
@@ -86,9 +90,6 @@ class Engine:
             return self._exchange(server, event, now)
         if isinstance(event, SpiOut):
             return self._outbound(server, event, now)
-        if isinstance(event, RoundTrip):
-            server.sample(event.seconds, now, pure=True)
-            return []
         if isinstance(event, SpiTaken):
             return self._taken(server, event, now)
         if isinstance(event, Fanned):

@@ -86,11 +86,8 @@ class Service:
         self.log.level = config.general.log_level
         self._report(diagnostics)
         self._load_modules(config)
-        self.offload = nft.has_flowtable()
-        if self.offload:
-            self._make_room()
-        self.helper = self._helper(config)
-        ruleset = compile_ruleset(config, devices, helper=self.helper, offload=self.offload)
+        self.offload, self.helper = nft.has_flowtable(), self._helper(config)
+        ruleset = self._compiled(config, devices)
         try:
             self._load(ruleset)
         except NftError as error:
@@ -111,17 +108,15 @@ class Service:
         self.log.info("APPLIED", self.summary())
         return True
 
-    def follow_offload(self) -> bool:
+    def follow_offload(self, *, offload: bool) -> bool:
         """Flow offload was switched on or off: the same configuration with other rules, at once. False: that failed, apply everything.
 
         Until then the flow table may take the IKE of several clients for one flow, and give one's answers to another.
         """
         if self.config is None or self.devices is None or self.ruleset is None:
             return False
-        self.offload = nft.has_flowtable()
-        if self.offload:
-            self._make_room()
-        ruleset = compile_ruleset(self.config, self.devices, helper=self.helper, offload=self.offload)
+        self.offload = offload
+        ruleset = self._compiled(self.config, self.devices)
         try:
             self._load(ruleset)
         except (NftError, NetlinkError):
@@ -268,6 +263,12 @@ class Service:
                 return
         self.mirror.refresh(self._netlink, ruleset)
         nft.load(nft.replacement(ruleset, self.mirror.elements()))
+
+    def _compiled(self, config: Config, devices: Devices) -> Ruleset:
+        """For the flow table and the PPTP helper that there are."""
+        if self.offload:
+            self._make_room()
+        return compile_ruleset(config, devices, helper=self.helper, offload=self.offload)
 
     def _load_modules(self, config: Config) -> None:
         for name, modules in MODULES.items():

@@ -107,6 +107,13 @@ def test_the_first_answer_tells_how_far_away_the_server_is(tracker: Tracker, mon
     assert take(MAIN, 0.1, notices.ANSWERED, notices.ANSWERED) == pytest.approx(0.1), "an answer to nothing"
 
 
+def test_a_server_without_clients_is_not_remembered(tracker: Tracker) -> None:
+    """Nothing would ever take it out again."""
+    say(tracker, SA_INIT, 0, outward=True, notice=notices.LEARNED)
+    say(tracker, SA_INIT, 0, outward=False, response=True, notice=notices.ANSWERED)
+    assert not tracker.engine.servers
+
+
 def test_what_is_no_ike_is_none(tracker: Tracker) -> None:
     tracker.on_notice(LogPacket(notices.GROUP, 2, 0, 0x0800, notices.EXCHANGE, 1, 0, 0, b"", b"\x45garbage", None, None, None))
     assert SERVER not in tracker.engine.servers
