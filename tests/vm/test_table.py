@@ -53,6 +53,8 @@ def test_many_clients_are_one_cell() -> None:
 @pytest.mark.parametrize("what, cell, wire, wrong", [
     ("the client rekeys", [70, 80], [160, 0, 3], []),
     ("the client rekeys", [80, 80], [160, 1, 0], ["c1"]),
+    ("the client rekeys", [0, 80], [0, 0, 0], ["c1"]),
+    ("vpnptd is killed", [20, 80], [40, 0, 0], ["c1"]),
     ("all begin at once", [19, 20], [39, 0, 0], ["c1"]),
 ])
 def test_what_crossed_the_router_tells_whose_fault_it_is(what: str, cell: list[int], wire: list[int], wrong: list[str]) -> None:
