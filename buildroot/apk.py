@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The .apk of OpenWrt 25.12 and later, by `apk mkpkg` of apk-tools 3."""
 from __future__ import annotations
 

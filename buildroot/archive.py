@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Archives that come out the same to the byte: sorted, owned by root, of one date."""
 from __future__ import annotations
 

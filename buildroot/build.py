@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packages without an SDK, in seconds, the same to the byte each time.
 
 usage: python -m buildroot.build [package | feed]

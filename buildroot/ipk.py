@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The .ipk of OpenWrt up to 24.10, as its scripts/ipkg-build makes it: opkg takes no other form."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """LuCI's compiled translations, as its po2lmo makes them (modules/luci-base/src in LuCI): the same to the byte."""
 from __future__ import annotations
 

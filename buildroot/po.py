@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Translations of the LuCI app: what is to be translated, and what was.
 
 usage: python -m buildroot.po [update | check]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the OpenWrt recipes say: the only place where versions, dependencies and installed files are written down."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be. Every
 line keeps its number for a traceback.
 
@@ -136,7 +137,7 @@ def main(source: Path, target: Path, which: str = "without", *names: str) -> Non
     if which not in ("only", "without") or any(not (source / name).exists() for name in names):
         raise SystemExit(f"strip.py: only or without, and names within {source}, not {which} {' '.join(names)}")
     for path in sorted(source.rglob("*.py")):
-        if (path.relative_to(source).parts[0] in names) != (which == "only"):
+        if any(path.is_relative_to(source / name) for name in names) != (which == "only"):
             continue
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)

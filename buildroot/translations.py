@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The translations of the LuCI app as packages of their own, as luci.mk makes them: one for each po/LANGUAGE."""
 from __future__ import annotations
 

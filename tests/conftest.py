@@ -1,15 +1,21 @@
-"""Fixtures that several suites share."""
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fixtures that several suites share; hypothesis without chance: the same examples at every run."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
+from tests.golden.kernel import kernel as kernel
 from tests.lab.diagnoses import DIAGNOSES
 from tests.lab.sandbox import SandboxError, enter_sandbox
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=300)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from .model import Record
+from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

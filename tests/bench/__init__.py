@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Benchmarks: stock and vpnpt side by side in one run. Never part of the tests."""
 import sys
 from pathlib import Path

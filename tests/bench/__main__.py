@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make bench`: figures beside a stock router, in one run. ARGS="--help" for options."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Many clients without many namespaces: their packets are made by one, in front of a router whose daemon is dead.
 
     crowd 10.77.0.0/16 ── c1 ── br-lan router wan ── isp ── s1 ── 198.18.0.0/15, a server for each client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What vpnpt takes: flash, memory of the daemon and of the kernel, time to start, to reload and to come back after `nft flush ruleset`."""
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ from tests.bench.crowd import Crowd
 from tests.bench.throughput import CONFIG
 from tests.lab import sandbox
 from tests.lab.topology import Lab
-from vpnpt.config import compile_config
-from vpnpt.mirror import Mirror
+from vpnpt.config.compile import compile_config
+from vpnpt.kernel.backup import Mirror
+from vpnpt.kernel.netfilter import Netlink
 from vpnpt.model import Devices
-from vpnpt.netlink import Netlink
 from vpnpt.ruleset import compile_ruleset
 
 if TYPE_CHECKING:

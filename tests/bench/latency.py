@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The first packet of a contended key: how long it takes to a client that the kernel copies to, and to one that the daemon must reach."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The benchmark's page: docs/MEASUREMENTS.md and its picture. What is text in them is here, what is a figure was measured."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m tests.bench.sessions [COUNT]`: what 1,000 sessions cost the daemon, and how long it takes to list them.
 
 Half of them are ESP with SPIs of their own, the other half WireGuard; four clients, as many servers as are needed, whose packets vanish in
@@ -17,7 +18,7 @@ from tests.lab.topology import Lab
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from vpnpt import control
+from vpnpt.daemon import control
 from vpnpt.wire import ubus
 
 if TYPE_CHECKING:

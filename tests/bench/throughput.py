@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What forwarding a packet costs the processor, with our tables asleep (a stock router) and awake, in turn.
 
 One kernel, one set of connections, one process on one processor: our tables are put to sleep (nftables' flag `dormant`, which takes their

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UCI text to a Config: what each way of writing means, and the whole message for each way of getting it wrong."""
 from pathlib import Path
 
@@ -5,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnpt.cli_options import meaning
-from vpnpt.config import OPTIONS, compile_config, default_config
+from vpnpt.config.compile import OPTIONS, compile_config, default_config
+from vpnpt.config.texts import meaning
+from vpnpt.config.ucitext import parse
+from vpnpt.config.values import FALSE_WORDS, PARSERS, TRUE_WORDS, edit_distance, nearest
 from vpnpt.model import PROTOCOLS, Global, Protocol, Source
-from vpnpt.ucitext import parse
-from vpnpt.values import FALSE_WORDS, PARSERS, TRUE_WORDS, edit_distance, nearest
 
 SHIPPED = Path(__file__).parents[2] / "files/etc/config/vpnpt"
 

@@ -1,9 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UCI text. What is expected was recorded from `uci export FILE` of openwrt/uci, except for what it refuses."""
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnpt import ucitext
+from vpnpt.config import ucitext
 
 
 def content(text):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Judgements at their edges; that each code is found for real is shown in the lab (tests/lab/test_doctor.py)."""
 from __future__ import annotations
 
@@ -5,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vpnpt.config import compile_config
+from vpnpt.config.compile import compile_config
 from vpnpt.doctor import judge
 from vpnpt.doctor.codes import CODES
 from vpnpt.doctor.facts import Facts, Uplink, finding

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Listings that nobody has ever made: another nft may write them in another way. Nothing raises; what can't be read blocks nothing."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What rules do with a packet that we imagine, as the kernel's own listing has them."""
 from __future__ import annotations
 

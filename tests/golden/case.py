@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One golden file: what it is about, then sections, each from its `-- NAME --` line to `-- End --`.
 
     -- Configuration --      /etc/config/vpnpt; `-- File NAME --`: another UCI file beside it
@@ -17,10 +18,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vpnpt.config import compile_config
-from vpnpt.facts import resolve_devices
+from vpnpt.config.compile import compile_config
 from vpnpt.model import Devices
 from vpnpt.process import MISSING, Result
+from vpnpt.router.devices import resolve_devices
 from vpnpt.ruleset import Ruleset, compile_ruleset
 
 DIRECTORY = Path(__file__).parent / "cases"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A network namespace with nothing in it but the kernel: rulesets are loaded into it and read back."""
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab import sandbox as lab_sandbox
-from vpnpt.netlink import Netlink, list_chains
+from vpnpt.kernel.netfilter import Netlink, list_chains
 from vpnpt.ruleset import FAMILIES, TABLE
 from vpnpt.wire.nftables import FAMILIES as FAMILY_NAMES
 

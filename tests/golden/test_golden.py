@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every golden file: compared byte for byte, loaded into the kernel, listed back, and replaced by the next one while it runs."""
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.golden.case import EXPECTATIONS, Case, cases
-from vpnpt import nft
-from vpnpt.config import compile_config
+from vpnpt.config.compile import compile_config
+from vpnpt.kernel import nft
+from vpnpt.kernel.nft import NftError
 from vpnpt.model import Devices
-from vpnpt.nft import NftError
 from vpnpt.ruleset import compile_ruleset
 
 if TYPE_CHECKING:

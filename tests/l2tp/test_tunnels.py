@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The L2TP engine, as a transcript: what it is told, and what it wants done."""
 from __future__ import annotations
 
@@ -5,8 +6,8 @@ import random
 
 import pytest
 
-from vpnpt.l2tp import CHECK, CLIENT_CAP, LINGER, PATIENCE, RENEW, RETRIES, TUNNEL_CAP, WAITING_CAP, Tunnels
-from vpnpt.l2tp_events import Deliver, Found, Locate, Located, Lost, Moved, Opened, Put, Remove, Requested, Say, Stopped, Tick, Unclear
+from vpnpt.l2tp.messages import Deliver, Found, Locate, Located, Lost, Moved, Opened, Put, Remove, Requested, Say, Stopped, Tick, Unclear
+from vpnpt.l2tp.tunnels import CHECK, CLIENT_CAP, LINGER, PATIENCE, RENEW, RETRIES, TUNNEL_CAP, WAITING_CAP, Tunnels
 from vpnpt.wire.l2tp import HELLO, SCCRP, STOPCCN
 
 S, C1, C2 = b"\xc6\x33\x64\x0b", b"\xc0\xa8\x01\x65", b"\xc0\xa8\x01\x66"

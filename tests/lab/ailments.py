@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Steps that make a router ill, and the doctor that is to see it."""
 from __future__ import annotations
 
@@ -131,7 +132,8 @@ class Ailments:
             real = subprocess.run(["sh", "-c", "command -v nft"], capture_output=True, text=True, check=True).stdout.strip()
             self._program("nft", NO_HELPER.replace("NFT", real))
         if group:
-            self._taken = router.spawn(sys.executable, "-c", "import sys; from vpnpt.netlink import NflogSocket; log = NflogSocket("
+            self._taken = router.spawn(sys.executable, "-c", "import sys; from vpnpt.kernel.netfilter import NflogSocket; "
+                                         "log = NflogSocket("
                                        f"{group}); print('bound', flush=True); sys.stdin.read()", stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, cwd=str(ROOT / "src"))
             self._taken.stdout.readline()

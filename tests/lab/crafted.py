@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Single packets made by hand: probes of every protocol that a firewall may let through or not, and ICMP errors."""
 from __future__ import annotations
 

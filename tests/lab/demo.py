@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make demo`: the same VPN clients behind a stock router and behind vpnpt, side by side, with real packets.
 
 Several clients use one server at the same time, by each protocol in turn. `--stay` keeps the second lab up to look around in.

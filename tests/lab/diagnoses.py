@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What became of the doctor's codes in this run: which were provoked, and where each of them stayed silent."""
 from __future__ import annotations
 

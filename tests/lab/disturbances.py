@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Steps that get in the tunnels' way: floods of made-up keys, the router's own VPN with the same server, and what WAN links do."""
 from __future__ import annotations
 

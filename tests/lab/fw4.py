@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ruleset of a stock OpenWrt router as fw4 writes it: two zones, lan and wan, with the default policies.
 
 Taken from what `fw4 print` shows for the default /etc/config/firewall; only what cannot matter here is left out (syn flood

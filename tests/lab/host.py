@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One host of the lab: a network namespace, its addresses, and sockets in it that the lab's one process holds."""
 from __future__ import annotations
 

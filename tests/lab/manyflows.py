@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m tests.lab.manyflows ADDRESS COUNT`: sends COUNT datagrams, each from a port or to a port of its own."""
 from __future__ import annotations
 

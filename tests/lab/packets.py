@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packets as the lab's hosts see them: enough of IPv4 and IPv6 to sort and to compare."""
 from __future__ import annotations
 

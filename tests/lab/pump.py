@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One loop for the whole lab: every socket of every host and every timer of every peer. Nothing here sleeps."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The router of the lab: fw4-like firewall, conntrack, and the real daemon when vpnpt is under test."""
 from __future__ import annotations
 

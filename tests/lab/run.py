@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m tests.lab.run [ID or FILE.yaml ...] [--router stock|vpnpt] [-v]`: scenarios, and what they saw."""
 from __future__ import annotations
 

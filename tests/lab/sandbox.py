@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Namespaces from inside one process: nothing here outlives it, however it ends.
 
 `enter_sandbox` gives the process mount and network namespaces of its own (and a user namespace where it is not root), so

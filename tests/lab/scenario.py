@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Scenarios: read from YAML, run on a lab, compared with what they expect.
 
     id, title        of the conformance list

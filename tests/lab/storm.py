@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m tests.lab.storm SECONDS SOURCE TARGET SEED`: ESP packets with random SPIs, as fast as one process can. Prints how many."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The commands as a person uses them, with real VPNs through the lab's router."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The doctor: every code is provoked for real, in a scenario of its own, and is silent in all others; the run ends with the table.
 
 What stands for something that can't be had in a namespace says so in its title: the release is a file that only the daemon sees, the old

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A server with several clients begins a new IKE SA: its first message says nothing of whom it means, and any client would answer.
 
 What a copy of it does to real programs: the fastest client answers, and the server refuses it, as it meant another one (libreswan).
@@ -14,7 +15,7 @@ import pytest
 from tests.lab import sandbox
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
-from vpnpt.netlink import NflogSocket
+from vpnpt.kernel.netfilter import NflogSocket
 from vpnpt.ruleset import notices
 from vpnpt.wire.nflog import LogPacket
 

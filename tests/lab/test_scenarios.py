@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every scenario on every router that it names."""
 from __future__ import annotations
 

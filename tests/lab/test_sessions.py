@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`sessions`, `kill`, `block` and `unblock` through the real daemon, with every protocol's sessions up at once.
 
 What the daemon says is compared with what the clients' own network devices saw.
@@ -16,7 +17,7 @@ import pytest
 from tests.lab.packets import PROTO_ESP, PROTO_GRE, Captured
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
-from vpnpt import control
+from vpnpt.daemon import control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lab's network, as one context manager.
 
     c1 192.168.1.101 ─┐                                                                  ┌─ s1 198.51.100.11

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One face for the tunnels of all protocols, so that scenarios can bring up, use and watch any of them alike."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the steps of a scenario can do. Each `do_*` takes a step's arguments and answers with named results.
 
 Results: a word ('up', 'arrived', ...), a number, or a Tally of packets. None: the step has no meaning on this router.

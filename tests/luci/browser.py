@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A headless Chromium, by Playwright: both are on the machine or what needs them is skipped, loudly.
 
     CHROMIUM   the program, if it is neither chromium, chromium-browser nor google-chrome of the PATH.

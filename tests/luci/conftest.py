@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures: the real LuCI with our app and a browser in front of it."""
 from __future__ import annotations
 

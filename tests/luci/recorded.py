@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a busy router answers, in the shape that the daemon's answers have: for views to be drawn without a router.
 
 `Recorded.answer` takes what a browser posts to /ubus (one call or a list of calls) and answers those of the object vpnpt.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pictures in docs/screenshots: the real LuCI (see site.py), the daemon's answers recorded.
 
 usage: python -m tests.luci.screenshots [DIRECTORY]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The real LuCI on the real router: rpcd, uhttpd and LuCI's own files beside OpenWrt's programs, our app from its package.
 
     LUCI_ROOT   directories to be laid over OPENWRT_ROOT, separated by colons: together a root with LuCI (usr/sbin/uhttpd with its

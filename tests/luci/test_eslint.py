@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ESLint, as LuCI uses it, over the app's JavaScript. `tests/setup pages` installs it where there is npm."""
 from __future__ import annotations
 

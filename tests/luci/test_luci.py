@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Our pages in the real LuCI, of the real daemon, with tunnels of the lab. Skipped where LUCI_ROOT names no LuCI (see site.py)."""
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from buildroot import translations
 from buildroot.recipe import read
 from tests.luci.browser import DESKTOP, PHONE, Complaints, overflow
 from tests.luci.site import log_in
-from vpnpt.config import OPTIONS, compile_config
+from vpnpt.config.compile import OPTIONS, compile_config
 from vpnpt.model import PROTOCOLS
 
 if TYPE_CHECKING:

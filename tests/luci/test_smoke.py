@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Our views, drawn over a thin stand-in for LuCI's loader, of recorded answers: runs wherever there is a Chromium."""
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from buildroot.recipe import TOP
 from tests.luci import browser as browsers
 from tests.luci.browser import DESKTOP, PHONE, Complaints, overflow
 from tests.luci.recorded import Recorded
-from vpnpt.config import OPTIONS
+from vpnpt.config.compile import OPTIONS
+from vpnpt.config.ucitext import parse
 from vpnpt.doctor.codes import CODES
-from vpnpt.ucitext import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

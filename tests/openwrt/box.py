@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A router with OpenWrt's own programs: a root of its own, seen by nobody else, in the lab's router namespace.
 
     OPENWRT_ROOT   directories laid over each other, separated by colons, the first on top: together a root with sbin/procd,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures: a router of OpenWrt's own programs, with vpnpt installed from the package that was just built."""
 from __future__ import annotations
 

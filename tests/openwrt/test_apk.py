@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Installed, upgraded and removed by apk, as on 25.12. Needs apk-tools 3 both here, to build, and in the router."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The watch over changes with OpenWrt's own programs: uci, fw4, procd's triggers, ubus."""
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vpnpt.metrics import FAMILIES
+from vpnpt.daemon.metrics import FAMILIES
 
 if TYPE_CHECKING:
     from tests.openwrt.box import Box

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The doctor on a router with OpenWrt's own programs: silent on a healthy one, and it knows the firewall's rules by their names."""
 from __future__ import annotations
 

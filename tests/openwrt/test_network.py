@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices and addresses that come and go, by OpenWrt's own netifd: bridge, VLAN, ifdown and ifup, another address, another uplink."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What routers do all day, by their own programs: opkg, uci, reload_config, procd, ubusd, rpcd, fw4."""
 from __future__ import annotations
 

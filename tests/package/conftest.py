@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures: our packages, taken apart."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The recipe under OpenWrt's own build system: scanned as a feed, its dependencies looked up, and built, without a toolchain.
 
     OPENWRT_TREE   checkouts of openwrt/openwrt (include/, scripts/, package/kernel/linux/ and the like), separated by colons.

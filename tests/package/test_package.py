@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Our packages, as files: what needs no OpenWrt to be right."""
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.package.conftest import Package
 
-SIZE = 100_000
+SIZE = 120_000
 """Bytes that no package may exceed."""
 # What python3-light holds of what we use: all that OpenWrt's recipe of Python does not split off into packages of their own.
 SPLIT_OFF = {"asyncio", "cProfile", "ctypes", "dbm", "decimal", "distutils", "email", "ensurepip", "html", "http", "logging", "lzma",
@@ -223,7 +224,7 @@ def test_it_runs_as_installed(vpnpt: Package, tmp_path: Path) -> None:
 
 def test_without_the_tools_it_says_what_is_missing(vpnpt: Package, packages: dict[str, Package], tmp_path: Path) -> None:
     """The daemon and the rest of the command need none of their modules."""
-    program = "import sys, vpnpt.cli, vpnpt.daemon; sys.exit(vpnpt.cli.main(sys.argv[1:]))"
+    program = "import sys, vpnpt.daemon; from vpnpt.cli.main import main; sys.exit(main(sys.argv[1:]))"
     both = tmp_path / "both"
     for name in ("vpnpt", "vpnpt-tools"):
         shutil.copytree(packages[name].recipe.root / "usr/lib/vpnpt", both, dirs_exist_ok=True)

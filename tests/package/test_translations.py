@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The LuCI app's translations: complete, and compiled as LuCI's own po2lmo compiles them."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m tests.sim`: runs the simulation and prints its figures. Exit status 1 if a packet was lost or went to a wrong client only."""
 from __future__ import annotations
 

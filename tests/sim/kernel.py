@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel does with ESP by itself, and what it tells the daemon: a model of the ruleset, one dictionary for each map.
 
 Per server the registered clients in order, of which the first 8 have a slot (`dup` reaches them). An inbound SPI is known (one client
@@ -7,14 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpnpt.actions import Assign, Deliver, Fan, Forget
-from vpnpt.events import Exchange, Paired, SpiOut, SpiShared, SpiTaken, Unpaired
+from vpnpt.spi.messages import Assign, Deliver, Exchange, Fan, Forget, Paired, SpiOut, SpiShared, SpiTaken, Unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vpnpt.actions import Action
-    from vpnpt.events import Event
+    from vpnpt.spi.messages import Action, Event
 
 SLOTS = 8
 WAITS = 10.0

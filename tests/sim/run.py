@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The router under test: the model of the kernel, the real engine beside it, and the count of what went where."""
 from __future__ import annotations
 
@@ -8,9 +9,8 @@ from random import Random
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
-from vpnpt.actions import Assign, Deliver
-from vpnpt.engine import Engine
-from vpnpt.events import RoundTrip, SpiShared, SpiTaken, Tick
+from vpnpt.spi.engine import Engine
+from vpnpt.spi.messages import Assign, Deliver, RoundTrip, SpiShared, SpiTaken, Tick
 
 from .kernel import Kernel
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
 
-    from vpnpt.events import Event
+    from vpnpt.spi.messages import Event
 
 Key = tuple[bytes, bytes]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ground truth: hosts behind the router, their tunnels, what they send and what the servers send. Knows nothing of the engine.
 
 A host has one tunnel to one server; its SAs change with each rekey. Who sends what:

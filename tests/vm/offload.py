@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m tests.vm.offload`: software flow offload beside the tunnels of every protocol, counted.
 
 The kernel keys an offloaded flow by its tuple without the conntrack zone, so the IKE of two clients to one server looks alike to

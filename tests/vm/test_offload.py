@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Software flow offload: every scenario once more with it, and bulk traffic from either side. Skipped where the kernel has none."""
 from __future__ import annotations
 

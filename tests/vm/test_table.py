@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The table of the real peers: what counts as lost, and how several results become one."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the witness of the real peers takes for lost, and for a copy; and that it hears what crosses a real router."""
 from __future__ import annotations
 

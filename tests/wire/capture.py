@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Writes dumps/nft-*, nflog-* and ct-* anew from the running kernel: PYTHONPATH=src unshare -n python -m tests.wire.capture
 
 The machine's byte order is in them, and its clock, ports and conntrack identities: look at the difference before you commit it.
@@ -7,7 +8,7 @@ from __future__ import annotations
 import struct
 import subprocess
 
-from vpnpt import netlink
+from vpnpt.kernel import netfilter
 from vpnpt.wire import conntrack, nflog, nftables
 from vpnpt.wire import netlink as nl
 
@@ -78,20 +79,20 @@ def save(name: str, title: str, messages: list[nl.Message]) -> None:
     (hexdump.DUMPS / f"{name}.dump").write_text("\n".join(lines) + "\n")
 
 
-def collect(sock: netlink.Netlink, packed: bytes) -> list[nl.Message]:
+def collect(sock: netfilter.Netlink, packed: bytes) -> list[nl.Message]:
     found: list[nl.Message] = []
     sock.dump(packed, found.append, found.clear)
     return found
 
 
-def heard(sock: netlink.Netlink) -> list[nl.Message]:
+def heard(sock: netfilter.Netlink) -> list[nl.Message]:
     return [message for message in sock.receive() if isinstance(message, nl.Message)]
 
 
 def main() -> None:
     kernel.prepare()
-    ask, tables = netlink.Netlink(), netlink.Netlink([netlink.GROUP_NFTABLES])
-    flows = netlink.Netlink([conntrack.GROUP_NEW, conntrack.GROUP_UPDATE, conntrack.GROUP_DESTROY])
+    ask, tables = netfilter.Netlink(), netfilter.Netlink([netfilter.GROUP_NFTABLES])
+    flows = netfilter.Netlink([conntrack.GROUP_NEW, conntrack.GROUP_UPDATE, conntrack.GROUP_DESTROY])
     kernel.load(kernel.TABLE)
     save("nft-new-table", "what listeners hear of nft -f: a table, sets, elements, chains, rules, the generation", heard(tables))
     for name in ("key_zone", "zone_key", "clients"):
@@ -99,10 +100,10 @@ def main() -> None:
              collect(ask, nftables.dump_elements(nftables.IPV4, "t", name)))
     save("nft-chains", "GETCHAIN dump", collect(ask, nftables.dump_chains(nftables.IPV4)))
     save("nft-generation", "GETGEN", [m for m in [ask.request(nftables.get_generation())] if m])
-    with netlink.Netlink() as raw:
+    with netfilter.Netlink() as raw:
         raw._send(nl.with_sequence(nftables.get_table(nftables.IPV4, "nowhere"), 7))
         save("nft-error", "GETTABLE of a table that is not there: NLMSG_ERROR", list(nl.messages(raw._datagram() or b"")))
-    log = netlink.NflogSocket(kernel.GROUP, snaplen=64, flags=nflog.FLAG_SEQUENCE)
+    log = netfilter.NflogSocket(kernel.GROUP, snaplen=64, flags=nflog.FLAG_SEQUENCE)
     kernel.send_udp(500, b"x" * 100)
     save("nflog-packet", "log prefix \"seen\" group 7, snaplen 64", heard(log._netlink))
     kernel.send_udp(4500, b"y")
@@ -111,8 +112,8 @@ def main() -> None:
     kernel.ping()
     save("ct-dump", "IPCTNL_MSG_CT_GET dump: UDP in zones 0, 20490 and, one way only, 20491; ESP; ICMP",
          collect(ask, conntrack.dump()))
-    for flow in netlink.dump_conntrack(ask):
-        netlink.delete_flow(ask, flow)
+    for flow in netfilter.dump_conntrack(ask):
+        netfilter.delete_flow(ask, flow)
     save("ct-events", "NEW, UPDATE and DESTROY", heard(flows))
     subprocess.run(["nft", "delete", "table", "ip", "t"], check=True)
     save("nft-delete-table", "what nft delete table tells listeners", heard(tables))

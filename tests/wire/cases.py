@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases against the real kernel, each in a process and a network namespace of its own: python -m tests.wire.cases NAME.
 
 See test_wire_kernel.py, which runs them. A case is a function `case_*`; it fails by an exception.
@@ -8,8 +9,8 @@ import errno
 import subprocess
 import sys
 
-from vpnpt import netlink
-from vpnpt.netlink import Netlink, NetlinkError, NflogSocket, Overrun
+from vpnpt.kernel import netfilter
+from vpnpt.kernel.netfilter import Netlink, NetlinkError, NflogSocket, Overrun
 from vpnpt.wire import conntrack, ip, nflog, nftables
 from vpnpt.wire import netlink as nl
 from vpnpt.wire.nftables import Element, pack_key, pack_zone
@@ -43,82 +44,82 @@ def changes(sock: Netlink) -> list[nftables.Change]:
 
 def case_elements_that_nft_wrote() -> None:
     with Netlink() as sock:
-        by_key = {e.key: e for e in netlink.dump_elements(sock, FAMILY, TABLE, "key_zone")}
+        by_key = {e.key: e for e in netfilter.dump_elements(sock, FAMILY, TABLE, "key_zone")}
         first = by_key[pack_key(bytes([192, 0, 2, 1]), bytes.fromhex("1122334455667788"))]
         assert nftables.unpack_zone(first.data) == 20480 and first.timeout_ms is None
         assert 3_500_000 < (first.expires_ms or 0) <= 3_600_000
         second = by_key[pack_key(bytes([192, 0, 2, 2]), b"\0\0\0\0\0\0\0\1")]
         assert nftables.unpack_zone(second.data) == 258 and second.timeout_ms == 100_000
         assert 90_000 < (second.expires_ms or 0) <= 100_000
-        assert netlink.dump_elements(sock, FAMILY, TABLE, "zone_key") == [Element(pack_key(pack_zone(20480), SERVER), CLIENT)]
-        assert netlink.dump_elements(sock, FAMILY, TABLE, "clients") == [Element(SERVER, pack_zone(258))]
-        assert netlink.dump_elements(sock, FAMILY, TABLE, "spis") == [Element(pack_key(SERVER, CLIENT, bytes([1, 2, 3, 4])))]
-        refused(errno.ENOENT, netlink.dump_elements, sock, FAMILY, TABLE, "nowhere")
+        assert netfilter.dump_elements(sock, FAMILY, TABLE, "zone_key") == [Element(pack_key(pack_zone(20480), SERVER), CLIENT)]
+        assert netfilter.dump_elements(sock, FAMILY, TABLE, "clients") == [Element(SERVER, pack_zone(258))]
+        assert netfilter.dump_elements(sock, FAMILY, TABLE, "spis") == [Element(pack_key(SERVER, CLIENT, bytes([1, 2, 3, 4])))]
+        refused(errno.ENOENT, netfilter.dump_elements, sock, FAMILY, TABLE, "nowhere")
 
 
 def case_elements_that_nft_reads() -> None:
     with Netlink() as sock:
-        netlink.add_elements(sock, FAMILY, TABLE, "zone_key", [Element(pack_key(pack_zone(61439), SERVER), bytes([10, 0, 0, 2]))])
+        netfilter.add_elements(sock, FAMILY, TABLE, "zone_key", [Element(pack_key(pack_zone(61439), SERVER), bytes([10, 0, 0, 2]))])
         assert "61439 . 192.0.2.9 : 10.0.0.2" in kernel.listing("map", "ip", TABLE, "zone_key")
         key = pack_key(SERVER, bytes.fromhex("00000000000000ff"))
-        netlink.add_elements(sock, FAMILY, TABLE, "key_zone", [Element(key, pack_zone(300), 50_000, 20_000)])
+        netfilter.add_elements(sock, FAMILY, TABLE, "key_zone", [Element(key, pack_zone(300), 50_000, 20_000)])
         listing = kernel.listing("map", "ip", TABLE, "key_zone")
         assert "192.0.2.9 . 0xff timeout 50s expires 19s" in listing or "0xff timeout 50s expires 20s" in listing, listing
-        netlink.add_elements(sock, FAMILY, TABLE, "spis", [Element(pack_key(SERVER, CLIENT, bytes([0, 0, 1, 0])))])
+        netfilter.add_elements(sock, FAMILY, TABLE, "spis", [Element(pack_key(SERVER, CLIENT, bytes([0, 0, 1, 0])))])
         assert "192.0.2.9 . 10.0.0.1 . 256" in kernel.listing("set", "ip", TABLE, "spis")
-        netlink.delete_elements(sock, FAMILY, TABLE, "spis", [pack_key(SERVER, CLIENT, bytes([0, 0, 1, 0]))])
+        netfilter.delete_elements(sock, FAMILY, TABLE, "spis", [pack_key(SERVER, CLIENT, bytes([0, 0, 1, 0]))])
         assert "256" not in kernel.listing("set", "ip", TABLE, "spis")
 
 
 def case_replace_in_one_transaction() -> None:
     with Netlink() as sock:
         other = [Element(SERVER, pack_zone(259))]
-        assert refused(errno.EEXIST, netlink.add_elements, sock, FAMILY, TABLE, "clients", other).index == 0
+        assert refused(errno.EEXIST, netfilter.add_elements, sock, FAMILY, TABLE, "clients", other).index == 0
         sock.transaction([*nftables.delete_elements(FAMILY, TABLE, "clients", [SERVER]),
                           *nftables.add_elements(FAMILY, TABLE, "clients", other)])
-        assert netlink.dump_elements(sock, FAMILY, TABLE, "clients") == other
-        netlink.add_elements(sock, FAMILY, TABLE, "clients", other)
-        refused(errno.EEXIST, netlink.add_elements, sock, FAMILY, TABLE, "clients", other, flags=nl.CREATE | nl.EXCL)
+        assert netfilter.dump_elements(sock, FAMILY, TABLE, "clients") == other
+        netfilter.add_elements(sock, FAMILY, TABLE, "clients", other)
+        refused(errno.EEXIST, netfilter.add_elements, sock, FAMILY, TABLE, "clients", other, flags=nl.CREATE | nl.EXCL)
 
 
 def case_a_refused_transaction_changes_nothing() -> None:
     with Netlink() as sock:
-        before = netlink.dump_elements(sock, FAMILY, TABLE, "clients")
-        generation = netlink.generation(sock)
+        before = netfilter.dump_elements(sock, FAMILY, TABLE, "clients")
+        generation = netfilter.generation(sock)
         error = refused(errno.ENOENT, sock.transaction, [
             *nftables.add_elements(FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(1))]),
             *nftables.delete_elements(FAMILY, TABLE, "clients", [b"\1\2\3\4"]),
             *nftables.add_elements(FAMILY, TABLE, "nowhere", [Element(CLIENT)])])
         assert error.index == 1
-        assert netlink.dump_elements(sock, FAMILY, TABLE, "clients") == before and netlink.generation(sock) == generation
+        assert netfilter.dump_elements(sock, FAMILY, TABLE, "clients") == before and netfilter.generation(sock) == generation
         wanted = list(nftables.add_elements(FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(1))]))
         refused(errno.ERESTART, sock.transaction, wanted, generation=generation - 1)
         sock.transaction(wanted, generation=generation)
-        assert netlink.generation(sock) == generation + 1
+        assert netfilter.generation(sock) == generation + 1
         sock.transaction([])
-        assert netlink.generation(sock) == generation + 1
+        assert netfilter.generation(sock) == generation + 1
 
 
 def case_delete_what_is_not_there() -> None:
     for destroys in (None, False):
         with Netlink() as sock:
             sock.can_destroy = destroys
-            netlink.add_elements(sock, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(1))])
-            refused(errno.ENOENT, netlink.delete_elements, sock, FAMILY, TABLE, "clients", [b"aaaa", CLIENT], missing_ok=False)
-            netlink.delete_elements(sock, FAMILY, TABLE, "clients", [b"aaaa", CLIENT, b"bbbb"])
-            assert [e.key for e in netlink.dump_elements(sock, FAMILY, TABLE, "clients")] == [SERVER]
-            netlink.delete_elements(sock, FAMILY, TABLE, "clients", [])
+            netfilter.add_elements(sock, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(1))])
+            refused(errno.ENOENT, netfilter.delete_elements, sock, FAMILY, TABLE, "clients", [b"aaaa", CLIENT], missing_ok=False)
+            netfilter.delete_elements(sock, FAMILY, TABLE, "clients", [b"aaaa", CLIENT, b"bbbb"])
+            assert [e.key for e in netfilter.dump_elements(sock, FAMILY, TABLE, "clients")] == [SERVER]
+            netfilter.delete_elements(sock, FAMILY, TABLE, "clients", [])
 
 
 def case_sixty_thousand_elements() -> None:
     wanted = {i.to_bytes(4, "big"): pack_zone(i) for i in range(1, 60_001)}
     with Netlink() as sock:
-        netlink.delete_elements(sock, FAMILY, TABLE, "clients", [SERVER])
-        netlink.add_elements(sock, FAMILY, TABLE, "clients", (Element(key, zone, 900_000) for key, zone in wanted.items()))
-        found = netlink.dump_elements(sock, FAMILY, TABLE, "clients")
+        netfilter.delete_elements(sock, FAMILY, TABLE, "clients", [SERVER])
+        netfilter.add_elements(sock, FAMILY, TABLE, "clients", (Element(key, zone, 900_000) for key, zone in wanted.items()))
+        found = netfilter.dump_elements(sock, FAMILY, TABLE, "clients")
         assert {e.key: e.data for e in found} == wanted and all(e.timeout_ms == 900_000 for e in found)
-        netlink.delete_elements(sock, FAMILY, TABLE, "clients", wanted)
-        assert netlink.dump_elements(sock, FAMILY, TABLE, "clients") == []
+        netfilter.delete_elements(sock, FAMILY, TABLE, "clients", wanted)
+        assert netfilter.dump_elements(sock, FAMILY, TABLE, "clients") == []
 
 
 def case_a_change_under_a_dump_starts_it_again() -> None:
@@ -145,65 +146,65 @@ def case_a_change_under_a_dump_starts_it_again() -> None:
 
 def case_chains_and_tables() -> None:
     with Netlink() as sock:
-        chains = {c.name: c for c in netlink.list_chains(sock, FAMILY, TABLE)}
+        chains = {c.name: c for c in netfilter.list_chains(sock, FAMILY, TABLE)}
         assert set(chains) == {"out", "raw", "idle"}
         assert (chains["out"].hook, chains["out"].priority, chains["out"].kind) == (3, -300, "filter")
         assert (chains["idle"].hook, chains["idle"].priority, chains["idle"].kind) == (None, None, "")
-        assert netlink.list_chains(sock, FAMILY, "nowhere") == []
-        assert netlink.table_exists(sock, FAMILY, TABLE) and not netlink.table_exists(sock, nftables.INET, TABLE)
+        assert netfilter.list_chains(sock, FAMILY, "nowhere") == []
+        assert netfilter.table_exists(sock, FAMILY, TABLE) and not netfilter.table_exists(sock, nftables.INET, TABLE)
         sock.transaction([delete_table()])
-        assert not netlink.table_exists(sock, FAMILY, TABLE)
+        assert not netfilter.table_exists(sock, FAMILY, TABLE)
         refused(errno.ENOENT, sock.transaction, [delete_table()])
 
 
 def case_who_changed_what() -> None:
-    with Netlink([netlink.GROUP_NFTABLES]) as ear, Netlink() as mouth:
-        netlink.add_elements(mouth, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
+    with Netlink([netfilter.GROUP_NFTABLES]) as ear, Netlink() as mouth:
+        netfilter.add_elements(mouth, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
         told = changes(ear)
         assert [(c.verb, c.what, c.family, c.table, c.name) for c in told] == [
             ("new", "element", FAMILY, TABLE, "clients"), ("new", "generation", 0, "", "")]
         assert [(e.key, e.data) for e in told[0].elements] == [(CLIENT, pack_zone(9))] and told[0].port == mouth.port
-        netlink.delete_elements(mouth, FAMILY, TABLE, "clients", [CLIENT])
+        netfilter.delete_elements(mouth, FAMILY, TABLE, "clients", [CLIENT])
         assert [(c.verb, c.what, [e.key for e in c.elements]) for c in changes(ear)] == [
             ("del", "element", [CLIENT]), ("new", "generation", [])]
-        netlink.add_elements(ear, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
+        netfilter.add_elements(ear, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
         assert [(c.what, c.port) for c in changes(ear)] == [("element", ear.port), ("generation", ear.port)]
         subprocess.run(["nft", "delete", "table", "ip", TABLE], check=True)
         told = changes(ear)
         assert ("del", "table", TABLE) in [(c.verb, c.what, c.table) for c in told]
         assert told[-1].what == "generation" and told[-1].process == "nft" and told[-1].port != ear.port
-        assert told[-1].generation == netlink.generation(mouth)
+        assert told[-1].generation == netfilter.generation(mouth)
 
 
 def case_elements_of_packets_are_not_told() -> None:
     kernel.load("table ip p { set s { type ipv4_addr; flags dynamic,timeout; timeout 1h; size 16; }\n"
                 "chain c { type filter hook output priority 0;\n udp dport 9 add @s { ip daddr }\n }\n}")
-    with Netlink([netlink.GROUP_NFTABLES]) as ear:
+    with Netlink([netfilter.GROUP_NFTABLES]) as ear:
         kernel.send_udp(9, b"x")
-        assert [e.key for e in netlink.dump_elements(ear, FAMILY, "p", "s")] == [kernel.LOOPBACK]
+        assert [e.key for e in netfilter.dump_elements(ear, FAMILY, "p", "s")] == [kernel.LOOPBACK]
         assert changes(ear) == []
 
 
 def case_requests_between_notifications() -> None:
-    with Netlink([netlink.GROUP_NFTABLES]) as sock, Netlink() as other:
-        netlink.add_elements(other, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
-        assert netlink.table_exists(sock, FAMILY, TABLE)
+    with Netlink([netfilter.GROUP_NFTABLES]) as sock, Netlink() as other:
+        netfilter.add_elements(other, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
+        assert netfilter.table_exists(sock, FAMILY, TABLE)
         assert sock.pending == 2
         assert [c.what for c in changes(sock)] == ["element", "generation"] and sock.pending == 0
 
 
 def case_an_overrun_is_an_item() -> None:
-    with Netlink([netlink.GROUP_NFTABLES], receive_buffer=4096) as ear, Netlink() as mouth:
-        netlink.add_elements(mouth, FAMILY, TABLE, "clients", (Element(i.to_bytes(4, "big"), pack_zone(1)) for i in range(2000)))
+    with Netlink([netfilter.GROUP_NFTABLES], receive_buffer=4096) as ear, Netlink() as mouth:
+        netfilter.add_elements(mouth, FAMILY, TABLE, "clients", (Element(i.to_bytes(4, "big"), pack_zone(1)) for i in range(2000)))
         items = ear.receive(100_000)
         assert Overrun() in items and len(items) < 2000
-        netlink.add_elements(mouth, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
+        netfilter.add_elements(mouth, FAMILY, TABLE, "clients", [Element(CLIENT, pack_zone(9))])
         assert [c.what for c in changes(ear)] == ["element", "generation"]
-    with Netlink([netlink.GROUP_NFTABLES], receive_buffer=4096) as ear, Netlink() as mouth:
+    with Netlink([netfilter.GROUP_NFTABLES], receive_buffer=4096) as ear, Netlink() as mouth:
         more = (Element(b"x" + i.to_bytes(3, "big"), pack_zone(1)) for i in range(2000))
-        netlink.add_elements(mouth, FAMILY, TABLE, "clients", more)
+        netfilter.add_elements(mouth, FAMILY, TABLE, "clients", more)
         try:
-            netlink.table_exists(ear, FAMILY, TABLE)
+            netfilter.table_exists(ear, FAMILY, TABLE)
         except NetlinkError as error:
             assert error.errno == errno.ENOBUFS, error  # its answer found no room either
         assert Overrun() in ear.receive(100_000)
@@ -253,16 +254,16 @@ def case_conntrack_zones() -> None:
     for port in (4499, 4500, 4501, 4502):
         kernel.send_udp(port, b"x")
     with Netlink() as sock:
-        flows = {f.orig.dport: f for f in netlink.dump_conntrack(sock, proto=conntrack.UDP)}
+        flows = {f.orig.dport: f for f in netfilter.dump_conntrack(sock, proto=conntrack.UDP)}
         assert {port: (f.zone, f.orig.zone) for port, f in flows.items()} == {
             4499: (0, None), 4500: (20490, None), 4501: (0, 20491), 4502: (4660, None)}
-        netlink.delete_elements(sock, FAMILY, TABLE, "clients", [kernel.LOOPBACK])
-        netlink.add_elements(sock, FAMILY, TABLE, "clients", [Element(kernel.LOOPBACK, pack_zone(22136))])
+        netfilter.delete_elements(sock, FAMILY, TABLE, "clients", [kernel.LOOPBACK])
+        netfilter.add_elements(sock, FAMILY, TABLE, "clients", [Element(kernel.LOOPBACK, pack_zone(22136))])
         port = kernel.send_udp(4502, b"x")
-        assert [f.zone for f in netlink.dump_conntrack(sock) if f.orig.sport == port] == [22136], "the zone is not in host order"
-        for flow in netlink.dump_conntrack(sock):
-            assert netlink.delete_flow(sock, flow) and not netlink.delete_flow(sock, flow)
-        assert netlink.dump_conntrack(sock) == []
+        assert [f.zone for f in netfilter.dump_conntrack(sock) if f.orig.sport == port] == [22136], "the zone is not in host order"
+        for flow in netfilter.dump_conntrack(sock):
+            assert netfilter.delete_flow(sock, flow) and not netfilter.delete_flow(sock, flow)
+        assert netfilter.dump_conntrack(sock) == []
 
 
 def case_delete_one_of_two_equal_flows() -> None:
@@ -271,13 +272,13 @@ def case_delete_one_of_two_equal_flows() -> None:
     kernel.send_raw(50, bytes.fromhex("0000000100000001"))
     kernel.send_raw(50, bytes.fromhex("0000000200000001"))
     with Netlink() as sock:
-        flows = {f.zone: f for f in netlink.dump_conntrack(sock, proto=conntrack.ESP)}
+        flows = {f.zone: f for f in netfilter.dump_conntrack(sock, proto=conntrack.ESP)}
         assert set(flows) == {100, 200} and flows[100].orig == flows[200].orig and flows[100].orig.sport is None
-        assert netlink.delete_flow(sock, flows[100])
-        assert [f.zone for f in netlink.dump_conntrack(sock, proto=conntrack.ESP)] == [200]
+        assert netfilter.delete_flow(sock, flows[100])
+        assert [f.zone for f in netfilter.dump_conntrack(sock, proto=conntrack.ESP)] == [200]
         stale = flows[200].replace(ident=(flows[200].ident or 0) ^ 1)
-        assert not netlink.delete_flow(sock, stale), "deleted an entry with another identity"
-        assert netlink.delete_flow(sock, flows[200])
+        assert not netfilter.delete_flow(sock, stale), "deleted an entry with another identity"
+        assert netfilter.delete_flow(sock, flows[200])
 
 
 def case_conntrack_protocols_and_events() -> None:
@@ -285,7 +286,7 @@ def case_conntrack_protocols_and_events() -> None:
         kernel.ping()
         kernel.send_raw(47, bytes.fromhex("2001880b 0004 abcd 00000000 c0210101"))
         with kernel.tcp() as (here, there):
-            flows = {f.orig.proto: f for f in netlink.dump_conntrack(sock)}
+            flows = {f.orig.proto: f for f in netfilter.dump_conntrack(sock)}
             tcp = flows[conntrack.TCP]
             assert (tcp.orig.sport, tcp.orig.dport, tcp.tcp_state) == (here, there, 3)
             assert tcp.status & (conntrack.SEEN_REPLY | conntrack.ASSURED) == conntrack.SEEN_REPLY | conntrack.ASSURED
@@ -294,8 +295,8 @@ def case_conntrack_protocols_and_events() -> None:
             assert 0 < (tcp.timeout_s or 0) <= 432_000 and tcp.helper == ""
             assert flows[conntrack.ICMP].orig.icmp == (8, 0, 0x1234)
             assert flows[conntrack.GRE].orig.dport in (0xABCD, 0)
-            assert [f.orig.proto for f in netlink.dump_conntrack(sock, proto=conntrack.GRE)] == [conntrack.GRE]
-            assert all(netlink.delete_flow(sock, flow) for flow in flows.values())
+            assert [f.orig.proto for f in netfilter.dump_conntrack(sock, proto=conntrack.GRE)] == [conntrack.GRE]
+            assert all(netfilter.delete_flow(sock, flow) for flow in flows.values())
         events = [conntrack.decode(item) for item in ear.receive() if isinstance(item, nl.Message)]
         kinds = [(e.kind, e.flow.orig.proto) for e in events if e is not None]
         assert None not in events
@@ -303,18 +304,18 @@ def case_conntrack_protocols_and_events() -> None:
             assert ("new", proto) in kinds and ("destroy", proto) in kinds
             assert kinds.index(("new", proto)) < kinds.index(("destroy", proto))
         assert ("update", conntrack.TCP) in kinds
-        assert netlink.dump_conntrack(sock, family=conntrack.AF_INET6) == []
+        assert netfilter.dump_conntrack(sock, family=conntrack.AF_INET6) == []
 
 
 def case_conntrack_helper_and_ipv6() -> None:
     kernel.load("table inet h { ct helper pptp-h { type \"pptp\" protocol tcp; l3proto ip; }\n"
                 "chain c { type filter hook output priority 0;\n tcp dport 1723 ct helper set \"pptp-h\"\n }\n}")
     with Netlink() as sock, kernel.tcp(1723) as (here, _there):
-        assert [f.helper for f in netlink.dump_conntrack(sock) if f.orig.sport == here] == ["pptp"]
+        assert [f.helper for f in netfilter.dump_conntrack(sock) if f.orig.sport == here] == ["pptp"]
         port = kernel.send_udp(4499, b"x", "::1")
-        flow = next(f for f in netlink.dump_conntrack(sock, family=conntrack.AF_INET6) if f.orig.proto == conntrack.UDP)
+        flow = next(f for f in netfilter.dump_conntrack(sock, family=conntrack.AF_INET6) if f.orig.proto == conntrack.UDP)
         assert flow.orig == conntrack.Tuple(b"\0" * 15 + b"\1", b"\0" * 15 + b"\1", conntrack.UDP, port, 4499)
-        assert netlink.delete_flow(sock, flow) and not netlink.delete_flow(sock, flow)
+        assert netfilter.delete_flow(sock, flow) and not netfilter.delete_flow(sock, flow)
 
 
 def case_larger_than_the_send_buffer() -> None:
@@ -327,7 +328,7 @@ def case_larger_than_the_send_buffer() -> None:
         except NetlinkError as error:
             assert error.errno == errno.EMSGSIZE
             wanted = 1
-        assert len(netlink.dump_elements(sock, FAMILY, TABLE, "clients")) == wanted
+        assert len(netfilter.dump_elements(sock, FAMILY, TABLE, "clients")) == wanted
 
 
 def case_extended_error_text() -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Annotated hex dumps: `# comment` lines and lines of hex digits; what follows a `#` on a line of hex is a comment too."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a network namespace of its own needs for the tests against the real kernel; run inside one only."""
 from __future__ import annotations
 

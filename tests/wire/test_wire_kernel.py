@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The codecs and sockets against the real kernel: every case of cases.py in a network namespace of its own.
 
 Once as root where the tests are root, and once as root of a user namespace, which may less (no forced socket buffers).

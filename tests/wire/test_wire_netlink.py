@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Codecs of netlink, nf_tables, NFLOG and conntrack against dumps of the real kernel, cut ones, hostile ones, big-endian ones."""
 from __future__ import annotations
 

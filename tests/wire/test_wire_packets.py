@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """IP, ESP, IKE and L2TP headers: annotated dumps, every cut, hostile bytes, and scapy as a second opinion."""
 from __future__ import annotations
 

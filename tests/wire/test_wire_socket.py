@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Netlink's bookkeeping with a scripted kernel: what the real one does too seldom to wait for."""
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import struct
 
 import pytest
 
-from vpnpt import nlsocket
-from vpnpt.nlsocket import Netlink, NetlinkError, Overrun
+from vpnpt.kernel import socket as nlsocket
+from vpnpt.kernel.socket import Netlink, NetlinkError, Overrun
 from vpnpt.wire import netlink as nl
 from vpnpt.wire import nftables
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ubus messages, as the real ubusd (2025-12) sent them, cut, and hostile."""
 from __future__ import annotations
 

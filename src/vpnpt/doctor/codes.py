@@ -2,7 +2,7 @@
 """Every code of the doctor: how serious it is, what it means, what to do. README's table is made from this one."""
 from __future__ import annotations
 
-from ..model import Record
+from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,15 +2,15 @@
 """What the doctor knows of a router, and what it says. Pure."""
 from __future__ import annotations
 
-from ..model import Record
+from ..record import Record
 from .codes import CODES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..config.ucitext import SectionText
     from ..model import Config, Devices, Diagnostic
-    from ..ucitext import SectionText
     from ..wire.conntrack import Flow
     from .codes import Severity
 

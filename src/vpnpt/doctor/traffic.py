@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from ..model import PROTOCOLS, Record
+from ..model import PROTOCOLS
+from ..record import Record
 from ..wire.conntrack import AH, ESP, GRE, SEEN_REPLY, TCP, UDP
 from .facts import finding
 

@@ -6,7 +6,7 @@ match may happen; that counts only where the rule itself speaks of the VPN (its 
 """
 from __future__ import annotations
 
-from ..model import Record
+from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..service import Service
-    from ..sessions_feed import SessionsFeed
+    from ..daemon.apply import Service
+    from ..daemon.sessions_feed import SessionsFeed
 
 
 def examine(service: Service, feed: SessionsFeed) -> dict[str, Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 
-from .. import nft, process
-from ..addresses import local_addresses
+from .. import process
+from ..config.values import boolean
 from ..doctor.facts import IcmpError, Missing
-from ..flows import protocol_of
-from ..learned import Learned
-from ..netlink import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
+from ..kernel import nft
+from ..kernel.maps import Learned
+from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
+from ..router.addresses import local_addresses
 from ..ruleset import TABLE, errors, shares_servers
-from ..values import boolean
+from ..sessions.classify import protocol_of
 from ..wire.conntrack import AF_INET, AF_INET6, AH, ESP, GRE, L2TP, TCP, UDP
 from ..wire.nftables import FAMILIES, IPV4, unpack_key
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from ..config.ucitext import SectionText
+    from ..daemon.apply import Service
     from ..model import Config, Devices
-    from ..service import Service
-    from ..ucitext import SectionText
     from ..wire.conntrack import Flow
 
 _NUMBERS = {name: number for number, name in FAMILIES.items()}

@@ -7,8 +7,8 @@ from ..wire.conntrack import ESP, TCP, UDP, Flow, Tuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..sessions import Session
-    from ..sessions_feed import SessionsFeed
+    from ..daemon.sessions_feed import SessionsFeed
+    from ..sessions.table import Session
 
 RECENT = 600
 """Seconds for which what has ended counts."""

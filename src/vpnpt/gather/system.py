@@ -8,15 +8,16 @@ import os
 import socket
 import struct
 
-from .. import uci, ucitext
+from ..config import ucitext
 from ..doctor.facts import Listener, Uplink
 from ..doctor.firewall import ROUTER_PORTS
+from ..router import uci
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from ..ucitext import SectionText
+    from ..config.ucitext import SectionText
 
 RELEASE = "/etc/openwrt_release"
 SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFMTU = 0x8913, 0x8915, 0x8921  # include/uapi/linux/sockios.h

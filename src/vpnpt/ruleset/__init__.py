@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Config → nftables text: pure, deterministic, each rule with its comment.
 
     prerouting, raw (-300)    dispatch by protocol; for ESP, IKE and their ICMP errors: the client's zone, learning   (family ip)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who may use which protocol: help for PPTP, refusal of what is blocked, delivery of what a server starts.
 
 All of it stands in NAT chains, which see only the first packet of a flow: it costs established traffic nothing. That is enough,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one base chain that every packet passes: what is none of ours leaves after as few rules as possible.
 
 Measured (docs/MEASUREMENTS.md): an empty base chain costs 1 to 1.5 % of what forwarding a packet does, each comparison with one value

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ICMP errors that come back from outside, remembered for the doctor: connection tracking shows only that nothing came back.
 
 Nothing but ICMP's "destination unreachable" passes here, a handful a second at most are put down, and nothing is decided by them.

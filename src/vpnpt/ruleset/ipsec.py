@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """IPsec through NAT: ESP by SPI, IKE by initiator cookie, ICMP errors by what they quote.
 
 Fast path: one lookup (`esp_fast`, `ike_fast`), no write. Its entries live some minutes only; when

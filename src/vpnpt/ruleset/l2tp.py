@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """L2TP servers that plain NAT does not serve: those that answer from another port, and those that always send to port 1701.
 
 What plain NAT does well it goes on doing alone: one port of the router for each client, in conntrack zone 0. Here is only what it lacks.

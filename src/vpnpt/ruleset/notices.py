@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the rules tell the daemon: log statements, each with a prefix that says what was seen, each rate-limited in the kernel.
 
 On the slow path the logged packet's IP ID holds its client's zone. Where the daemon may have to deliver a packet itself, the whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Servers with several clients: who talks with whom, who waits for an answer, and copies for all where only one can be right.
 
 `solo` names the first client of a server: while there is no other, every inbound key that nobody knows is that client's, at once and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A small builder of nftables text: a table with its sets, maps, counters and chains, rendered in one deterministic form.
 
 It knows nothing of VPNs. Every rule carries a comment, so that `nft list ruleset` explains itself, and nft 1.0.6 wants a newline

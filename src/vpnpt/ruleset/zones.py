@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Conntrack zones: which client lives in which, handed out by the kernel alone.
 
 A client's zone is a hash of its address, probed with other seeds while taken. So it needs no counter (numgen starts again at every

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 from . import netlink as nl
 
 NEW, GET, DELETE = 0, 1, 2

@@ -2,7 +2,7 @@
 """ESP. Pure; cut input gives None. Source: RFC 4303 section 2."""
 from __future__ import annotations
 
-from ..model import Record
+from ..record import Record
 
 
 class Esp(Record):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 
 # Exchange types, IKEv1: phase 1 (main and aggressive mode), then what runs under it
 MAIN, AGGRESSIVE, INFORMATIONAL_V1, TRANSACTION, QUICK = 2, 4, 5, 6, 32

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 
 UDP = 17
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 
 # Message types (RFC 2661 section 3.2, RFC 3931 section 3.1)
 SCCRQ, SCCRP, SCCCN, STOPCCN, HELLO = 1, 2, 3, 4, 6

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Netlink framing: messages, attributes, acknowledgements. Pure; sockets are in vpnpt.netlink.
+"""Netlink framing: messages, attributes, acknowledgements. Pure; sockets are in kernel/socket.py.
 
 Sources: include/uapi/linux/netlink.h (struct nlmsghdr, nlattr, nlmsgerr, enum nlmsgerr_attrs) and
 include/uapi/linux/netfilter/nfnetlink.h (struct nfgenmsg). Headers are in host byte order; the contents of netfilter
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

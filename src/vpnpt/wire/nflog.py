@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 from . import netlink as nl
 
 MSG_PACKET, MSG_CONFIG = 0, 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 from . import netlink as nl
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ very same text, has another. But a rule that is replaced keeps its handle (measu
 """
 from __future__ import annotations
 
-from ..model import Record
+from ..record import Record
 from . import netlink as nl
 from .nftables import CHAIN_NAME, CHAIN_TABLE, GETTABLE, NEWCHAIN, NEWTABLE, TABLE_NAME, _attributes, request
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from ..model import Record
+from ..record import Record
 from . import netlink as nl
 
 NEW_SA, GET_SA = 0x10, 0x12

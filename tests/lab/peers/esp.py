@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ESP associations with real keys (RFC 4303): what is sealed for one host is noise to every other."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """IKE messages: real ISAKMP headers (RFC 2408 section 3.1, RFC 7296 section 3.1) around a sealed, made-up body.
 
 The body says in JSON what a real one would say in payloads, and is sealed with the pair's secret: whoever does not hold

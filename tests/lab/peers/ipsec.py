@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """IPsec endpoints: IKE version 1 and 2, rekeying, DPD, ESP plain or in UDP, on a client or on a server.
 
 One `Endpoint` per host. A client starts with `negotiate`; a server knows its clients by their secrets and answers to wherever a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """L2TP version 2 (RFC 2661): tunnels and sessions over UDP 1701, for one host each.
 
 Messages are not retransmitted: what is lost stays lost, so that scenarios can see it.

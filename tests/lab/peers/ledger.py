@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who was meant to get each packet, and who got it.
 
 Packets are recognised by the part of them that no NAT rewrites, so a copy is noticed on whatever host it turns up.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """PPTP (RFC 2637): a control connection on TCP 1723 and PPP frames in GRE version 1, for one host each.
 
 A frame says in clear for which client it is, as the data of a real one would by failing its checksum at anyone else's PPP.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`python -m tests.vm.peers`: real VPN programs, three clients at once with one server, on a stock router and on vpnpt.
 
 It needs root, a kernel with ESP, PPP and L2TP, and the programs: `tests/vm/peers/run` sees to that, in the virtual machine.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """libreswan clients of a server with which the router has IPsec of its own: neither may take what is the other's."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """OpenVPN and WireGuard: they cross NAT by themselves, and vpnpt must leave them alone."""
 from __future__ import annotations
 

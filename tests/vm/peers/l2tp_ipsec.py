@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """L2TP in IPsec transport mode (RFC 3193) by xl2tpd and strongSwan, with NAT traversal.
 
 In transport mode the server tells clients behind one address by their ports alone: so each client has an L2TP port of its own here.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """libreswan with plain ESP (`encapsulation=no`): the real thing that NAT routers break."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A host of the lab on which real programs run: with files and processes of its own, so that it can be switched off."""
 from __future__ import annotations
 

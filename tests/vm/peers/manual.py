@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ESP of the kernel with keys set by hand (`ip xfrm`, tunnel mode): no IKE tells anybody whose an SPI is."""
 from __future__ import annotations
 

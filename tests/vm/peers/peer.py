@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What every kind of VPN program can be asked to do. Clients are numbered from 0."""
 from __future__ import annotations
 

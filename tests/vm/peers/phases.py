@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What all peers are put through, one phase after the other on one router: each gives a row of the table."""
 from __future__ import annotations
 

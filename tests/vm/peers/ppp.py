@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """PPP in PPTP (pptp-linux, pptpd) and in L2TP (xl2tpd)."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lab with real programs in it: three clients, one server, and what is asked of them: pings, transfers, patience."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """strongSwan with NAT traversal, which crosses any NAT router: vpnpt must not stand in its way."""
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run of all peers saw, as one piece of JSON, and that as a table. `python -m tests.vm.peers.table FILE...` prints a page.
 
     {"date": seconds, "kernel": text, "short": bool, "versions": {peer: text},

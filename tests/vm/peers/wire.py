@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What crossed the router: every ESP packet that an end sent, and whether the end that has its keys got it.
 
 Pings tell what a person loses, by whosever fault: VPN programs lose a packet by themselves while they change keys. This tells what the

@@ -12,4 +12,5 @@ sys.path.insert(0, __file__.rpartition("/")[0])
 
 from importlib import import_module  # noqa: E402
 
-sys.exit(import_module(f"vpnpt.{sys.argv.pop(1)}").main())
+PROGRAMS = {"daemon": "vpnpt.daemon.loop", "cli": "vpnpt.cli.main"}
+sys.exit(import_module(PROGRAMS[sys.argv.pop(1)]).main())

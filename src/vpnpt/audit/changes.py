@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What changed, when, and by what means: the history, and what two states of the configuration, the firewall and the network differ in.
+
+Pure. A state is {what: {name: value}}, all of it text; names and values are those that a user would write or see.
+"""
+from __future__ import annotations
+
+import json
+from collections import deque
+
+from ..config.compile import OPTIONS
+from ..config.values import boolean
+from ..model import Source
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from ..config.ucitext import SectionText
+    from ..model import Config, Devices
+
+    State = dict[str, dict[str, str]]
+
+KINDS = ("configuration", "rules", "firewall", "network", "service")
+LIMIT = 200
+"""Changes that are remembered."""
+TEXT_LIMIT = 400
+AT_ONCE = 20
+"""Changes of one kind that are told one by one when they come together."""
+VPN_PROTOCOLS = frozenset(("esp", "ah", "gre", "50", "51", "47", "115", "l2tp"))
+
+
+class Change(Record):
+    """One change. time: seconds of the epoch. what: one of KINDS. how: by what means, '' if that is not known."""
+
+    __slots__ = ("time", "what", "how", "text")
+    time: int
+    what: str
+    how: str
+    text: str
+
+    def line(self) -> str:
+        """For the file that survives a reboot: one JSON object, one line."""
+        return json.dumps(self.as_dict(), separators=(",", ":")) + "\n"
+
+
+def parse_line(line: str) -> Change | State | None:
+    """A change, or a state, as it was written; None for anything else (a line that a power cut tore in two)."""
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    if set(data) == {"state"} and _is_state(data["state"]):
+        return {what: dict(items) for what, items in data["state"].items()}
+    if set(data) != set(Change.__slots__) or data["what"] not in KINDS or type(data["time"]) is not int:
+        return None
+    if not all(isinstance(data[name], str) and len(data[name]) <= TEXT_LIMIT for name in ("how", "text")):
+        return None
+    return Change(**data)
+
+
+def state_line(state: State) -> str:
+    """A state for the same file, so that what changes while the daemon does not run is found."""
+    return json.dumps({"state": state}, separators=(",", ":")) + "\n"
+
+
+def _is_state(data: object) -> bool:
+    return isinstance(data, dict) and all(
+        isinstance(items, dict) and all(isinstance(value, str) for value in items.values()) for items in data.values())
+
+
+class History:
+    """The last LIMIT changes, and the state that the next one is compared with (None: nothing is known yet)."""
+
+    def __init__(self) -> None:
+        self.changes: deque[Change] = deque(maxlen=LIMIT)
+        self.state: State | None = None
+
+    def load(self, lines: Iterable[str]) -> None:
+        """Takes over what an earlier daemon wrote, oldest first."""
+        for line in lines:
+            entry = parse_line(line)
+            if isinstance(entry, Change):
+                self.changes.append(entry)
+            elif entry is not None:
+                self.state = entry
+
+    def lines(self) -> list[str]:
+        """All of it, for a new file."""
+        return [*(change.line() for change in self.changes), *([state_line(self.state)] if self.state is not None else [])]
+
+    def add(self, time: float, what: str, how: str, text: str) -> Change:
+        """One more."""
+        text = text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT - 3] + "..."
+        change = Change(time=int(time), what=what, how=how[:TEXT_LIMIT], text=text)
+        self.changes.append(change)
+        return change
+
+    def compare(self, time: float, how: str, state: State) -> list[Change]:
+        """Adds what is different from the last state, which `state` replaces; the first state is nothing new."""
+        old, self.state = self.state, state
+        if old is None:
+            return []
+        return [self.add(time, what, how, text) for what in KINDS if what in state and what in old
+                for text in differences(old[what], state[what])]
+
+    def answer(self) -> list[dict[str, Any]]:
+        """For the method `changes`: newest first."""
+        return [change.as_dict() for change in reversed(self.changes)]
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """A sentence for each name whose value is another, `NAME: OLD -> NEW`; many at once are counted."""
+    found = []
+    for name in sorted(set(old) | set(new)):
+        if old.get(name) != new.get(name):
+            found.append(f"{name}: {old.get(name, '(none)')} -> {new.get(name, '(none)')}")
+    return found if len(found) <= AT_ONCE else [*found[:AT_ONCE - 1], f"and {len(found) - AT_ONCE + 1} more"]
+
+
+def configuration(config: Config) -> dict[str, str]:
+    """Every option by its UCI name, `vpnpt.ipsec.enabled`, with the value that counts, written or not."""
+    found = {}
+    for section, options in OPTIONS.items():
+        record = config.general if section == "global" else config.protocols[section]
+        for option in options:
+            found[f"vpnpt.{section}.{option.name}"] = _text(getattr(record, option.field or option.name))
+    return found
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, tuple):
+        return " ".join(item.text if isinstance(item, Source) else str(item) for item in value) or "(none)"
+    return str(value) if value != "" else "(none)"
+
+
+def network(devices: Devices, addresses: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """The devices of both sides, and the WAN side's addresses by device."""
+    found = {"LAN devices": " ".join(devices.lan), "WAN devices": " ".join(devices.wan)}
+    for name in devices.wan:
+        found[f"WAN address of {name}"] = " ".join(addresses.get(name, ())) or "(none)"
+    return found
+
+
+def firewall(sections: Iterable[SectionText], ports: frozenset[str]) -> dict[str, str]:
+    """What of the UCI package firewall bears on VPNs: zones, forwardings, flow offload, and rules and redirects about VPN protocols.
+
+    ports: those of VPNs, as text. A section that is switched off (`enabled 0`) is as if it were not there.
+    """
+    found: dict[str, str] = {}
+    for section in sections:
+        if section.type == "defaults":
+            for name in ("flow_offloading", "flow_offloading_hw", "forward", "input"):
+                if name in section.options:
+                    found[f"firewall {name}"] = _joined(section, name)
+            continue
+        if boolean(_joined(section, "enabled")) is False:
+            continue
+        if section.type == "zone":
+            found[f"firewall zone {_joined(section, 'name')}"] = _shown(section, ("name",))
+        elif section.type == "forwarding":
+            name = f"firewall forwarding {_joined(section, 'src')} to {_joined(section, 'dest')}"
+            found[name] = _shown(section, ("src", "dest")) or "yes"
+        elif section.type in ("rule", "redirect") and _about_vpns(section, ports):
+            found[f"firewall {section.type} {_joined(section, 'name') or section.label}"] = _shown(section, ("name",))
+    return dict(list(found.items())[:LIMIT])
+
+
+def _about_vpns(section: SectionText, ports: frozenset[str]) -> bool:
+    protocols = {word.lower() for word in _joined(section, "proto").split()}
+    if protocols & VPN_PROTOCOLS:
+        return True
+    if protocols & {"icmp", "igmp", "icmpv6"}:
+        return False
+    written = [word for name in ("dest_port", "src_dport", "src_port") for word in _joined(section, name).split()]
+    return any(_covers(word, port) for word in written for port in ports)
+
+
+def _covers(word: str, port: str) -> bool:
+    first, _, last = word.lstrip("!").replace(":", "-").partition("-")
+    return first == port or (first.isdigit() and last.isdigit() and int(first) <= int(port) <= int(last))
+
+
+def _joined(section: SectionText, name: str) -> str:
+    option = section.options.get(name)
+    return " ".join(option.values) if option else ""
+
+
+def _shown(section: SectionText, without: tuple[str, ...]) -> str:
+    shown = [f"{name} {_joined(section, name)}" for name in sorted(section.options) if name not in (*without, "enabled")]
+    return ", ".join(shown)[:TEXT_LIMIT]

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What others did to our tables: what the kernel holds, compared with what we loaded. Pure.
+
+Two comparisons. Right after a load the kernel must hold what was compiled: the same chains with the same policies, the same rules by
+their comments, in order. Later it must hold the very same rules, by handle and expressions (wire/nftrules.py): one that was replaced by
+another with the same comment is found as well.
+"""
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..ruleset import Ruleset
+    from ..wire.nftrules import TableState
+
+    Tables = Mapping[str, TableState]
+
+NAMED = 3
+"""Rules, chains or tables that a sentence names; the others are counted."""
+
+
+def as_compiled(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, list[str]]]]:
+    """What a ruleset means to put into the kernel: by family and chain, the policy and each rule's comment."""
+    return {family: {chain.name: (_policy(chain.hook), [_comment(rule) for rule in chain.rules]) for chain in table.chains}
+            for family, table in ruleset.tables.items()}
+
+
+def loaded_wrongly(ruleset: Ruleset, tables: Tables) -> list[str]:
+    """How the kernel differs from a ruleset that was loaded this moment; empty if it does not."""
+    found = []
+    for family, chains in as_compiled(ruleset).items():
+        state = tables.get(family)
+        if state is None:
+            found.append(f"table {family} vpnpt is gone")
+            continue
+        if state.dormant:
+            found.append(_dormant(family))
+        there = {name: (policy, [rule[2] for rule in rules]) for name, (_, policy, rules) in state.chains.items()}
+        found += [f"chain {name} of table {family} vpnpt is not as it was compiled" for name in sorted(set(chains) | set(there))
+                  if chains.get(name) != there.get(name)]
+    return _named(found)
+
+
+def changes(sealed: Tables, now: Tables) -> list[str]:
+    """What is different from when the tables were loaded, a short sentence each; empty if nothing is."""
+    found = []
+    for family, old in sealed.items():
+        new = now.get(family)
+        if new is None:
+            found.append(f"table {family} vpnpt is gone")
+        elif new.handle != old.handle:
+            found.append(f"table {family} vpnpt was deleted and made anew")
+        else:
+            found += _table_changes(family, old, new)
+    return found
+
+
+def _table_changes(family: str, old: TableState, new: TableState) -> list[str]:
+    found = [_dormant(family)] if new.dormant and not old.dormant else []
+    gone: list[tuple[str, str]] = []
+    added: list[tuple[str, str]] = []
+    moved: list[str] = []
+    for name in sorted(set(old.chains) | set(new.chains)):
+        before, after = old.chains.get(name), new.chains.get(name)
+        if after is None or (before is not None and before[0] != after[0]):
+            found.append(f"chain {name} of table {family} vpnpt is gone" if after is None else
+                         f"chain {name} of table {family} vpnpt was deleted and made anew")
+        if before is None:
+            found.append(f"chain {name} was added to table {family} vpnpt")
+        elif after is not None and before[1] != after[1]:
+            found.append(f"chain {name} of table {family} vpnpt has policy {after[1]}, not {before[1]}")
+        rules, rules_now = before[2] if before else (), after[2] if after else ()
+        if rules == rules_now:
+            continue
+        known, present = set(rules), set(rules_now)
+        gone += [(name, rule[2]) for rule in rules if rule not in present]
+        added += [(name, rule[2]) for rule in rules_now if rule not in known]
+        if [rule for rule in rules if rule in present] != [rule for rule in rules_now if rule in known]:
+            moved.append(name)
+    found += [f"the rules of chain {name} of table {family} vpnpt have another order" for name in moved]
+    total = sum(len(rules) for _, _, rules in old.chains.values())
+    if gone and len(gone) == total:
+        found.append(f"all {total} rules of table {family} vpnpt are gone")
+    elif gone:
+        found.append(f"{_count(gone)} gone from table {family} vpnpt: {_listed(gone)}")
+    if added:
+        found.append(f"{_count(added)} added to table {family} vpnpt: {_listed(added)}")
+    return _named(found)
+
+
+def _dormant(family: str) -> str:
+    return f"table {family} vpnpt is dormant: no packet meets its rules"
+
+
+def _count(rules: list[tuple[str, str]]) -> str:
+    return "1 rule" if len(rules) == 1 else f"{len(rules)} rules"
+
+
+def _listed(rules: list[tuple[str, str]]) -> str:
+    return ", ".join(_named([f"{chain} ({comment.removeprefix('vpnpt: ') or 'no comment'})" for chain, comment in rules]))
+
+
+def _named(items: list[str]) -> list[str]:
+    return items if len(items) <= NAMED else [*items[:NAMED], f"and {len(items) - NAMED} more"]
+
+
+def _policy(hook: str) -> str:
+    return hook.rpartition("policy ")[2].rstrip("; ") if "policy " in hook else "accept" if hook else ""
+
+
+def _comment(rule: str) -> str:
+    return rule.rpartition(' comment "')[2].rstrip('"')

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One configured word -> its value: the validators behind the option tables of config.py.
+
+Each takes the word and the option (its range and choices) and returns the value, or raises BadValue with what is wrong and
+what would be right.
+"""
+from __future__ import annotations
+
+import socket
+
+from ..model import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from .compile import Option
+
+TRUE_WORDS = ("1", "on", "true", "yes", "enabled")
+FALSE_WORDS = ("0", "off", "false", "no", "disabled")
+MAX_DEVICE = 15  # IFNAMSIZ of <linux/if.h>, less the closing NUL
+HEX = frozenset("0123456789abcdef")
+MAX_PATH = 200
+NOT_OURS = ("/etc/config", "/proc", "/sys", "/dev")
+
+
+class BadValue(ValueError):
+    """A word that is not valid. args: what is wrong, what is valid."""
+
+
+def boolean(word: str) -> bool | None:
+    """The meaning of a boolean word in any case (fw4 and LuCI know the same ones), None for any other word."""
+    lower = word.lower()
+    return True if lower in TRUE_WORDS else False if lower in FALSE_WORDS else None
+
+
+def number(word: str) -> int | None:
+    """A decimal number of at most 18 digits without a sign, else None."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else None
+
+
+def parse_bool(word: str, option: Option) -> bool:
+    value = boolean(word)
+    if value is None:
+        raise BadValue("not a boolean", "valid: 1, 0, on, off, true, false, yes, no, enabled, disabled")
+    return value
+
+
+def parse_int(word: str, option: Option) -> int:
+    value = number(word)
+    valid = f"valid: {option.low} to {option.high}" + (f" {option.unit}" if option.unit else "")
+    if value is None:
+        raise BadValue("not a whole number", valid)
+    if not option.low <= value <= option.high:
+        raise BadValue("out of range", valid)
+    return value
+
+
+def parse_choice(word: str, option: Option) -> str:
+    if word not in option.choices:
+        raise BadValue("not a known choice", "valid: " + ", ".join(option.choices))
+    return word
+
+
+def parse_zone(word: str, option: Option) -> str:
+    if not all(char.isascii() and (char.isalnum() or char in "_-.") for char in word) or word.startswith("-"):
+        raise BadValue("not the name of a firewall zone", "valid: letters, digits, '_', '-' and '.'")
+    return word
+
+
+def device_problem(name: str) -> str:
+    """Why this can't be the name of a network device (dev_valid_name() in net/core/dev.c), '' if it can.
+
+    Stricter than the kernel in that quotes, backslashes and what is not printable ASCII are refused: names go into nftables text.
+    """
+    if name.endswith("*"):
+        return "a wildcard is not accepted here, name each device"
+    if len(name) > MAX_DEVICE:
+        return f"longer than {MAX_DEVICE} characters"
+    if name in ("", ".", "..") or not all("!" <= char <= "~" and char not in "/:\"'\\*" for char in name):
+        return "not the name of a network device"
+    return ""
+
+
+def parse_device(word: str, option: Option) -> str:
+    problem = device_problem(word)
+    if problem:
+        raise BadValue(problem, f"valid: up to {MAX_DEVICE} printable characters without blanks, quotes, '/', ':' and '*'")
+    return word
+
+
+def parse_source(word: str, option: Option) -> Source:
+    return source(word)
+
+
+def source(word: str) -> Source:
+    """An address, a subnet (prefix length or IPv4 netmask) or a MAC; host bits are cleared. Raises BadValue."""
+    valid = "valid: an IPv4 or IPv6 address or subnet such as 192.168.1.0/24, or a MAC such as 00:00:5e:00:53:01"
+    parts = word.lower().replace("-", ":").split(":")
+    if len(parts) == 6 and all(len(part) == 2 and HEX.issuperset(part) for part in parts):
+        return Source(kind="mac", text=":".join(parts))
+    address, slash, length = word.partition("/")
+    for family, kind in ((socket.AF_INET, "ipv4"), (socket.AF_INET6, "ipv6")):
+        try:
+            packed = socket.inet_pton(family, address)
+        except (OSError, ValueError):
+            continue
+        bits = len(packed) * 8
+        prefix = (number(length) if len(length) < 4 else netmask_length(length, family)) if slash else bits
+        if prefix is None or prefix > bits:
+            raise BadValue("not a valid prefix length", f"valid: 0 to {bits}")
+        cleared = int.from_bytes(packed, "big") >> (bits - prefix) << (bits - prefix)
+        text = socket.inet_ntop(family, cleared.to_bytes(len(packed), "big"))
+        return Source(kind=kind, text=text if prefix == bits else f"{text}/{prefix}")
+    raise BadValue("not an address, a subnet or a MAC", valid)
+
+
+def netmask_length(mask: str, family: int) -> int | None:
+    """The prefix length that an IPv4 netmask such as 255.255.255.0 stands for, None if it is none."""
+    try:
+        packed = socket.inet_pton(socket.AF_INET, mask)
+    except (OSError, ValueError):
+        return None
+    ones = f"{int.from_bytes(packed, 'big'):032b}".rstrip("0")
+    return len(ones) if family == socket.AF_INET and "0" not in ones else None
+
+
+def has_host_bits(word: str, source: Source) -> bool:
+    """Whether normalising this word cleared bits of its address."""
+    if source.kind == "mac" or "/" not in word:
+        return False
+    family = socket.AF_INET if source.kind == "ipv4" else socket.AF_INET6
+    return socket.inet_pton(family, word.partition("/")[0]) != socket.inet_pton(family, source.text.partition("/")[0])
+
+
+def parse_path(word: str, option: Option) -> str:
+    """A file that we may write: not where UCI, or the kernel, would take it for something else."""
+    valid = f"valid: an absolute path of at most {MAX_PATH} printable characters, outside {', '.join(NOT_OURS)}"
+    if not word.startswith("/") or word.endswith("/") or len(word) > MAX_PATH or not word.isprintable() or '"' in word:
+        raise BadValue("not the absolute path of a file", valid)
+    if any(part in ("", ".", "..") for part in word.split("/")[1:]):
+        raise BadValue("has an empty part, or '.' or '..'", valid)
+    if any(word.startswith(f"{place}/") for place in NOT_OURS):
+        raise BadValue("is not ours to write to", valid)
+    if option.choices and not word.endswith(option.choices):
+        raise BadValue("has another ending", "valid: a path that ends in " + " or ".join(option.choices))
+    return word
+
+
+PARSERS: dict[str, Callable[[str, Option], Any]] = {
+    "bool": parse_bool, "int": parse_int, "choice": parse_choice, "zone": parse_zone, "device": parse_device,
+    "source": parse_source, "port": parse_int, "path": parse_path,
+}
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """The name that `word` was probably meant to be: at most two edits away, and less than half of it wrong; '' if none is."""
+    best, best_distance = "", 3
+    for name in names:
+        distance = edit_distance(word.lower(), name, best_distance)
+        if distance < best_distance and distance * 2 < len(name):
+            best, best_distance = name, distance
+    return best
+
+
+def edit_distance(one: str, other: str, limit: int) -> int:
+    """Insertions, deletions, replacements and swaps of neighbours between two words; `limit` if that many or more."""
+    if abs(len(one) - len(other)) >= limit:
+        return limit
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, char in enumerate(one, 1):
+        before, last, row = row, before, [i]
+        for j, against in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (char != against))
+            if i > 1 and j > 1 and char == other[j - 2] and one[i - 2] == against:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return min(row[-1], limit)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the daemon answers, by method: the same on ubus and on the control socket. Every answer is an object that JSON can carry.
+
+HANDLERS is the whole table. A handler gets the context and the arguments, all of them text; what it can't do it answers with
+{"error": text}.
+"""
+from __future__ import annotations
+
+import contextlib
+
+from .. import TOOLS_MISSING
+from ..config.values import BadValue, source
+from ..kernel.netfilter import NetlinkError
+from ..model import PROTOCOLS
+from ..router import uciedit
+from ..router.devices import release
+from ..sessions.table import packed_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from .apply import Service
+    from .child import Aside, Pending
+    from .log import Log
+    from .sessions_feed import SessionsFeed
+
+    Handler = Callable[["Context", Mapping[str, str]], dict[str, Any] | Pending]
+
+
+class Context:
+    """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
+
+    __slots__ = ("service", "reload", "log", "aside", "feed")
+
+    def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
+        self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
+
+
+def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pending:
+    """The answer to one request, {"method": ..., arguments}; {"error": ...} if it can't be done; Pending, if it comes later."""
+    method = request.get("method")
+    handler = HANDLERS.get(method) if isinstance(method, str) else None
+    if handler is None:
+        return {"error": f"unknown method {method!r}; known: {', '.join(HANDLERS)}"}
+    arguments = {name: value for name, value in request.items() if name != "method"}
+    for name, value in arguments.items():
+        if not isinstance(value, str):
+            return {"error": f"argument {name!r} is no text"}
+    try:
+        return handler(context, arguments)
+    except NetlinkError as error:
+        return {"error": f"the kernel's connections can't be read: {error.strerror} (is kmod-nf-conntrack-netlink installed?)"}
+
+
+def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return status(context)
+
+
+def status(context: Context) -> dict[str, Any]:
+    """The whole state, with what sessions and log add to it."""
+    shot = context.service.snapshot()
+    with contextlib.suppress(NetlinkError):  # then there is no kmod-nf-conntrack-netlink, and nothing to count
+        context.feed.refresh()
+    totals = context.feed.sessions.totals()
+    for name, state in shot["protocols"].items():
+        _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
+        blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
+        state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
+    return shot | {"release": release(), "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
+
+
+def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    done, service = context.reload(), context.service
+    return {"applied": done, "problem": service.problem, "diagnostics": [str(item) for item in service.diagnostics]}
+
+
+def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
+    def examine() -> dict[str, Any]:
+        # Here, in the child: the daemon need not carry these modules.
+        try:
+            from ..gather import examine as gather
+        except ImportError:
+            return {"error": TOOLS_MISSING}
+        return gather(context.service, context.feed)
+
+    return context.aside.run(examine)
+
+
+def _sessions(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return context.feed.snapshot()
+
+
+def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    session, protocol = arguments.get("session", ""), arguments.get("protocol", "")
+    if protocol and protocol not in PROTOCOLS:
+        return {"error": f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}"}
+    if session:
+        return {"ended": context.feed.kill(lambda one: one.ident == session)}
+    client = packed_address(arguments.get("client", ""))
+    if client is None:
+        return {"error": "whose? give a session by its ID, or a client by its address, and perhaps a protocol"}
+    return {"ended": context.feed.kill(lambda one: one.key[1] == client and protocol in ("", one.key[0]))}
+
+
+def _block(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return _deny(context, arguments, blocked=True)
+
+
+def _unblock(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return _deny(context, arguments, blocked=False)
+
+
+def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> dict[str, Any]:
+    """Adds a client to a protocol's deny_src, or takes it out, in the committed configuration, which is then put in force."""
+    name, config = arguments.get("protocol", ""), context.service.config
+    if name not in PROTOCOLS:
+        return {"error": f"which protocol? one of {', '.join(PROTOCOLS)}"}
+    try:
+        client = source(arguments.get("client", "").partition("/")[0]).text
+    except BadValue:
+        return {"error": "whose? give a client by its address or MAC"}
+    if blocked and config is not None and config.behaviour(name) == "ignore":
+        return {"error": f"{name} is left alone (when_disabled is ignore): enable it, or block it for all"}
+    try:
+        changed = uciedit.edit_list(context.service.config_dir, name, "deny_src", client, present=blocked)
+    except (OSError, ValueError) as error:
+        return {"error": f"the configuration can't be written: {error}"}
+    if changed and not context.reload():
+        return {"error": context.service.problem}
+    return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
+
+
+def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"changes": context.service.watch.history.answer()}
+
+
+def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"events": list(context.log.lines)}
+
+
+def _metrics(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return {"text": metrics(context)}
+    except ImportError:
+        return {"error": TOOLS_MISSING}
+
+
+def metrics(context: Context) -> str:
+    """The state as Prometheus reads it. Raises ImportError without vpnpt-tools."""
+    from .exporter import collect  # most routers never need it
+
+    return collect(context.service, context.feed, context.log, status(context))
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "status": _status, "sessions": _sessions, "doctor": _doctor, "changes": _changes, "events": _events, "metrics": _metrics,
+    "reload": _reload, "kill": _kill, "block": _block, "unblock": _unblock}

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The control plane: one configuration in force, the kernel's tables kept as it says, whatever others do to them.
+
+read → verify → render → one transaction. What can't be compiled or loaded leaves in place what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from .. import __version__, process
+from ..audit import changes
+from ..config import ucitext
+from ..config.compile import compile_config
+from ..kernel import nft
+from ..kernel.backup import Mirror
+from ..kernel.netfilter import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
+from ..kernel.nft import NftError
+from ..router import uci
+from ..router.addresses import device_addresses, local_addresses, neighbours
+from ..router.devices import include_problems, resolve_devices
+from ..ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules, shares_servers
+from ..sessions.classify import bypasses, ends, names_macs, protocol_of, refused, stray
+from ..wire.nftables import FAMILIES as FAMILY_NAMES
+from .spi_driver import Tracker
+from .status import snapshot
+from .usage import Usage
+from .watch import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..model import Config, Devices, Diagnostic
+    from .log import Log
+
+_NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
+HOOK_DIR = "fw4"
+"""In the run directory: what fw4's forward chain includes."""
+MODULES = {"pptp": ("nf_nat_pptp",), "ipsec": ("nfnetlink_log",), "l2tp": ("nfnetlink_log",)}
+"""Kernel modules that nothing loads by itself when the ruleset is loaded, by the protocol that needs them."""
+
+
+EXPECT_MAX = "/proc/sys/net/netfilter/nf_conntrack_expect_max"
+EXPECTATIONS = 4096
+
+
+class Service:
+    """Holds what is in force: `config`, `devices`, `ruleset`; `problem` says why the last attempt to change it failed, or is ''."""
+
+    def __init__(self, config_dir: str | None, run_dir: str, log: Log, state_dir: str = "") -> None:
+        self.config_dir, self.run_dir, self.log = config_dir, run_dir, log
+        self.usage = Usage(state_dir or run_dir)
+        self.notices = True  # do the kernel's reach us?
+        self.config: Config | None = None
+        self.devices: Devices | None = None
+        self.ruleset: Ruleset | None = None
+        self.problem = ""
+        self.diagnostics: list[Diagnostic] = []
+        self.helper_missing = self.offload = False
+        self.helper = True  # may the ruleset in force name the PPTP helper?
+        self.started = time.time()
+        self._local: set[bytes] = set()
+        self._cut_for: object = None
+        self.mirror = Mirror(time.monotonic)
+        self._netlink = Netlink()
+        self.port = self._netlink.port  # by which our own requests are known in notifications
+        self.cut: set[int | None] = set()  # flows that the configuration in force refused when it came, by conntrack's number
+        self.tracker = Tracker(self._netlink, log, time.monotonic)
+        self.watch = Watch(self._netlink, log, run_dir)
+
+    def apply(self, how: str = "") -> bool:
+        """Reads the configuration and puts it in force. False: nothing has changed, `problem` and the log say why.
+
+        how: by what means this was asked for, for the history.
+        """
+        try:
+            text, source = uci.read_config(self.config_dir)
+        except (uci.ConfigMissing, OSError) as error:
+            return self._fail("CONFIG", str(error))
+        config, diagnostics = compile_config(text, source)
+        if config is None:
+            return self._refuse(diagnostics)
+        devices, found = resolve_devices(config, config_dir=self.config_dir)
+        diagnostics += found
+        if config.general.enabled and any(item.severity == "error" for item in found):
+            return self._refuse(diagnostics)
+        if forward_rules(config, devices):
+            diagnostics += include_problems(config_dir=self.config_dir)
+        self.log.level = config.general.log_level
+        self._report(diagnostics)
+        self._load_modules(config)
+        self.offload, self.helper = nft.has_flowtable(), self._helper(config)
+        ruleset = self._compiled(config, devices)
+        try:
+            self._load(ruleset)
+        except NftError as error:
+            return self._fail("RULESET", f"the kernel refused the ruleset, the old one stays: {error}")
+        first = self.ruleset is None
+        self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
+        self.watch.seal(ruleset)
+        self._note(how, first)
+        if shares_servers(config):
+            self.tracker.resync()
+            local = local_addresses()
+            if local != self._local:
+                self.tracker.renumbered(local)
+                self._local = local
+        self.tracker.l2tp.resync()
+        self._cut_refused()
+        self._write_forward_rules()
+        self.log.info("APPLIED", self.summary())
+        return True
+
+    def follow_offload(self, *, offload: bool) -> bool:
+        """Flow offload was switched on or off: the same configuration with other rules, at once. False: that failed, apply everything.
+
+        Until then the flow table may take the IKE of several clients for one flow, and give one's answers to another.
+        """
+        if self.config is None or self.devices is None or self.ruleset is None:
+            return False
+        self.offload = offload
+        ruleset = self._compiled(self.config, self.devices)
+        try:
+            self._load(ruleset)
+        except (NftError, NetlinkError):
+            return False
+        self.ruleset = ruleset
+        self.watch.seal(ruleset)
+        self._cut_refused()
+        return True
+
+    def restore(self) -> bool:
+        """Puts the tables back, with all the kernel had learned, if they are gone. False: that failed, try again."""
+        if self.ruleset is None or self.in_place():
+            return True
+        try:
+            nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
+        except NftError as error:
+            return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
+        self.problem, self._cut_for = "", None
+        self._loaded()
+        self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
+        self.watch.add("rules", self.watch.taken(), "our tables were deleted, and are back with what they knew")
+        return True
+
+    def check_drift(self) -> bool:
+        """Looks whether others have changed our tables, and puts that right, or says so. False: not yet, look again."""
+        if self.ruleset is None or self.config is None:
+            return True
+        try:
+            found, by = self.watch.look()
+            if not self.in_place():
+                return self.restore()
+            if not found:
+                self.watch.drift = ""
+                return True
+            text, repair = "; ".join(found), self.config.general.on_drift == "repair"
+            if text == self.watch.drift and not repair:
+                return True  # said already
+            self.watch.drift = text
+            if repair and self.watch.pause():
+                self.watch.by(by)
+                return False
+            if repair:
+                if self.watch.remade():
+                    nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
+                else:
+                    self._load(self.ruleset)
+                self.problem = ""
+                self._loaded()
+                self.watch.repaired()
+        except (NetlinkError, NftError) as error:
+            return self._fail("DRIFT", f"others have changed our tables, which could not be put right: {error}")
+        outcome = "put back as they were" if repair else "left alone (vpnpt.global.on_drift)"
+        self.log.warning("DRIFT", f"others have changed our tables: {text}{f', by {by}' if by else ''}; {outcome}")
+        self.watch.add("rules", by, f"{text}; {outcome}")
+        return True
+
+    def _loaded(self) -> None:
+        """After our tables have come back."""
+        assert self.ruleset is not None
+        self.watch.seal(self.ruleset)
+        self.tracker.resync()
+        self.tracker.l2tp.resync()
+
+    def in_place(self) -> bool:
+        """Are all tables of the ruleset in the kernel?"""
+        if self.ruleset is None:
+            return False
+        try:
+            return all(table_exists(self._netlink, _NUMBERS[family], TABLE) for family in self.ruleset.tables)
+        except NetlinkError:
+            return False
+
+    def remember(self) -> None:
+        """Renews the copy of what the kernel has learned."""
+        if self.ruleset is not None and self.in_place():
+            self.mirror.refresh(self._netlink, self.ruleset)
+
+    def _note(self, how: str, first: bool) -> None:
+        """What is different from the last time goes into the history."""
+        assert self.config is not None and self.devices is not None
+        self.watch.open(self.config.general.history)
+        if first:
+            self.watch.add("service", how, f"vpnpt {__version__} has started")
+        try:
+            sections = ucitext.parse(uci.read_package("firewall", self.config_dir)[0]).sections
+        except (uci.ConfigMissing, OSError):
+            sections = []
+        ports = frozenset(str(port) for protocol in self.config.protocols.values() for port in protocol.ports) | {"500"}
+        addresses = {name: device_addresses(name) for name in self.devices.wan}
+        self.watch.compare("while the daemon did not run" if first else how, {
+            "configuration": changes.configuration(self.config), "firewall": changes.firewall(sections, ports),
+            "network": changes.network(self.devices, addresses)})
+
+    def stop(self) -> None:
+        """Removes everything from the kernel and from fw4."""
+        if self.ruleset is not None:
+            self.watch.add("service", "", f"vpnpt {__version__} has stopped")
+        self.ruleset = None
+        with contextlib.suppress(NftError):
+            nft.remove()
+        path = self._forward_path()
+        if os.path.exists(path):
+            os.unlink(path)
+            self._reload_fw4()
+
+    def check_helper(self) -> None:
+        """Applies again if the PPTP helper was missing and has come since."""
+        if self.helper_missing and nft.helper_available("pptp"):
+            self.log.info("HELPER", "nf_conntrack_pptp is there now")
+            self.apply()
+
+    def summary(self) -> str:
+        """What is in force, in a line."""
+        assert self.config is not None and self.devices is not None
+        if not self.config.general.enabled:
+            return "disabled"
+        does = ", ".join(f"{name} {self.config.behaviour(name)}" for name in self.config.protocols)
+        return f"{does}; LAN {' '.join(self.devices.lan)}; WAN {' '.join(self.devices.wan)}"
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state in one shape (status.py)."""
+        self.remember()
+        return snapshot(config=self.config, devices=self.devices, started=self.started, pid=os.getpid(), in_place=self.in_place(),
+                        problem=self.problem, diagnostics=self.diagnostics, helper_missing=self.helper_missing,
+                        counters=self._counters(), count=self.mirror.count)
+
+    def _counters(self) -> dict[str, tuple[int, int]]:
+        """Those of the ruleset in force; older ones may still be in the kernel."""
+        if self.ruleset is None:
+            return {}
+        names = {name for table in self.ruleset.tables.values() for name in table.counters}
+        return {name: value for name, value in nft.counters().items() if name in names}
+
+    def _load(self, ruleset: Ruleset) -> None:
+        """Changes only the rules where the maps can stay, else everything, and puts back what the old maps held.
+
+        Tables found at our start may be another version's, with other sizes, which an old kernel would keep silently: they are replaced.
+        """
+        chains = [(family, chain) for family in FAMILIES for chain in list_chains(self._netlink, _NUMBERS[family], TABLE)]
+        there = {family for family, _ in chains}  # a table that was deleted a moment ago would come back empty
+        if there >= set(ruleset.tables) and self.ruleset is not None and self.ruleset.declarations() == ruleset.declarations():
+            with contextlib.suppress(NftError):  # somebody has changed our tables: then all is replaced
+                nft.load(nft.update(ruleset, chains))
+                return
+        self.mirror.refresh(self._netlink, ruleset)
+        nft.load(nft.replacement(ruleset, self.mirror.elements()))
+
+    def _compiled(self, config: Config, devices: Devices) -> Ruleset:
+        """For the flow table and the PPTP helper that there are."""
+        if self.offload:
+            self._make_room()
+        return compile_ruleset(config, devices, helper=self.helper, offload=self.offload)
+
+    def _load_modules(self, config: Config) -> None:
+        for name, modules in MODULES.items():
+            if config.general.enabled and config.behaviour(name) == "help":
+                for module in modules:
+                    process.run(["modprobe", "-q", module])
+
+    def _make_room(self) -> None:
+        """For the expectations that keep flows out of the flow table: a packet whose expectation finds no room is dropped."""
+        with contextlib.suppress(OSError, ValueError):  # not ours to change in a namespace that is not the first
+            with open(EXPECT_MAX, encoding="ascii") as file:
+                room = int(file.read())
+            if room < EXPECTATIONS:
+                with open(EXPECT_MAX, "w", encoding="ascii") as file:
+                    file.write(str(EXPECTATIONS))
+
+    def _helper(self, config: Config) -> bool:
+        wanted = config.general.enabled and config.behaviour("pptp") == "help"
+        self.helper_missing = wanted and not nft.helper_available("pptp")
+        if self.helper_missing:
+            self.log.warning("HELPER", "the kernel has no PPTP helper: install kmod-nf-nathelper-pptp "
+                                       "(before OpenWrt 25.12: kmod-nf-nathelper-extra); until then PPTP does not pass")
+        return not self.helper_missing
+
+    def _cut_refused(self) -> None:
+        assert self.config is not None
+        if not self.config.general.enabled:
+            return
+        local, known, cut = local_addresses(), neighbours(), 0
+        # What is refused is refused at its first packet: all flows are looked at only when that may be otherwise than before.
+        state = (self.config, self.devices, self.offload, local, known if names_macs(self.config) else None)
+        if state == self._cut_for:
+            return
+        self._cut_for = state
+        self.cut.clear()
+        pairs = set()
+        try:
+            for family in FAMILIES:
+                for flow in dump_conntrack(self._netlink, _NUMBERS[family]):
+                    if refused(self.config, flow, local, known):
+                        cut += delete_flow(self._netlink, flow)
+                        self.cut.add(flow.ident)
+                        protocol = protocol_of(self.config, flow)
+                        if protocol is not None and protocol.name == "ipsec" and len(flow.orig.src) == 4:
+                            pairs.add(ends(flow))
+                    elif stray(self.config, flow, local) or (
+                            shares_servers(self.config) and bypasses(self.config, flow, local, offload=self.offload)):
+                        delete_flow(self._netlink, flow)
+            if pairs and shares_servers(self.config):
+                # Or the server's next packet would begin a flow in which the client may answer.
+                self.tracker.refuse(pairs)
+        except NetlinkError as error:
+            self.log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
+        if cut:
+            self.log.info("CUT", f"{cut} live flows of refused protocols")
+
+    def _forward_path(self) -> str:
+        return os.path.join(self.run_dir, HOOK_DIR, "forward.nft")
+
+    def _write_forward_rules(self) -> None:
+        """Where fw4's forward chain includes it; fw4 reloads only if it changed."""
+        assert self.config is not None and self.devices is not None
+        text, path = forward_rules(self.config, self.devices), self._forward_path()
+        try:
+            with open(path, encoding="ascii") as old:
+                if old.read() == text:
+                    return
+        except OSError:
+            if not text:
+                return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(f"{path}.new", "w", encoding="ascii") as new:
+            new.write(text)
+        os.replace(f"{path}.new", path)
+        self._reload_fw4()
+
+    def _reload_fw4(self) -> None:
+        result = process.run(["fw4", "-q", "reload"], timeout=60)
+        if result.status not in (0, 127):
+            self.log.warning("FW4", f"fw4 reload ended with status {result.status}: {result.stderr.decode('utf-8', 'replace').strip()}")
+
+    def _refuse(self, diagnostics: list[Diagnostic]) -> bool:
+        self._report(diagnostics)
+        return self._fail("CONFIG", "; ".join(str(item) for item in diagnostics if item.severity == "error"), logged=True)
+
+    def _report(self, diagnostics: list[Diagnostic]) -> None:
+        self.diagnostics = diagnostics
+        for item in diagnostics:
+            self.log.write(item.severity, "CONFIG", str(item).partition(": ")[2])
+
+    def _fail(self, code: str, problem: str, *, logged: bool = False) -> bool:
+        self.problem = problem
+        if not logged:
+            self.log.error(code, problem)
+        return False

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One line per event, with a reason code, to the system log or to standard error. Never a key or a payload.
+
+A tiny stand-in for the `logging` module, which costs 2.2 MB of memory on the router. Lines of one code are rate-limited: after
+`BURST` of them within a minute, the rest of that minute is counted and summed up in one line. What was written is kept: the last
+`LINES` lines, and of the errors and warnings among them the last `ALERTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LEVELS = ("error", "warning", "info", "debug")
+_PRIORITY = {"error": 3, "warning": 4, "info": 6, "debug": 7}
+_DAEMON = 3 << 3
+BURST = 20
+MINUTE = 60.0
+LINES = 200
+ALERTS = 32
+PATIENCE = 0.2
+"""Seconds for which a system log that reads nothing (the kernel keeps ten lines for it) may hold the daemon up."""
+TEXT_LIMIT = 1000
+"""Characters of a line: a message of nft's can be as long as the ruleset."""
+
+
+class Log:
+    """Writes `CODE: text` lines at or above a level. With `syslog` to /dev/log, where that is missing to standard error."""
+
+    def __init__(self, level: str = "info", *, syslog: bool = False) -> None:
+        self.level = level
+        self.listener: Callable[[str, str, str], None] | None = None  # hears severity, code and text of errors and warnings
+        self.lines: deque[dict[str, Any]] = deque(maxlen=LINES)
+        self.alerts: deque[dict[str, Any]] = deque(maxlen=ALERTS)
+        self.written: dict[tuple[str, str], int] = {}  # by severity and code, those that were summed up too
+        self._syslog = syslog
+        self.unread = 0  # lines that the system log had no room for, since it last had
+        self._socket: socket.socket | None = None
+        self._minute: dict[str, tuple[float, int, str]] = {}  # when it began, how many since, the last one's severity
+
+    def error(self, code: str, text: str) -> None:
+        self.write("error", code, text)
+
+    def warning(self, code: str, text: str) -> None:
+        self.write("warning", code, text)
+
+    def info(self, code: str, text: str) -> None:
+        self.write("info", code, text)
+
+    def debug(self, code: str, text: str) -> None:
+        self.write("debug", code, text)
+
+    def write(self, level: str, code: str, text: str) -> None:
+        """Writes one line, unless the level or the rate limit holds it back."""
+        if LEVELS.index(level) > LEVELS.index(self.level):
+            return
+        self.written[level, code] = self.written.get((level, code), 0) + 1
+        if not self._admitted(level, code):
+            return
+        self._emit(level, code, text)
+        if self.listener is not None and level in ("error", "warning"):
+            self.listener(level, code, self.lines[-1]["text"])
+
+    def next_deadline(self) -> float | None:
+        """When `sum_up` has something to say, by time.monotonic(); None if nothing is held back."""
+        return min((since + MINUTE for since, count, _ in self._minute.values() if count > BURST), default=None)
+
+    def sum_up(self) -> None:
+        """Says how many lines were left out in the minutes that are over."""
+        now = time.monotonic()
+        for code in [code for code, (since, _, _) in self._minute.items() if now - since >= MINUTE]:
+            _, count, level = self._minute.pop(code)
+            if count > BURST:
+                self._emit(level, code, f"{count - BURST} more like this")
+
+    def _admitted(self, level: str, code: str) -> bool:
+        """Whether the rate limit lets this line through; it counts in any case."""
+        self.sum_up()
+        since, count, _ = self._minute.get(code, (time.monotonic(), 0, level))
+        self._minute[code] = (since, count + 1, level)
+        return count < BURST
+
+    def _emit(self, level: str, code: str, text: str) -> None:
+        text = text.strip().replace("\n", " | ")
+        if len(text) > TEXT_LIMIT:
+            text = text[:TEXT_LIMIT - 3] + "..."
+        entry = {"time": int(time.time()), "severity": level, "code": code, "text": text}
+        self.lines.append(entry)
+        if level in ("error", "warning"):
+            self.alerts.append(entry)
+        if self._syslog and self._to_syslog(level, code, text):
+            return
+        sys.stderr.write(f"vpnptd: {level}: {code}: {text}\n")
+        sys.stderr.flush()
+
+    def _to_syslog(self, level: str, code: str, text: str) -> bool:
+        """False: there is no system log. One that does not read its socket is waited for once, and a moment only."""
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket.connect("/dev/log")
+            self._socket.settimeout(0.0 if self.unread else PATIENCE)
+            if self.unread:
+                self._send("warning", "LOG-FULL", f"{self.unread} lines found no room in the system log; `vpnpt events` has them")
+                self.unread = 0
+            self._send(level, code, text)
+        except (BlockingIOError, TimeoutError):
+            self.unread += 1
+        except OSError:
+            # logd restarts now and then: the next line tries again.
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            return False
+        return True
+
+    def _send(self, level: str, code: str, text: str) -> None:
+        assert self._socket is not None
+        self._socket.send(f"<{_DAEMON | _PRIORITY[level]}>vpnptd[{os.getpid()}]: {code}: {text}".encode("utf-8", "replace"))

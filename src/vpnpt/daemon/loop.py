@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""vpnptd: wiring only. Sockets and signals into one loop, from there into the service."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+
+from .. import TOOLS_MISSING
+from ..kernel import nft
+from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogSocket, Overrun
+from ..ruleset import notices
+from ..wire.nftables import decode_change
+from .api import Context, answer, metrics
+from .apply import Service
+from .child import Aside
+from .control import SOCKET, ControlServer
+from .log import Log
+from .sessions_feed import SessionsFeed
+from .ubus import Ubus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..wire.nflog import LogPacket
+    from .child import Pending
+
+RUN_DIR = "/var/run/vpnpt"
+HOUSEKEEPING = 600.0
+"""Seconds between two looks for clients that have gone, while any IPsec client is known."""
+NFTABLES_GROUP = 7
+BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
+USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
+
+  --config-dir DIR  where the UCI file `vpnpt` is (default /etc/config)
+  --run-dir DIR     for the control socket and what fw4 includes (default /var/run/vpnpt)
+  --state-dir DIR   for what is to survive a reboot, written once a day at most (default: the same)
+  --foreground      log to standard error instead of the system log
+"""
+
+
+class Daemon:
+    """The loop: what is due when, and what is read by whom."""
+
+    def __init__(self, config_dir: str | None, run_dir: str, state_dir: str = "", *, syslog: bool) -> None:
+        self.run_dir = run_dir
+        self.log = Log(syslog=syslog)
+        self.selector = selectors.DefaultSelector()
+        self.service = Service(config_dir, run_dir, self.log, state_dir)
+        self.due: dict[str, float] = {}
+        self.running = True
+        self.asked = self.metrics_file = ""
+        self.remember_not_before = 0.0
+        self._signals()
+        self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
+        self.selector.register(self.changes, selectors.EVENT_READ, self._on_changes)
+        self.service.watch.catch_up = self._read_changes
+        self.logs: list[NflogSocket] = []
+        self._open_log(notices.GROUP, notices.HEADERS)
+        self._open_log(notices.GROUP_WHOLE, 0xFFFF)
+        self._open_log(notices.GROUP_SPILLED, 0xFFFF)
+        self.feed = SessionsFeed(self.service, self.log, lambda event: self.ubus.event("vpnpt.session", event), self._at)
+        self.context = Context(self.service, self.reload, self.log, Aside(self.selector), self.feed)
+        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, lambda request: self._on_request(request, "vpnpt"))
+        self.ubus = Ubus(self.selector, self.log, lambda request: self._on_request(request, "ubus"),
+                         lambda seconds: self._at("ubus", seconds))
+        self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
+        self.ubus.connect()
+        self.reload("start")
+        while self.running:
+            for key, _ in self.selector.select(self._wait()):
+                key.data()
+            self._do_due()
+            self.log.sum_up()
+        self.service.stop()
+        self._forget_metrics()
+        self.ubus.close()
+        self.control.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.run_dir, "ready"))
+
+    def reload(self, how: str = "") -> bool:
+        """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
+        done = self.service.apply(how or self.asked)
+        if done:
+            self.due.pop("apply", None)
+            self._listen()  # before anybody counts on us: flows are counted only if that was asked for when they began
+            with open(os.path.join(self.run_dir, "ready"), "w", encoding="ascii"):
+                pass
+            if self.service.helper_missing:
+                self._at("helper", 10)
+            self._at("remember", 0.5)
+            self._write_metrics()
+        elif self.service.ruleset is None:
+            self._at("apply", 10)
+        return done
+
+    def _wait(self) -> float | None:
+        """Seconds until something is due; None: until something comes."""
+        deadlines = list(self.due.values())
+        summary = self.log.next_deadline()
+        if summary is not None:
+            deadlines.append(summary)
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _at(self, what: str, seconds: float) -> None:
+        """Due in so many seconds, or earlier if it was to be earlier."""
+        when = time.monotonic() + seconds
+        self.due[what] = min(when, self.due.get(what, when))
+
+    def _do_due(self) -> None:
+        now = time.monotonic()
+        for what in [what for what, when in self.due.items() if when <= now]:
+            del self.due[what]
+            if what == "restore":
+                if not self.service.restore():
+                    self._at("restore", 2)
+            elif what == "drift":
+                if not self.service.check_drift():
+                    self._at("drift", self.service.watch.pause() or 2)
+            elif what in ("remember", "remember_again"):
+                self._remember()
+            elif what == "tracker":
+                self.service.tracker.tick()
+                self._schedule_tracker()
+            elif what == "sessions":
+                self._listen()
+            elif what == "metrics":
+                self._write_metrics()
+            elif what == "housekeeping":
+                self.service.tracker.housekeep()
+                self._schedule_tracker()
+            elif what == "ubus":
+                self.ubus.connect()
+            elif what == "apply":
+                self.reload("the network or the firewall is ready")
+            elif what == "helper":
+                self.service.check_helper()
+                if self.service.helper_missing:
+                    self._at("helper", 10)
+
+    def _listen(self) -> None:
+        """Conntrack's events, of the protocols that are configured now."""
+        if self.feed.events is not None:
+            self.selector.unregister(self.feed.events)
+        self.feed.listen()
+        if self.feed.events is not None:
+            self.selector.register(self.feed.events, selectors.EVENT_READ, self._on_flows)
+
+    def _stop_listening(self) -> None:
+        if self.feed.events is not None:
+            self.selector.unregister(self.feed.events)
+            self.feed.close()
+
+    def _on_flows(self) -> None:
+        if not self.feed.on_ready():
+            self._stop_listening()
+
+    def _write_metrics(self) -> None:
+        """If the user wants a file, now and again and again; one that is not wanted any more goes."""
+        general = self.service.config.general if self.service.config is not None else None
+        wanted = general.metrics_file if general is not None else ""
+        self._forget_metrics(wanted)
+        self.due.pop("metrics", None)
+        if general is None or not wanted:
+            return
+        try:
+            from . import exporter  # most routers never need it
+
+            exporter.write(wanted, metrics(self.context))
+            self.metrics_file = wanted
+        except ImportError:
+            self.log.warning("METRICS", f"{wanted} is not written (vpnpt.global.metrics_file): {TOOLS_MISSING}")
+            return
+        except (OSError, NetlinkError) as error:
+            self.log.warning("METRICS", f"{wanted} can't be written: {error.strerror} (vpnpt.global.metrics_file)")
+        self._at("metrics", general.metrics_interval)
+
+    def _forget_metrics(self, wanted: str = "") -> None:
+        """Figures of a daemon that has ended would look like those of one that runs."""
+        if self.metrics_file not in ("", wanted):
+            with contextlib.suppress(OSError):
+                os.unlink(self.metrics_file)
+            self.metrics_file = ""
+
+    def _remember(self) -> None:
+        """Copying large maps may not take more than a twentieth of our time."""
+        began = time.monotonic()
+        self.service.remember()
+        ended = time.monotonic()
+        self.remember_not_before = ended + 20 * (ended - began)
+
+    def _signals(self) -> None:
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.selector.register(reader, selectors.EVENT_READ, lambda: self._on_signals(os.read(reader, 64)))
+
+    def _on_signals(self, numbers: bytes) -> None:
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self.running = False
+        elif signal.SIGHUP in numbers:
+            self.reload(BY_SIGNAL)
+
+    def _open_log(self, group: int, snaplen: int) -> None:
+        try:
+            log = NflogSocket(group, snaplen=snaplen)
+        except OSError as error:
+            self.log.warning("NFLOG", f"no notices from the kernel: {error.strerror} (is kmod-nfnetlink-log installed, "
+                                      f"or does another program use group {group}?)")
+            self.service.notices = False
+            return
+        self.logs.append(log)
+        self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
+
+    def _on_changes(self) -> bool:
+        """Reads a portion of nftables' notifications. False: there is none."""
+        messages = self.changes.receive()
+        if any(isinstance(message, Overrun) for message in messages):
+            # As long as its queue is not empty, the kernel drops more without a word (netlink_overrun()): first that, then a look.
+            for _ in range(DRAIN):
+                if not self.changes.receive():
+                    break
+            self._look_at_tables()
+            self._look_for_flowtable()
+            return False
+        for message in messages:
+            change = decode_change(message) if not isinstance(message, Overrun) else None
+            if change is not None and self.service.watch.on_change(change):
+                self._look_at_tables()
+            if change is not None and change.what == "flowtable":
+                self._look_for_flowtable()
+        return bool(messages)
+
+    def _read_changes(self) -> None:
+        for _ in range(DRAIN):
+            if not self._on_changes():
+                break
+
+    def _look_at_tables(self) -> None:
+        self._at("restore", 0)
+        self._at("drift", 0)
+
+    def _look_for_flowtable(self) -> None:
+        offload = nft.has_flowtable()
+        if offload != self.service.offload and not self.service.follow_offload(offload=offload):
+            self._at("apply", 0.5)
+
+    def _on_notices(self, log: NflogSocket) -> None:
+        """What a log group has. Whole packets have groups of their own, and so overtake the headers of earlier ones: those come first,
+        or the engine would not know who has finished an exchange. The packets are read before, so that nothing newer is meant."""
+        found = log.receive()
+        if log is not self.logs[0]:
+            while earlier := self.logs[0].receive():
+                self._handle_notices(earlier)
+        self._handle_notices(found)
+        self._schedule_tracker()
+
+    def _handle_notices(self, found: list[LogPacket | Overrun]) -> None:
+        tracker = self.service.tracker
+        for notice in found:
+            if isinstance(notice, Overrun):
+                self.log.warning("OVERRUN", "notices of the kernel were lost: what it knows is read again")
+                tracker.resync()
+                self._at("remember", 0.2)
+            elif notice.prefix.startswith(notices.REFUSED):
+                self._on_refusal(notice)
+            elif notice.prefix == notices.AH:
+                self.log.warning("AH", f"{_addresses(notice.payload)}: AH can't pass NAT, which changes what it protects "
+                                       "(RFC 3715 2.1): use ESP, or NAT traversal")
+            elif notice.prefix == notices.FULL:
+                self.log.error("FULL", f"{_addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
+            else:
+                tracker.on_notice(notice)
+                self.feed.on_notice(notice)
+                # At once, for what was learned, and once more for what follows from it without a notice of its own.
+                self._at("remember", max(0.02, self.remember_not_before - time.monotonic()))
+                self.due["remember_again"] = time.monotonic() + 3
+
+    def _schedule_tracker(self) -> None:
+        deadline = self.service.tracker.next_deadline()
+        self.due.pop("tracker", None)
+        if deadline is not None:
+            self.due["tracker"] = deadline
+        if self.service.tracker.engine.servers:
+            self.due.setdefault("housekeeping", time.monotonic() + HOUSEKEEPING)
+
+    def _on_refusal(self, notice: LogPacket) -> None:
+        _, name, reason = (notice.prefix.split() + ["", ""])[:3]
+        why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src", "DENIED": "this client is in deny_src"}
+        text = f"{name}: {_addresses(notice.payload)}: {why.get(reason, reason)} (vpnpt.{name})"
+        self.log.info("REFUSED", text)
+
+    def _on_request(self, request: dict[str, Any], way: str) -> dict[str, Any] | Pending:
+        """way: how the request came. What it changes is told to have come by it."""
+        words = [str(request[name]) for name in ("method", "client", "protocol") if request.get(name)]
+        self.asked = " ".join([way, *words])[:100]
+        try:
+            return answer(self.context, request)
+        finally:
+            self.asked = ""
+
+
+def _addresses(packet: bytes) -> str:
+    """`192.168.1.2 to 203.0.113.1` of an IPv4 or IPv6 packet."""
+    if len(packet) >= 20 and packet[0] >> 4 == 4:
+        return f"{socket.inet_ntop(socket.AF_INET, packet[12:16])} to {socket.inet_ntop(socket.AF_INET, packet[16:20])}"
+    if len(packet) >= 40 and packet[0] >> 4 == 6:
+        return f"{socket.inet_ntop(socket.AF_INET6, packet[8:24])} to {socket.inet_ntop(socket.AF_INET6, packet[24:40])}"
+    return "a packet"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 after SIGTERM, 1 if another instance runs or the kernel refuses us, 2 for wrong usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options: dict[str, str] = {}
+    foreground = False
+    while arguments:
+        word, equals, value = arguments.pop(0).partition("=")
+        if word == "--foreground":
+            foreground = True
+        elif word in ("--config-dir", "--run-dir", "--state-dir") and (equals or arguments):
+            options[word] = value if equals else arguments.pop(0)
+        elif word in ("-h", "--help"):
+            print(USAGE, end="")
+            return 0
+        else:
+            print(USAGE, end="", file=sys.stderr)
+            return 2
+    run_dir = options.get("--run-dir", RUN_DIR)
+    try:
+        os.makedirs(run_dir, exist_ok=True)
+        lock = open(os.path.join(run_dir, "vpnptd.pid"), "a+", encoding="ascii")  # noqa: SIM115
+    except OSError as error:
+        print(f"vpnptd: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"vpnptd: another instance runs with --run-dir {run_dir}", file=sys.stderr)
+            return 1
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        with contextlib.suppress(FileNotFoundError):  # of one that was killed
+            os.unlink(os.path.join(run_dir, "ready"))
+        try:
+            daemon = Daemon(options.get("--config-dir"), run_dir, options.get("--state-dir", ""), syslog=not foreground)
+        except PermissionError:
+            print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
+            return 1
+        daemon.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the daemon knows, as one snapshot: the shape that ubus, CLI, LuCI and metrics print. Pure."""
+
+from __future__ import annotations
+
+from .. import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from ..model import Config, Devices, Diagnostic
+
+COUNTED = {"clients": "client_zone", "servers": "servers", "contended": "slot1", "spis": "spi_zone", "cookies": "cookies",
+           "l2tp_tunnels": "l2tp_port"}
+"""What is counted: the field of the snapshot, and the collection whose elements it counts."""
+
+
+def snapshot(*, config: Config | None, devices: Devices | None, started: float, pid: int, in_place: bool, problem: str,
+             diagnostics: Iterable[Diagnostic], helper_missing: bool, counters: Mapping[str, tuple[int, int]],
+             count: Callable[[str], int]) -> dict[str, Any]:
+    """All fields, always. since: seconds of the epoch. counters: packets refused or not served, since the tables were made.
+
+    protocols: by name, `behaviour` (help, block, ignore) and its counters; empty while no configuration is in force.
+    """
+    protocols = {}
+    for name in config.protocols if config is not None else ():
+        own = {key[len(name) + 1:]: packets for key, (packets, _) in counters.items() if key.startswith(f"{name}_")}
+        protocols[name] = {"behaviour": config.behaviour(name) if config is not None else "", "counters": own}
+    return {
+        "version": __version__, "pid": pid, "since": int(started), "in_place": in_place, "problem": problem,
+        "diagnostics": [str(item) for item in diagnostics], "enabled": config is not None and config.general.enabled,
+        "lan": list(devices.lan) if devices is not None else [], "wan": list(devices.wan) if devices is not None else [],
+        "protocols": protocols, "helper_missing": helper_missing, **{field: count(name) for field, name in COUNTED.items()},
+        "copies": counters.get("copies", (0, 0))[0], "clients_full": counters.get("clients_full", (0, 0))[0],
+    }

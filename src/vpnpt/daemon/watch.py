@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The watch over changes: our tables against what was loaded, by the kernel's notifications; and the file that holds the history.
+
+No polling: a transaction that touched our tables ends with a notification of its generation, which names the process. What we load
+ourselves is sealed at once: our own transactions are looked at too, but nothing is different then.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from ..audit import drift
+from ..audit.changes import History, state_line
+from ..kernel.netfilter import NetlinkError, generation, read_table
+from ..ruleset import FAMILIES, TABLE
+from ..wire.nftables import FAMILIES as FAMILY_NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..audit.changes import State
+    from ..kernel.netfilter import Netlink
+    from ..ruleset import Ruleset
+    from ..wire.nftables import Change
+    from ..wire.nftrules import TableState
+    from .log import Log
+
+_NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
+FILE_LIMIT = 128 << 10
+"""Bytes: a file that is larger, and twice as large as what counts, is written anew."""
+READ_LIMIT = 4 * FILE_LIMIT
+ANCESTORS = 3
+AGAIN_FIRST, AGAIN_LAST = 1.0, 60.0
+"""Seconds until drift is looked at again when it follows an earlier one within a minute: each time twice as long."""
+
+
+class Watch:
+    """`drift`: how our tables differ now from what was loaded, '' if they don't. `catch_up`: reads all notifications that are there."""
+
+    def __init__(self, sock: Netlink, log: Log, run_dir: str) -> None:
+        self.history = History()
+        self.drift = ""
+        self.catch_up: Callable[[], None] = lambda: None
+        self._sock, self._log = sock, log
+        self._default = os.path.join(run_dir, "history")
+        self._path = ""
+        self._unwritable = ""
+        self._compact = 0
+        self._sealed: dict[str, TableState] = {}
+        self._sealed_generation = 0
+        self._wrong: list[str] = []
+        self._touched = False
+        self._elements = 0
+        self._by = ""
+        self._repaired, self._pause = float("-inf"), 0.0
+
+    # --- our tables ------------------------------------------------------------------------------------------------------
+
+    def seal(self, ruleset: Ruleset) -> None:
+        """What the kernel holds now is what we loaded; whatever is different later was done by others."""
+        try:
+            for _ in range(5):
+                self._sealed_generation = generation(self._sock)
+                self._sealed = self._read()
+                if generation(self._sock) == self._sealed_generation:
+                    break
+        except NetlinkError as error:
+            self._log.warning("DRIFT", f"the rules can't be read, so nobody watches over them: {error.strerror}")
+            self._sealed = {}
+            return
+        self._wrong = drift.loaded_wrongly(ruleset, self._sealed)
+        self.drift = ""
+
+    def on_change(self, change: Change) -> bool:
+        """Whether our tables must be looked at: a transaction that touched them has ended."""
+        if change.what == "generation":
+            touched, elements, self._touched, self._elements = self._touched, self._elements, False, 0
+            newer = 0 < ((change.generation or 0) - self._sealed_generation) % (1 << 32) < 1 << 31
+            if newer and (touched or elements):
+                self._by = _who(change.process, change.process_id)
+            if newer and elements and not touched:
+                self.add("rules", self._by, f"{elements} elements of our maps and sets were changed")
+            return touched
+        if change.table == TABLE and change.what in ("table", "chain", "rule"):
+            self._touched = True
+        elif change.table == TABLE and change.what == "element" and change.port != self._sock.port:
+            self._elements += len(change.elements)
+        return False
+
+    def look(self) -> tuple[list[str], str]:
+        """How our tables differ from what was loaded, and who did it ('' if that is not known)."""
+        if not self._sealed:
+            return [], ""
+        found = self._wrong or drift.changes(self._sealed, self._read())
+        if not found:
+            return [], ""
+        self.catch_up()  # who did it has been told by now, but perhaps not read
+        return found, self.taken()
+
+    def taken(self) -> str:
+        """Who touched our tables last; '' if that is not known, or was asked before."""
+        by, self._by = self._by, ""
+        return by
+
+    def by(self, name: str) -> None:
+        """Who it was, for whoever asks next."""
+        self._by = self._by or name
+
+    def remade(self) -> bool:
+        """Whether a table of ours is another one than was loaded: what it holds is not what ours had learned."""
+        now = self._read()
+        return any(family in now and now[family].handle != state.handle for family, state in self._sealed.items())
+
+    def _read(self) -> dict[str, TableState]:
+        found = {family: read_table(self._sock, _NUMBERS[family], TABLE) for family in FAMILIES}
+        return {family: state for family, state in found.items() if state is not None}
+
+    def repaired(self) -> None:
+        """The tables were put right. Two programs that put the same thing right for ever must not use up the processor."""
+        now = time.monotonic()
+        again = now - self._repaired < self._pause + AGAIN_LAST
+        self._pause = min(AGAIN_LAST, max(AGAIN_FIRST, 2 * self._pause)) if again else 0.0
+        self._repaired = now
+
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        return max(0.0, self._repaired + self._pause - time.monotonic())
+
+    # --- the history -----------------------------------------------------------------------------------------------------
+
+    def open(self, path: str) -> None:
+        """The history is in this file from now on, '' for one in the run directory; what it holds comes before what is known."""
+        path = path or self._default
+        if path == self._path:
+            return
+        self._path, self._unwritable = path, ""
+        known = self.history
+        self.history = History()
+        text = ""
+        try:
+            text = _tail(path)
+        except (OSError, ValueError) as error:
+            self._complain(error)
+        self.history.load(text.splitlines())
+        self.history.changes.extend(known.changes)
+        self.history.state = known.state if known.state is not None else self.history.state
+        if known.changes or text and not text.endswith("\n"):  # a power cut tore the last line
+            self._write("", anew=True)
+
+    def add(self, what: str, how: str, text: str) -> None:
+        """One change, to the file as well."""
+        self._write(self.history.add(time.time(), what, how, text).line())
+
+    def compare(self, how: str, state: State) -> None:
+        """What is different from the last state."""
+        before = self.history.state
+        found = self.history.compare(time.time(), how, state)
+        if state != before:
+            self._write("".join(change.line() for change in found) + state_line(state))
+
+    def _write(self, text: str, *, anew: bool = False) -> None:
+        """Adds to the file, so that flash is spared; now and then it is written anew. Before `open` nothing is written."""
+        if not self._path or self._unwritable:
+            return
+        try:
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.mkdir(os.path.dirname(self._path))  # this one, but not what it would be in: that may be a disk that is not mounted
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            if not anew:
+                with open(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as file:
+                    file.write(text)
+                    anew = file.tell() > max(FILE_LIMIT, 2 * self._compact)
+            if anew:
+                with open(os.open(f"{self._path}.new", flags | os.O_TRUNC, 0o600), "a", encoding="utf-8") as file:
+                    file.writelines(self.history.lines())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._compact = file.tell()
+                os.replace(f"{self._path}.new", self._path)
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        self._unwritable = getattr(error, "strerror", None) or str(error)
+        self._log.warning("HISTORY", f"{self._path} can't be used: {self._unwritable}; what changes is kept in memory alone "
+                                     "(vpnpt.global.history)")
+
+
+def _tail(path: str) -> str:
+    """The end of a history, as much as counts. Raises OSError, and ValueError for a file that is somebody else's."""
+    with contextlib.suppress(FileNotFoundError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        first = file.readline(READ_LIMIT)
+        if first and not first.startswith((b'{"time":', b'{"state":')):
+            raise ValueError("the file holds something else")
+        file.seek(max(0, os.fstat(file.fileno()).st_size - READ_LIMIT))
+        return file.read(READ_LIMIT).decode("utf-8", "replace")
+    return ""
+
+
+def _who(process: str, number: int | None) -> str:
+    """`nft (process 12), started by sh, started by dropbear`, as far as /proc still knows them.
+
+    The number is one of the first PID namespace: in another one /proc knows it by another number, or not at all.
+    """
+    text = f"{process} (process {number})" if process and number else process
+    names = [process]
+    for _ in range(ANCESTORS):
+        name, parent = _parent(number)
+        if not parent or name != names[-1]:
+            break  # it has ended, or its number is another's by now
+        name, _ = _parent(parent)
+        if not name or parent == 1:
+            break
+        if name != names[-1]:
+            names.append(name)
+        number = parent
+    return text + "".join(f", started by {name}" for name in names[1:])
+
+
+def _parent(number: int | None) -> tuple[str, int]:
+    """A process' name, and the number of the one that started it; ('', 0) if it is gone."""
+    name, parent = "", 0
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{number}/status", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key == "Name":
+                name = value.strip()
+            elif key == "PPid":
+                parent = int(value)
+                break
+    return name, parent

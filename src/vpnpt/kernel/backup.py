@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A copy of what packets taught the kernel, so that it can be put back when somebody deletes every table (`fw4 flush`).
+
+The kernel sends no notification of elements that packets add: the learning rules log a notice instead, and the copy is renewed a
+moment later.
+"""
+
+from __future__ import annotations
+
+from ..model import PROTOCOLS
+from ..ruleset import TABLE, refused_set
+from ..wire.nftables import FAMILIES, Element
+from .netfilter import NetlinkError, dump_elements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..ruleset import Ruleset
+    from .netfilter import Netlink
+
+_NUMBERS = {name: number for number, name in FAMILIES.items()}
+# Their elements carry a limit, which begins anew, or a count.
+_METERS = ("rate_in", "rate_out", "rate_exchange", "rate_l2tp", "copied", *map(refused_set, PROTOCOLS))
+LEFT_OUT = frozenset((*_METERS, "esp_fast", "ike_fast", "ip_ids", "parted", "asked"))
+"""Not worth the time: the fast path's next packet puts its entry back itself, IP IDs are those of packets that are
+gone, who has parted or was asked counts for a second."""
+
+
+class Mirror:
+    """The elements of every collection of a ruleset, as they were when last seen. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[tuple[str, str], tuple[float, list[Element]]] = {}
+
+    def refresh(self, sock: Netlink, ruleset: Ruleset) -> None:
+        """Dumps all collections. One that is not there keeps its last copy: its table may just have been deleted."""
+        now = self._clock()
+        for family, table in ruleset.tables.items():
+            for name in table.collections:
+                if name in LEFT_OUT:
+                    continue
+                try:
+                    self._seen[family, name] = (now, dump_elements(sock, _NUMBERS[family], TABLE, name))
+                except NetlinkError:
+                    continue
+
+    def forget(self) -> None:
+        """Drops the copy, after which nothing is put back."""
+        self._seen.clear()
+
+    def elements(self) -> dict[tuple[str, str], list[Element]]:
+        """What to put back now: the time that has passed since is taken off, what has died is left out."""
+        now = self._clock()
+        result: dict[tuple[str, str], list[Element]] = {}
+        for place, (seen, elements) in self._seen.items():
+            passed = int((now - seen) * 1000)
+            alive = []
+            for element in elements:
+                left = None if element.expires_ms is None else element.expires_ms - passed
+                if left is None or left > 0:
+                    alive.append(Element(element.key, element.data, element.timeout_ms, left))
+            result[place] = alive
+        return result
+
+    def count(self, name: str) -> int:
+        """How many elements the collection had when last seen."""
+        return sum(len(elements) for (_, seen_name), (_, elements) in self._seen.items() if seen_name == name)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The only caller of nftables' own program: whole rulesets go in as text, each in one transaction."""
+
+from __future__ import annotations
+
+import json
+
+from .. import process
+from ..ruleset import FAMILIES, TABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..ruleset import Ruleset
+    from ..wire.nftables import Chain, Element
+
+TIMEOUT = 60.0
+"""Seconds: a ruleset with 65,536 elements takes a slow router some of them."""
+
+
+class NftError(Exception):
+    """nft refused a text; the kernel is as it was. The message is nft's own."""
+
+
+def _run(text: str, *options: str) -> None:
+    result = process.run(["nft", *options, "-f", "-"], input=text.encode(), timeout=TIMEOUT)
+    if result.status == 127:
+        raise NftError("the program nft is missing: install the package nftables")
+    if result.status != 0:
+        raise NftError(result.stderr.decode("utf-8", "replace").strip() or f"nft ended with status {result.status}")
+
+
+def replacement(ruleset: Ruleset, elements: Mapping[tuple[str, str], Iterable[Element]] | None = None) -> str:
+    """Text that puts `ruleset` in the place of whatever tables of ours there are, with these elements."""
+    gone = "".join(f"table {family} {TABLE} {{\n}}\ndelete table {family} {TABLE}\n" for family in FAMILIES)
+    return gone + ruleset.render(elements)
+
+
+def update(ruleset: Ruleset, chains: Iterable[tuple[str, Chain]]) -> str:
+    """Text that changes the rules and leaves maps, sets and counters, with all they hold, as they are.
+
+    `chains`: (family, chain) of ours that are in the kernel now. All rules go, then all chains, and the new ones come, at once.
+    """
+    lines = []
+    for family in FAMILIES:
+        lines.append(f"table {family} {TABLE} {{\n}}")
+        if family not in ruleset.tables:
+            lines.append(f"delete table {family} {TABLE}")
+    old = [(family, chain) for family, chain in chains if family in ruleset.tables]
+    lines += [f"flush chain {family} {TABLE} {chain.name}" for family, chain in old]
+    lines += [f"delete chain {family} {TABLE} {chain.name}" for family, chain in old]
+    return "\n".join([*lines, ruleset.render()])
+
+
+def load(text: str) -> None:
+    """Loads a text in one transaction. Raises NftError, and nothing has changed."""
+    _run(text)
+
+
+def check(text: str) -> None:
+    """Tries a text in the kernel without changing anything. Raises NftError."""
+    _run(text, "-c")
+
+
+def remove() -> None:
+    """Deletes our tables. Raises NftError."""
+    _run("".join(f"table {family} {TABLE} {{\n}}\ndelete table {family} {TABLE}\n" for family in FAMILIES))
+
+
+def helper_available(kind: str) -> bool:
+    """Does the kernel have this conntrack helper, as a module that it can load or built in?"""
+    try:
+        check(f'table ip {TABLE}_probe {{\n\tct helper probe {{\n\t\ttype "{kind}" protocol tcp\n\t\tl3proto ip\n\t}}\n}}\n')
+    except NftError:
+        return False
+    return True
+
+
+def has_flowtable() -> bool:
+    """Does anybody have a flow table (fw4 with flow_offloading)?"""
+    result = process.run(["nft", "list", "flowtables"], timeout=TIMEOUT)
+    return result.status == 0 and b"flowtable" in result.stdout
+
+
+def counters() -> dict[str, tuple[int, int]]:
+    """Our named counters, both families added up: packets and bytes. Empty where there is no table of ours."""
+    found: dict[str, tuple[int, int]] = {}
+    for family in FAMILIES:
+        result = process.run(["nft", "-j", "list", "counters", "table", family, TABLE], timeout=TIMEOUT)
+        if result.status != 0:
+            continue
+        for item in json.loads(result.stdout).get("nftables", ()):
+            if "counter" in item:
+                counter = item["counter"]
+                packets, octets = found.get(counter["name"], (0, 0))
+                found[counter["name"]] = (packets + counter["packets"], octets + counter["bytes"])
+    return found

@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
+
+The rules
+ 1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
+    the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
+ 2. The candidates for an SPI are all clients that need one when it is first seen, however long they have waited. Who begins to need one
+    later is none: the SPI was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the
+    server is the first to use). Where nobody is known to need one, every client of the server is a candidate. A group of
+    clients that needs just as many SPIs as are open among themselves needs no other, nor does a client whose own is proven (5).
+ 3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
+    the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
+ 4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
+ 5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one
+    that it reacts to at once. How long that takes the first answer of an IKE SA tells: for others a server may compute. Proof is a
+    number of hits that chance gives with a probability below e^-SURE, while no other candidate's are more than chance; who has waited
+    for less time needs fewer of them. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
+    proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
+    silent too, unless there is a hint that the winner owns another SPI. Nothing is proven against a candidate that has spoken whenever
+    such a packet came: hosts that ask at the same intervals (pings) are always as far from each other, and an answer in ESP may be
+    faster than one of IKE.
+ 6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
+    could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
+    incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
+ 7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
+    them for good, but for those that get another one.
+ 8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones; beyond, the oldest go.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, Open, Pair, Server, Settled, Tally, cap
+from .messages import (
+    Assign,
+    CookieShared,
+    Deliver,
+    Exchange,
+    Fan,
+    Fanned,
+    Forget,
+    Paired,
+    RoundTrip,
+    Say,
+    SpiOut,
+    SpiShared,
+    SpiTaken,
+    Tick,
+    Unpaired,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from .messages import Action, Event
+
+CREDIT = 1.0
+"""Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
+BEGINS = 1.0
+"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA."""
+IDLE = 3600.0
+"""Seconds without a packet after which an open SPI is forgotten."""
+GONE = 600.0
+"""Seconds: a need that is younger may be of a pair that the kernel has not registered yet."""
+STARVES = 5.0
+"""Seconds without an answer, while it sends, after which a client starves."""
+SURE = 12.0
+"""Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
+CERTAIN = 13.0
+"""The same against candidates that are silent, so that nothing speaks against them."""
+APART = 4.0
+"""The same for that part of it which came while another candidate had not spoken, or nothing is proven against that one."""
+HINT = 5.0
+"""The same for a suspicion, which is enough to stop another's proof."""
+ASKED = 2
+"""Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
+CHALLENGE = 8
+"""Unanswered questions after which a challenger has lost."""
+KERNEL_WAITS = 8.0
+"""Seconds for which the kernel surely knows who waits (vpnpt.global.pending_timeout is 10 by default)."""
+OPEN_CAP, SETTLED_CAP, EXCHANGE_CAP = 1024, 1024, 64
+
+
+class Engine:
+    """All state in one place. `handle` takes an event and the time, and says what to do; `next_deadline` when to send a Tick."""
+
+    def __init__(self) -> None:
+        self.servers: dict[bytes, Server] = {}
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """One event in, what to do out. Never raises for anything that came from the wire."""
+        if isinstance(event, Tick):
+            return self._tick(now)
+        if isinstance(event, RoundTrip):
+            if event.server in self.servers:  # who has no clients would never be forgotten
+                self.servers[event.server].sample(event.seconds, now, pure=True)
+            return []
+        server = self.servers.setdefault(event.server, Server())
+        if isinstance(event, Paired):
+            server.pairs.setdefault(event.client, Pair())
+            return []
+        if isinstance(event, Exchange):
+            return self._exchange(server, event, now)
+        if isinstance(event, SpiOut):
+            return self._outbound(server, event, now)
+        if isinstance(event, SpiTaken):
+            return self._taken(server, event, now)
+        if isinstance(event, Fanned):
+            return self._fanned(server, event, now)
+        if isinstance(event, SpiShared):
+            return self._shared(server, event, now)
+        if isinstance(event, CookieShared):
+            return _deliver(event.packet, server.pairs, event.copied)
+        assert isinstance(event, Unpaired)
+        return self._unpaired(event.server, server, event.client)
+
+    def next_deadline(self) -> float | None:
+        """When a Tick is due, None if nothing is open: at rest the engine needs no time at all."""
+        return min((found.last + IDLE for server in self.servers.values() for found in server.open.values()), default=None)
+
+    def doubts(self, server: bytes, now: float) -> bool:
+        """May the kernel not decide alone, because somebody needs an SPI of this server of whom it no longer knows?"""
+        found = self.servers.get(server)
+        return found is not None and any(pair.follows or (pair.needs() and pair.latest() < now - KERNEL_WAITS)
+                                         for pair in found.pairs.values())
+
+    def gone(self, alive: Collection[tuple[bytes, bytes]], now: float) -> list[Unpaired]:
+        """Events about pairs (client, server) that are not `alive`, and of which nothing has been heard for long."""
+        return [Unpaired(server=name, client=client) for name, server in self.servers.items() for client, pair in server.pairs.items()
+                if (client, name) not in alive and max(pair.latest(), pair.answered) < now - GONE]
+
+    def spills(self, server: bytes, spi: bytes) -> bool:
+        """Has this SPI more candidates than the kernel can copy to?"""
+        found = self.servers[server].open.get(spi) if server in self.servers else None
+        return found is not None and len(found.candidates) > FAN
+
+    # needs
+
+    def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
+        pair = server.pairs.setdefault(event.client, Pair())
+        began, seen = pair.exchanges.setdefault(event.message, (now, set()))
+        if len(seen) == 1 and not event.outbound and event.outbound not in seen:
+            server.sample(now - began, now)
+        done = len(seen) == 2
+        seen.add(event.outbound)
+        if len(seen) == 2 and not done:
+            # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
+            pair.entitled[event.message[:8] if event.auth else event.message] = now, event.sure
+        cap(pair.exchanges, EXCHANGE_CAP)
+        cap(pair.entitled, EXCHANGE_CAP)
+        return []
+
+    def _outbound(self, server: Server, event: SpiOut, now: float) -> list[Action]:
+        pair = server.pairs.setdefault(event.client, Pair())
+        pair.expire(now)
+        begins = pair.speaks(now)
+        if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
+            return []
+        if event.spi not in pair.outbound and not pair.entitled and server.was_ahead(event.client, now):
+            pair.follows.add(event.spi)
+        first, _ = pair.outbound.get(event.spi, (now, now))
+        pair.outbound[event.spi] = (first, now)
+        cap(pair.outbound, OUTBOUND_CAP)
+        actions: list[Action] = []
+        for inbound, found in list(server.open.items()):
+            if event.client in found.candidates:
+                found.asks(event.client, now, begins=begins)
+                if not found.shared and found.incumbent not in (None, event.client) and found.tally[event.client].unanswered >= CHALLENGE:
+                    actions += self._without(event.server, server, inbound, found, {event.client}, [])
+        if actions:
+            return actions
+        if now - first >= STARVES and now - pair.answered >= STARVES:
+            return self._starves(event.server, server, event.client, first)
+        return []
+
+    def _given(self, name: bytes, server: Server, client: bytes, now: float) -> list[Action]:
+        """This client got an SPI: it may need no other and leave the candidates of others, and so on (rule 4)."""
+        actions: list[Action] = []
+        owners = [client]
+        while owners:
+            owner = owners.pop()
+            pair = server.pairs.setdefault(owner, Pair())
+            pair.spend(now)
+            if not pair.needs():
+                for spi, found in list(server.open.items()):
+                    if found.plain() or found.incumbent not in (None, owner):
+                        actions += self._without(name, server, spi, found, {owner}, owners)
+        return actions
+
+    def _candidates(self, server: Server, waiting: Iterable[bytes], now: float) -> tuple[bytes, ...]:
+        """Who may own an SPI that is first seen now, the likeliest first (rules 1 and 2), empty if nobody is known to need one."""
+        for pair in server.pairs.values():
+            pair.expire(now)
+        unexplained = {client for client in waiting if server.pairs[client].unexplained(now, server.round_trip)}
+        sated = server.sated(unexplained)
+        needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated
+        needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
+        if needy:
+            needy.update(client for client, pair in server.pairs.items() if pair.follows)
+        return self._by_likelihood(server, needy, now)
+
+    def _by_likelihood(self, server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
+        """Who asked about a round trip ago first, then by the last sign of a need."""
+        def rank(client: bytes) -> tuple[bool, float, bytes]:
+            pair = server.pairs[client]
+            early, late = server.window(now)
+            last = max([FAR_PAST, *(end for _, end in pair.spurts[-1:]), *(when for when, _ in pair.entitled.values())])
+            return not pair.asked(early, late), -last, client
+        return tuple(sorted(clients, key=rank))
+
+    # open SPIs
+
+    def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
+        pair = server.pairs.setdefault(event.client, Pair())
+        others = tuple(client for client in self._candidates(server, (), now) if client != event.client)
+        if pair.follows:
+            # What the kernel took for a need of this client may have been none.
+            others = tuple(client for client in server.pairs if client != event.client)
+            found = server.open[event.spi] = Open((event.client, *others), now)
+            found.loose = True
+            return [*_deliver(event.packet, others, frozenset()), Fan(server=event.server, spi=event.spi, clients=found.fan()),
+                    *self._capped(event.server, server)]
+        server.settled[event.spi] = Settled(event.client, others, now, challenged=False)
+        cap(server.settled, SETTLED_CAP)
+        actions = self._given(event.server, server, event.client, now)
+        if others and len(server.pairs) > 1:
+            # Nothing says that it is this client's and not that of another one that needs one.
+            actions += self._challenge(event.server, server, event.spi, others, now, event.packet)
+        return actions
+
+    def _challenge(self, name: bytes, server: Server, spi: bytes, challengers: tuple[bytes, ...], now: float, packet: bytes = b"",
+                   ) -> list[Action]:
+        """Rule 6: what is decided is open again, with the incumbent first."""
+        owner = server.settled.pop(spi).owner
+        found = server.open[spi] = Open((owner, *challengers), now)
+        found.incumbent = owner
+        return [*_deliver(packet, challengers, frozenset()), Fan(server=name, spi=spi, clients=found.fan()), *self._capped(name, server)]
+
+    def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
+        named = event.waiting | event.copied if event.owner is None else event.waiting | event.copied | {event.owner}
+        for client in named - server.pairs.keys():
+            server.pairs[client] = Pair()
+        decision = server.settled.get(event.spi)
+        if decision is not None and not event.same:
+            # Sent before the kernel had the decision, or long ago and forgotten there.
+            return [*_deliver(event.packet, [decision.owner], event.copied),
+                    Assign(server=event.server, spi=event.spi, client=decision.owner, credit=False)]
+        known = server.open.get(event.spi)
+        if known is None:
+            return self._opened(server, event, now)
+        if event.sequence == 1 and now - known.first > BEGINS and not known.shared:
+            return self._begins_anew(server, event, known, now)
+        actions = _deliver(event.packet, known.candidates, event.copied)
+        if self._judge_timing(server, known, now):
+            actions += self._proof(event.server, server, event.spi, known, now)
+        known.last = now
+        return actions
+
+    def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
+        if event.same and event.owner is not None:
+            return self._same_spi(server, event, now)
+        candidates = self._candidates(server, event.waiting, now)
+        loose = not candidates
+        candidates = candidates or self._by_likelihood(server, server.pairs, now)
+        if not candidates:
+            return []
+        found = Open(candidates, now)
+        found.loose = loose
+        found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
+        found.ahead = server.surplus(candidates, event.waiting)
+        actions = _deliver(event.packet, candidates, event.copied)
+        if len(candidates) == 1:
+            return [*actions, self._settle(event.server, server, event.spi, found, candidates[0]),
+                    *self._given(event.server, server, candidates[0], now)]
+        server.open[event.spi] = found
+        self._judge_timing(server, found, now)
+        return [*actions, Fan(server=event.server, spi=event.spi, clients=candidates[:FAN]), *self._capped(event.server, server)]
+
+    def _capped(self, name: bytes, server: Server) -> list[Action]:
+        """Rule 8, for open SPIs."""
+        actions: list[Action] = []
+        while len(server.open) > OPEN_CAP:
+            # Made-up SPIs are seen once: what is in use stays.
+            idle = min(server.open, key=lambda spi: server.open[spi].last)
+            del server.open[idle]
+            actions.append(Forget(server=name, spi=idle))
+        return actions
+
+    def _begins_anew(self, server: Server, event: SpiShared, known: Open, now: float) -> list[Action]:
+        """Rule 7, for an SPI that is open: whoever needs one now may have chosen the same."""
+        more = [client for client in self._candidates(server, event.waiting, now) if client not in known.candidates]
+        known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), bool(more), now
+        return [*_deliver(event.packet, known.candidates, event.copied),
+                Fan(server=event.server, spi=event.spi, clients=known.fan())]
+
+    def _same_spi(self, server: Server, event: SpiShared, now: float) -> list[Action]:
+        assert event.owner is not None
+        others = [client for client in self._candidates(server, event.waiting, now) if client != event.owner]
+        if not others:
+            return [*_deliver(event.packet, [event.owner], event.copied),
+                    Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
+        clients = (event.owner, *others)
+        found = server.open[event.spi] = Open(clients, now)
+        found.shared, found.incumbent = True, event.owner
+        server.settled.pop(event.spi, None)
+        say = Say(level="warning", code="SAME-SPI", text=f"{len(clients)} clients chose the same SPI with one server: all get its packets")
+        return [*_deliver(event.packet, clients, event.copied), Fan(server=event.server, spi=event.spi, clients=clients[:FAN]), say,
+                *self._capped(event.server, server)]
+
+    def _fanned(self, server: Server, event: Fanned, now: float) -> list[Action]:
+        for client in event.clients:
+            server.pairs.setdefault(client, Pair())
+        if not event.clients or event.spi in server.open:
+            return []
+        found = server.open[event.spi] = Open(tuple(sorted(event.clients)), now)
+        found.shared = True
+        return self._capped(event.server, server)
+
+    def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
+        server.open.pop(spi, None)
+        losers = tuple(client for client in found.first_candidates if client != owner)
+        server.settled[spi] = Settled(owner, losers, found.first, challenged=found.incumbent is not None)
+        cap(server.settled, SETTLED_CAP)
+        return Assign(server=name, spi=spi, client=owner, credit=owner != found.incumbent)
+
+    def _without(self, name: bytes, server: Server, spi: bytes, found: Open, out: Collection[bytes], owners: list[bytes]) -> list[Action]:
+        """These are candidates no more. Where one is left, that is an owner, added to `owners`; the last one never leaves."""
+        gone = [client for client in out if client in found.candidates]
+        if not gone or len(gone) == len(found.candidates):
+            return []
+        before = found.fan()
+        for client in gone:
+            del found.candidates[client]
+        if len(found.candidates) == 1:
+            [owner] = found.candidates
+            if owner != found.incumbent:
+                owners.append(owner)
+                if found.incumbent in server.pairs and found.incumbent is not None:
+                    # What it was given was not its own: it still waits for that.
+                    server.pairs[found.incumbent].entitled[b"again" + spi] = found.first, True
+            return [self._settle(name, server, spi, found, owner)]
+        return [Fan(server=name, spi=spi, clients=found.fan())] if found.fan() != before else []
+
+    # evidence
+
+    def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
+        """Rule 5: whose question may this packet answer? Only one that comes alone tells anything."""
+        early, late = server.window(now)
+        if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.loose:
+            return False
+        found.judge(server.pairs, (early, late), server.sharp_window(now), now)
+        return True
+
+    def _proof(self, name: bytes, server: Server, spi: bytes, found: Open, now: float) -> list[Action]:
+        """Whose candidacy ends by rule 5?"""
+        scores = {client: found.tally[client].score() for client in found.candidates}
+        actions: list[Action] = []
+        if len(scores) > FAN:
+            before, found.candidates = found.fan(), dict.fromkeys(sorted(scores, key=lambda client: -scores[client]))
+            if set(before) != set(found.fan()):
+                actions.append(Fan(server=name, spi=spi, clients=found.fan()))
+        best, *others = sorted(scores, key=lambda client: -scores[client])
+        chance = log(len(scores))
+        # More than one may be right: the one asks the other, through the server.
+        rivals = {client for client in others if found.tally[client].evidence() > HINT + chance}
+        lead = scores[best] - max((scores[client] for client in others if client not in rivals), default=0.0) - chance
+        if lead < SURE or found.tally[best].evidence() < HINT:
+            return actions
+        # Who has spoken whenever a packet came may be right as well.
+        together = {client for client in others if lead * found.tally[best].apart_from(found.tally[client]) < APART}
+        # Who asks another client gets that one's answer, too: what comes out there looks like an answer as well.
+        claims = sum(best in other.tally and other.tally[best].evidence() > HINT for other in server.open.values())
+        if claims > max(1, server.pairs[best].needs()):
+            return actions
+        certain = lead > CERTAIN and claims == 1
+        if rivals:
+            return actions + self._without(name, server, spi, found, set(others) - rivals - together if certain else (), [])
+        out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
+               or not server.pairs[client].must_have()} - together
+        owners: list[bytes] = []
+        actions += self._without(name, server, spi, found, out, owners)
+        if together:
+            return actions + [action for owner in owners for action in self._given(name, server, owner, now)]
+        found.proven = best
+        if server.pairs[best].needs() <= 1:
+            for other, its in list(server.open.items()):
+                if its is not found and its.plain():
+                    actions += self._without(name, server, other, its, {best}, owners)
+        for owner in owners:
+            actions += self._given(name, server, owner, now)
+        return actions
+
+    def _starves(self, name: bytes, server: Server, client: bytes, since: float) -> list[Action]:
+        """Rule 6: nothing open could be this client's; a decision that it lost may have been wrong, if it did not starve before."""
+        if any(client in found.candidates and (client not in found.tally or found.tally[client].unanswered < ASKED)
+               for found in server.open.values()):
+            return []
+        wrong = [(spi, decision) for spi, decision in server.settled.items()
+                 if client in decision.losers and not decision.challenged and abs(decision.first - since) < STARVES]
+        return [action for spi, decision in wrong for action in self._challenge(name, server, spi, (client,), decision.first)]
+
+    # time and change
+
+    def _tick(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for name, server in list(self.servers.items()):
+            for spi in [spi for spi, found in server.open.items() if now - found.last >= IDLE]:
+                del server.open[spi]
+                actions.append(Forget(server=name, spi=spi))
+        return actions
+
+    def _unpaired(self, name: bytes, server: Server, client: bytes) -> list[Action]:
+        server.pairs.pop(client, None)
+        actions: list[Action] = []
+        for spi, found in list(server.open.items()):
+            if client in found.candidates:
+                del found.candidates[client]
+                found.shared = found.shared and len(found.candidates) > 1
+                if not found.candidates:
+                    del server.open[spi]
+                    actions.append(Forget(server=name, spi=spi))
+                else:
+                    actions.append(Fan(server=name, spi=spi, clients=found.fan()))
+        for spi in [spi for spi, decision in server.settled.items() if decision.owner == client]:
+            del server.settled[spi]
+        if not server.pairs:
+            del self.servers[name]
+        return actions
+
+
+def _deliver(packet: bytes, clients: Iterable[bytes], copied: frozenset[bytes]) -> list[Action]:
+    rest = tuple(client for client in clients if client not in copied)
+    return [Deliver(packet=packet, clients=rest)] if packet and rest else []

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the engine knows about a server with several clients: who needs what, what is open, what speaks for whom. Rules: engine.py."""
+
+from __future__ import annotations
+
+from itertools import islice
+from math import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import Any
+
+NEED = 86400.0
+"""Seconds for which a finished exchange entitles its client to a new SPI: no SA is used for longer without a rekey."""
+HALF_OPEN = 5.0
+"""Seconds for which an exchange that only one direction has been seen of is taken to be under way."""
+OUT_LIFE = 3600.0
+"""Seconds after which an outbound SPI that is not used again counts no more."""
+FOLLOWS = 60.0
+"""Seconds within which a client may follow, with a new outbound SPI, a server that was the first to send with new keys."""
+SPURT = 0.05
+"""Seconds between packets of a client that belong together: a question, or what confirms an answer."""
+RECENT, LONG = 10.0, 60.0
+"""Seconds over which it is counted how much of its time a client speaks."""
+AT_ONCE, NEVER = 0.5, 200.0
+"""Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
+KERNEL_REMEMBERS = 12.0
+"""Seconds for which the kernel may go on to call a client waiting that has its SPI (vpnpt.global.pending_timeout)."""
+MEASURED = 86400.0
+"""Seconds for which a round trip that was measured without any computing counts: ways change."""
+NEAR = 0.25
+"""Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered."""
+REACTS = 0.03
+"""Seconds within which a client's own packet is a reaction to one that it has just got."""
+FAN = 8
+"""Candidates that the kernel can copy to."""
+CHANCE = 0.01
+"""The least probability of a hit by chance."""
+OUTBOUND_CAP, SPURT_CAP = 64, 32
+FAR_PAST = -1e9
+
+
+class Pair:
+    """One client of one server: what it needs.
+
+    entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
+    SPI → when it was answered. spurts: from when to when unanswered SPIs were used. follows: those of `outbound` that may have been
+    answered before they were seen, by an SPI that was ahead: they count as no need.
+    """
+
+    def __init__(self) -> None:
+        self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
+        self.entitled: dict[bytes, tuple[float, bool]] = {}
+        self.outbound: dict[bytes, tuple[float, float]] = {}
+        self.follows: set[bytes] = set()
+        self.credited: dict[bytes, float] = {}
+        self.spurts: list[list[float]] = []
+        self.answered = FAR_PAST
+
+    def expire(self, now: float) -> None:
+        """Drops what is too old to count."""
+        for name in [name for name, (when, _) in self.entitled.items() if now - when > NEED]:
+            del self.entitled[name]
+        for spi in [spi for spi, (_, last) in self.outbound.items() if now - last > OUT_LIFE]:
+            del self.outbound[spi]
+        self.follows &= self.outbound.keys()
+
+    def needs(self) -> int:
+        """How many new inbound SPIs this client may be waiting for: an exchange, and an outbound SPI seen after it, are about one."""
+        sure = [first for spi, (first, _) in self.outbound.items() if spi not in self.follows]
+        if not self.entitled:
+            return len(sure)
+        since = min(when for when, _ in self.entitled.values())
+        older = sum(first < since for first in sure)
+        return older + max(len(self.entitled), len(sure) - older)
+
+    def latest(self) -> float:
+        """When the youngest need began."""
+        return max([FAR_PAST, *(when for when, _ in self.entitled.values()), *(first for first, _ in self.outbound.values())])
+
+    def must_have(self) -> bool:
+        """Is a need certain, or is there only an exchange that may have been about an IKE SA?"""
+        return bool(self.outbound) or any(sure for _, sure in self.entitled.values())
+
+    def may_come(self, now: float, round_trip: float) -> bool:
+        """Is an exchange under way that the server may have answered, though its answer has not passed (it may be overtaken)?"""
+        return any(len(seen) == 1 and round_trip / 2 < now - began < HALF_OPEN for began, seen in self.exchanges.values())
+
+    def unexplained(self, now: float, round_trip: float) -> bool:
+        """The kernel saw this client begin to wait: is that for nothing that we know? Then a notice was lost, or is yet to come."""
+        if self.needs() or now - self.answered < KERNEL_REMEMBERS:
+            return False
+        return not any(len(seen) == 1 and now - began <= round_trip / 2 for began, seen in self.exchanges.values())
+
+    def spend(self, now: float) -> None:
+        """An SPI was given to this client: the oldest need is met."""
+        self.answered = now
+        if self.entitled:
+            del self.entitled[next(iter(self.entitled))]
+        if self.outbound:
+            spi = next(iter(self.outbound))
+            del self.outbound[spi]
+            self.follows.discard(spi)
+            self.credited[spi] = now
+            cap(self.credited, OUTBOUND_CAP)
+
+    def speaks(self, now: float) -> bool:
+        """An unanswered SPI is used. Is that the beginning of something?"""
+        if self.spurts and now - self.spurts[-1][1] < SPURT:
+            self.spurts[-1][1] = now
+            return False
+        self.spurts.append([now, now])
+        del self.spurts[:-SPURT_CAP]
+        return True
+
+    def asked(self, early: float, late: float) -> bool:
+        """Is a question of this time known?"""
+        for start, end in reversed(self.spurts):
+            if end < early:
+                return False
+            if start <= late:
+                return True
+        return False
+
+    def chances(self, now: float, widths: Iterable[float]) -> list[float]:
+        """How probable it is that there is a question in a window of so many seconds that has nothing to do with this client."""
+        speaks = []
+        for period in (RECENT, LONG):
+            covered, count = 0.0, 0
+            for start, end in reversed(self.spurts):
+                if end <= now - period:
+                    break
+                covered, count = covered + end - max(start, now - period), count + 1
+            if count == SPURT_CAP:
+                period = max(now - self.spurts[0][0], SPURT)
+            speaks.append((covered / period, count / period))
+        return [min(1.0, max(share + rate * width for share, rate in speaks)) for width in widths]
+
+    def prior(self, now: float) -> float:
+        """How much more likely it is that an SPI that is seen first now is this client's than that of one that has waited for very long.
+
+        Of those who wait, each is the less likely to begin now the longer it has waited: in proportion. As a natural logarithm.
+        """
+        return log(NEVER / min(max(now - self.latest(), AT_ONCE), NEVER))
+
+
+class Tally:
+    """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
+
+    Each with what chance would give. sharp: hits within a narrower window. apart: how many came while it had not spoken for long.
+    unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
+    """
+
+    def __init__(self, prior: float = 0.0) -> None:
+        self.prior = prior
+        self.judged = self.hits = self.sharp = self.reactions = self.apart = self.unanswered = 0
+        self.hits_by_chance = self.sharp_by_chance = self.reactions_by_chance = 0.0
+        self.reacted_to = FAR_PAST
+
+    def score(self) -> float:
+        """How unlikely it is that this is chance, as a natural logarithm."""
+        return self.prior + self.evidence()
+
+    def evidence(self) -> float:
+        """The same, without what spoke for it from the beginning."""
+        return max(self._kinds())[0]
+
+    def _kinds(self) -> tuple[tuple[float, int], ...]:
+        return ((unlikely(self.judged, self.hits, self.hits_by_chance), self.hits),
+                (unlikely(self.judged, self.sharp, self.sharp_by_chance), self.sharp),
+                (unlikely(self.judged, self.reactions, self.reactions_by_chance), self.reactions))
+
+    def apart_from(self, other: Tally) -> float:
+        """Of the packets that speak for this candidate, the part (0 to 1) that surely came while the other one had nothing to be answered.
+
+        Two that speak at the same intervals are always as far from each other: then all packets of one seem to answer the other.
+        """
+        count = max(self._kinds())[1]
+        return max(0, count + other.apart - self.judged) / count if count else 0.0
+
+
+class Open:
+    """An inbound SPI whose owner is not known.
+
+    judged_at: when the last packet came that tells something. ahead: the server is the first to use it. shared: several own it. loose:
+    nobody is known to need it, so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge.
+    proven: whose timing speaks for it, though it is not decided yet.
+    """
+
+    def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
+        self.candidates = dict.fromkeys(candidates)
+        self.first_candidates = candidates
+        self.tally: dict[bytes, Tally] = {}
+        self.first = self.last = now
+        self.judged_at = FAR_PAST
+        self.proven: bytes | None = None
+        self.incumbent: bytes | None = None
+        self.ahead = self.shared = self.loose = False
+
+    def plain(self) -> bool:
+        """Is this one SPI for one need of one of its candidates, so that counting tells something?"""
+        return not (self.shared or self.loose or self.incumbent)
+
+    def fan(self) -> tuple[bytes, ...]:
+        """The likeliest candidates, as many as the kernel can copy to."""
+        return tuple(islice(self.candidates, FAN))
+
+    def asks(self, client: bytes, now: float, *, begins: bool) -> None:
+        """A packet from a candidate: a question (if a spurt begins), or what it does at once with the packet that has just come."""
+        tally = self.tally.setdefault(client, Tally())
+        if begins and now - self.last >= REACTS:
+            tally.unanswered += 1
+        if self.judged_at != tally.reacted_to and now - self.judged_at < REACTS:
+            tally.reacted_to = self.judged_at
+            tally.reactions += 1
+
+    def judge(self, pairs: dict[bytes, Pair], window: tuple[float, float], sharp: tuple[float, float], now: float) -> None:
+        """A packet came alone, which may answer a question asked in this window, most likely in the sharp one."""
+        asked = {client for client in self.candidates if pairs[client].asked(*window)}
+        sharply = {client for client in self.candidates if pairs[client].asked(*sharp)}
+        # Where many start at once, many have asked just now.
+        rest, widths = max(1, len(self.candidates) - 1), (window[1] - window[0], sharp[1] - sharp[0], REACTS)
+        common, sharply_common = (len(asked) - 1) / rest, (len(sharply) - 1) / rest
+        for client in self.candidates:
+            tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
+            tally.judged += 1
+            hit, sharp_hit, reaction = pair.chances(now, widths) if pair.spurts else (0.0, 0.0, 0.0)
+            tally.hits_by_chance += max(common, CHANCE, hit)
+            tally.sharp_by_chance += max(sharply_common, CHANCE, sharp_hit)
+            tally.reactions_by_chance += max(sharply_common, CHANCE, reaction)
+            tally.sharp += client in sharply
+            tally.apart += not pair.asked(now - max(NEAR, now - window[0]), now)
+            if client in asked:
+                tally.hits += 1
+                tally.unanswered = max(0, tally.unanswered - 1)
+        self.judged_at = now
+
+
+class Settled:
+    """A decision that may have to be revised: owner, who else it could have been, since when, and whether it was challenged already."""
+
+    def __init__(self, owner: bytes, losers: tuple[bytes, ...], first: float, *, challenged: bool) -> None:
+        self.owner, self.losers, self.first, self.challenged = owner, losers, first, challenged
+
+
+class Server:
+    """Everything about one server."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[bytes, Pair] = {}
+        self.open: dict[bytes, Open] = {}
+        self.settled: dict[bytes, Settled] = {}
+        self.round_trip = 0.0
+        self.measured = FAR_PAST  # when last by an answer that needs no computing
+
+    def sample(self, seconds: float, now: float, *, pure: bool = False) -> None:
+        """A time from question to answer: the shortest counts, and older ones count less and less.
+
+        pure: the server had nothing to compute. As long as such a one is known, the others may only make it shorter.
+        """
+        if pure and now - self.measured > MEASURED:
+            self.round_trip = 0.0
+        if pure:
+            self.measured = now
+        grows = pure or now - self.measured > MEASURED
+        self.round_trip = min(seconds, self.round_trip * (1.1 if grows else 1.0)) if self.round_trip else seconds
+
+    def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes]) -> bool:
+        """Would these, with one more open SPI among themselves, need fewer than are open? waiting: as of `sated`."""
+        inside = sum(found.candidates.keys() <= set(candidates) for found in self.open.values() if not found.shared)
+        return inside + 1 > sum(self.pairs[client].needs() or client in waiting for client in candidates)
+
+    def was_ahead(self, client: bytes, now: float) -> bool:
+        """Has an SPI come of late that may be this client's, before anything showed that need?"""
+        return any(found.ahead and client in found.candidates and now - found.first < FOLLOWS for found in self.open.values())
+
+    def window(self, now: float) -> tuple[float, float]:
+        """From when to when a question was asked that is answered now."""
+        return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
+
+    def sharp_window(self, now: float) -> tuple[float, float]:
+        """The same, where nothing is slow: the server answers by itself, or what is near it."""
+        return now - self.round_trip * 1.25 - 0.015, now - self.round_trip * 0.9 + 0.003
+
+    def sated(self, waiting: set[bytes]) -> set[bytes]:
+        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
+
+        None of their needs may be younger than the last of these SPIs, or it is by accident that there are just as many. More open ones
+        than needs means that a need has been forgotten: then nothing is concluded. waiting: who needs one besides those that we know
+        of, as the kernel says.
+        """
+        group: dict[bytes, bytes] = {}
+
+        def root(client: bytes) -> bytes:
+            while group.setdefault(client, client) != client:
+                group[client] = client = group[group[client]]
+            return client
+
+        among = [found for found in self.open.values() if found.plain()]
+        for found in among:
+            first = root(next(iter(found.candidates)))
+            for client in found.candidates:
+                group[root(client)] = first
+        balance: dict[bytes, int] = {}
+        youngest: dict[bytes, float] = {}
+        for found in among:
+            name = root(next(iter(found.candidates)))
+            balance[name], youngest[name] = balance.get(name, 0) + 1, max(youngest.get(name, FAR_PAST), found.first)
+        late: set[bytes] = set()
+        for client in list(group):
+            name = root(client)
+            balance[name] -= self.pairs[client].needs() or client in waiting
+            if self.pairs[client].latest() > youngest[name]:
+                late.add(name)
+        sated = {client for client in group if balance[root(client)] == 0 and root(client) not in late}
+        proven: dict[bytes, list[float]] = {}
+        for found in among:
+            if found.proven in found.candidates and found.proven is not None:
+                proven.setdefault(found.proven, []).append(found.first)
+        for client, opened in proven.items():
+            if len(opened) >= self.pairs[client].needs() and self.pairs[client].latest() <= max(opened):
+                sated.add(client)
+        return sated
+
+
+def unlikely(trials: int, hits: int, by_chance: float) -> float:
+    """Chernoff's bound on the probability of so many hits where so many come by chance, as a natural logarithm, positive."""
+    if not trials or hits <= by_chance:
+        return 0.0
+    found, chance = min(hits / trials, 1.0), min(by_chance / trials, 0.999)
+    return trials * (found * log(found / chance) + ((1 - found) * log((1 - found) / (1 - chance)) if found < 1 else 0.0))
+
+
+def cap(remembered: dict[bytes, Any], limit: int) -> None:
+    """Rule 8: the oldest go."""
+    while len(remembered) > limit:
+        del remembered[next(iter(remembered))]

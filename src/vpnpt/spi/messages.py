@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Events (what the kernel told us, decoded) and actions (what the engine wants done).
+
+Addresses and SPIs are bytes as on the wire, times seconds.
+"""
+
+from __future__ import annotations
+
+from ..record import Record
+
+
+class Paired(Record):
+    """A client's first flow to a server passed the firewall."""
+
+    __slots__ = ("server", "client")
+    server: bytes
+    client: bytes
+
+
+class SpiOut(Record):
+    """A client used an outbound SPI that has not been answered yet."""
+
+    __slots__ = ("server", "client", "spi")
+    server: bytes
+    client: bytes
+    spi: bytes
+
+
+class SpiTaken(Record):
+    """The kernel gave a new inbound SPI to a client by itself: it was the only one that could be meant.
+
+    packet: the whole IP packet where the server has several clients, for those that the kernel did not know to wait; else b''.
+    """
+
+    __slots__ = ("server", "client", "spi", "packet")
+    DEFAULTS = {"packet": b""}
+    server: bytes
+    client: bytes
+    spi: bytes
+    packet: bytes
+
+
+class SpiShared(Record):
+    """An ESP packet with an SPI that nobody knows, of a server with several clients.
+
+    waiting: clients that the kernel has seen to wait for a new SPI of this server. copied: clients that the kernel itself gave a copy.
+    packet: the whole IP packet where the kernel could not reach everybody, else b''. sequence: ESP's. same: the SPI was somebody's
+    already, and began anew with sequence number 1: two clients chose the same one, or the packet was repeated.
+    """
+
+    __slots__ = ("server", "spi", "sequence", "waiting", "copied", "packet", "same", "owner")
+    DEFAULTS = {"packet": b"", "same": False, "owner": None}
+    server: bytes
+    spi: bytes
+    sequence: int
+    waiting: frozenset[bytes]
+    copied: frozenset[bytes]
+    packet: bytes
+    same: bool
+    owner: bytes | None
+
+
+class Exchange(Record):
+    """A message of an IKE exchange that creates SAs. message: cookie, message ID and who began, which name the exchange.
+
+    outbound: sent by the client. auth: IKE_AUTH, of which one IKE SA may need several (EAP) for its one child. sure: it makes a child;
+    CREATE_CHILD_SA may also be about the IKE SA itself (RFC 7296 1.3.2).
+    """
+
+    __slots__ = ("server", "client", "message", "outbound", "auth", "sure")
+    DEFAULTS = {"auth": False, "sure": True}
+    server: bytes
+    client: bytes
+    message: bytes
+    outbound: bool
+    auth: bool
+    sure: bool
+
+
+class RoundTrip(Record):
+    """How long the first answer of a new IKE SA took: a server answers that at once, while it may compute for long on what follows."""
+
+    __slots__ = ("server", "seconds")
+    server: bytes
+    seconds: float
+
+
+class CookieShared(Record):
+    """An IKE packet with a cookie that nobody knows, of a server with several clients. Fields as of SpiShared."""
+
+    __slots__ = ("server", "copied", "packet")
+    server: bytes
+    copied: frozenset[bytes]
+    packet: bytes
+
+
+class Fanned(Record):
+    """Found in the kernel at our start: this SPI goes to all of these clients."""
+
+    __slots__ = ("server", "spi", "clients")
+    server: bytes
+    spi: bytes
+    clients: tuple[bytes, ...]
+
+
+class Unpaired(Record):
+    """A client has long had nothing to do with a server, or its address went away."""
+
+    __slots__ = ("server", "client")
+    server: bytes
+    client: bytes
+
+
+class Tick(Record):
+    """A deadline of the engine has come."""
+
+    __slots__ = ()
+
+
+class Assign(Record):
+    """This inbound SPI is this client's: the kernel delivers to it alone. credit: it was what the client waited for."""
+
+    __slots__ = ("server", "spi", "client", "credit")
+    DEFAULTS = {"credit": True}
+    server: bytes
+    spi: bytes
+    client: bytes
+    credit: bool
+
+
+class Fan(Record):
+    """Every packet with this inbound SPI goes to all of these clients, by the kernel (at most 8)."""
+
+    __slots__ = ("server", "spi", "clients")
+    server: bytes
+    spi: bytes
+    clients: tuple[bytes, ...]
+
+
+class Forget(Record):
+    """No packet has used this SPI for long: out of the kernel's lists with it."""
+
+    __slots__ = ("server", "spi")
+    server: bytes
+    spi: bytes
+
+
+class Deliver(Record):
+    """This very packet goes to these clients, by us: the kernel could not reach them all."""
+
+    __slots__ = ("packet", "clients")
+    packet: bytes
+    clients: tuple[bytes, ...]
+
+
+class Say(Record):
+    """A line for the log."""
+
+    __slots__ = ("level", "code", "text")
+    level: str
+    code: str
+    text: str
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Event = Paired | SpiOut | SpiTaken | SpiShared | Exchange | RoundTrip | CookieShared | Fanned | Unpaired | Tick
+    Action = Assign | Fan | Forget | Deliver | Say

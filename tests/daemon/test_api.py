@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the daemon answers besides its status, with real connections through the lab's router."""
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.topology import Lab
+from tests.lab.verbs import Stage
+from vpnpt.daemon import control
+from vpnpt.daemon.api import HANDLERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVER = "198.51.100.11"
+CLIENTS = ("192.168.1.101", "192.168.1.102")
+
+
+@pytest.fixture
+def stage(sandbox: None) -> Iterator[Stage]:
+    """Two clients with a tunnel each to one server, through vpnpt."""
+    with Lab(clients=2, servers=1, router="vpnpt", config="config 1 ipsec\nconfig 1 pptp\n", ipv6=False) as lab:
+        stage = Stage(lab, {}, {}, str)
+        assert stage.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+        stage.do_traffic()
+        yield stage
+
+
+def ask(stage: Stage, method: str, **arguments: Any) -> dict[str, Any]:
+    return control.call(str(stage.lab.router.run_dir), {"method": method, **arguments})
+
+
+def test_kill(stage: Stage) -> None:
+    assert ask(stage, "kill", client=CLIENTS[0]) == {"ended": 1}
+    assert [item["client"] for item in ask(stage, "sessions")["sessions"]] == [CLIENTS[1]]
+    assert ask(stage, "kill", client=CLIENTS[0]) == {"ended": 0}
+    assert "error" in ask(stage, "kill", client="nobody") and "error" in ask(stage, "kill") and "error" in ask(stage, "kill", client=5)
+    found = stage.do_traffic()
+    assert not found["c1"].lost and not found["c2"].lost, "who goes on is served again"
+
+
+def test_doctor(stage: Stage) -> None:
+    """Its findings are the matter of tests/lab/test_doctor.py; here it is the shape of the answer, and that two who ask get the same."""
+    router = stage.lab.router
+    answer = ask(stage, "doctor")
+    assert abs(answer["time"] - time.time()) < 60 and "CONFIG" in answer["checked"]
+    assert [item["code"] for item in answer["findings"]] == ["WEAK_PPTP"]
+    router.write_config("config 1 'ipsec\n")
+    assert not ask(stage, "reload")["applied"]
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        answers = list(pool.map(lambda _: ask(stage, "doctor"), range(3)))
+    for answer in answers:
+        (first, _) = answer["findings"]
+        assert set(first) == {"code", "severity", "text", "evidence", "remedy", "link"}
+        assert (first["code"], first["severity"], first["evidence"]) == ("CONFIG", "error", ask(stage, "status")["problem"])
+
+
+def test_events(stage: Stage) -> None:
+    first = ask(stage, "events")["events"][0]
+    assert (first["severity"], first["code"]) == ("info", "APPLIED") and first["text"].startswith("pptp help, l2tp help, ipsec help")
+    stage.lab.router.write_config("config 1 'ipsec\n")
+    ask(stage, "reload")
+    last = ask(stage, "events")["events"][-1]
+    assert (last["severity"], last["code"]) == ("error", "CONFIG") and last["time"] >= first["time"]
+
+
+def test_unknown(stage: Stage) -> None:
+    assert ask(stage, "nonsense") == {"error": "unknown method 'nonsense'; known: " + ", ".join(HANDLERS)}

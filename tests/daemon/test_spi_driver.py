@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tracker makes of the kernel's notices, over real maps: a namespace with our ruleset and two clients in it."""
+from __future__ import annotations
+
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vpnpt.config.compile import default_config
+from vpnpt.daemon.log import Log
+from vpnpt.daemon.spi_driver import Tracker
+from vpnpt.model import Devices
+from vpnpt.ruleset import compile_ruleset, notices
+from vpnpt.spi.evidence import MEASURED
+from vpnpt.wire.ike import AUTH, CREATE_CHILD, MAIN, QUICK, RESPONSE, SA_INIT
+from vpnpt.wire.nflog import LogPacket
+
+if TYPE_CHECKING:
+    from tests.golden.kernel import Kernel
+
+WAN, SERVER = bytes([203, 0, 113, 1]), bytes([198, 51, 100, 11])
+CLIENT, ZONE = bytes([192, 168, 1, 101]), 20500
+COOKIE, COOKIE2 = b"initiate", b"responds"
+
+
+@pytest.fixture
+def tracker(kernel: Kernel) -> Tracker:
+    """Of a router that knows one client."""
+    kernel.clear()
+    kernel.load(compile_ruleset(default_config(), Devices(lan=("br-lan",), wan=("wan",)), helper=False).render())
+    kernel.load(f"add element ip vpnpt client_zone {{ 192.168.1.101 : {ZONE} }}\n"
+                f"add element ip vpnpt zone_client {{ {ZONE} : 192.168.1.101 }}\n")
+    return Tracker(kernel.netlink, Log(syslog=False), time.monotonic)
+
+
+def say(tracker: Tracker, exchange: int, number: int, *, outward: bool, response: bool = False, version: int = 2,
+        notice: str = notices.EXCHANGE) -> None:
+    """A message of an exchange passes, as the rules log it: on the slow path its IP ID holds the zone, in the kernel's byte order."""
+    ike = struct.pack(">8s8sBBBBII", COOKIE, COOKIE2, 0, version << 4, exchange, RESPONSE * response, number, 28)
+    udp = struct.pack(">HHHH", 500, 500, 8 + len(ike), 0) + ike
+    ident = int.from_bytes(ZONE.to_bytes(2, sys.byteorder), "big")
+    source, destination = (CLIENT, SERVER) if outward else (SERVER, WAN)
+    packet = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), ident, 0, 64, 17, 0, source, destination) + udp
+    tracker.on_notice(LogPacket(notices.GROUP, 2, 0, 0x0800, notice, 1, 0, 0, b"", packet, None, None, None))
+
+
+def needs(tracker: Tracker) -> int:
+    """How many SPIs the client is taken to wait for."""
+    return tracker.engine.servers[SERVER].pairs[CLIENT].needs()
+
+
+def test_the_first_exchanges_of_both_ends_are_two(tracker: Tracker) -> None:
+    """Either end counts its IKEv2 exchanges from 0 (RFC 7296 section 2.2): equal numbers are not one exchange."""
+    say(tracker, CREATE_CHILD, 0, outward=True)
+    say(tracker, CREATE_CHILD, 0, outward=False)
+    assert needs(tracker) == 0, "neither has been answered"
+    say(tracker, CREATE_CHILD, 0, outward=False, response=True)
+    assert needs(tracker) == 1
+    say(tracker, CREATE_CHILD, 0, outward=True, response=True)
+    assert needs(tracker) == 2
+
+
+def test_a_repeated_answer_entitles_to_nothing_more(tracker: Tracker) -> None:
+    for _ in range(2):
+        say(tracker, CREATE_CHILD, 7, outward=True)
+        say(tracker, CREATE_CHILD, 7, outward=False, response=True)
+    assert needs(tracker) == 1
+
+
+def test_ike_auth_in_many_messages_makes_one_child(tracker: Tracker) -> None:
+    """EAP takes several exchanges (RFC 7296 section 2.16)."""
+    for number in range(1, 6):
+        say(tracker, AUTH, number, outward=True)
+        say(tracker, AUTH, number, outward=False, response=True)
+    assert needs(tracker) == 1
+
+
+def test_quick_mode_is_named_at_random(tracker: Tracker) -> None:
+    """IKEv1 has no flag for answers: an exchange is over when both ends have spoken (RFC 2409 section 5.5)."""
+    for outward in (False, True, False):
+        say(tracker, QUICK, 0xABCD1234, outward=outward, version=1)
+    assert needs(tracker) == 1
+    for outward in (True, False, True):
+        say(tracker, QUICK, 0x99, outward=outward, version=1)
+    assert needs(tracker) == 2
+
+
+def test_the_first_answer_tells_how_far_away_the_server_is(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may compute for long before it answers a later exchange; the first one it answers at once."""
+    now = [1000.0]
+    monkeypatch.setattr(tracker, "_clock", lambda: now[0])
+
+    def take(exchange: int, seconds: float, out: str, back: str) -> float:
+        say(tracker, exchange, 0, outward=True, notice=out)
+        now[0] += seconds
+        say(tracker, exchange, 0, outward=False, response=True, notice=back)
+        return tracker.engine.servers[SERVER].round_trip
+
+    assert take(AUTH, 0.3, notices.EXCHANGE, notices.EXCHANGE) == pytest.approx(0.3), "as long as nothing better is known"
+    assert take(SA_INIT, 0.02, notices.LEARNED, notices.ANSWERED) == pytest.approx(0.02)
+    assert take(CREATE_CHILD, 0.3, notices.EXCHANGE, notices.EXCHANGE) == pytest.approx(0.02), "computing makes no way longer"
+    assert take(MAIN, 0.5, notices.LEARNED, notices.ANSWERED) == pytest.approx(0.022), "a lost one, or another way: little by little"
+    now[0] += 2 * MEASURED
+    assert take(MAIN, 0.1, notices.LEARNED, notices.ANSWERED) == pytest.approx(0.1), "what is old counts no more"
+    assert take(MAIN, 0.1, notices.ANSWERED, notices.ANSWERED) == pytest.approx(0.1), "an answer to nothing"
+
+
+def test_a_server_without_clients_is_not_remembered(tracker: Tracker) -> None:
+    """Nothing would ever take it out again."""
+    say(tracker, SA_INIT, 0, outward=True, notice=notices.LEARNED)
+    say(tracker, SA_INIT, 0, outward=False, response=True, notice=notices.ANSWERED)
+    assert not tracker.engine.servers
+
+
+def test_what_is_no_ike_is_none(tracker: Tracker) -> None:
+    tracker.on_notice(LogPacket(notices.GROUP, 2, 0, 0x0800, notices.EXCHANGE, 1, 0, 0, b"", b"\x45garbage", None, None, None))
+    assert SERVER not in tracker.engine.servers

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clients that ask at the same intervals, as pings do: each is always as far from the others, so timing speaks for the wrong ones, too.
+
+Found with real programs: an IKE daemon answers later than the kernel behind it, so the round trip of IKE is none of what comes in ESP.
+"""
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vpnpt.spi.engine import Engine
+from vpnpt.spi.messages import Assign, Exchange, Fan, Paired, SpiOut, SpiShared
+
+if TYPE_CHECKING:
+    from vpnpt.spi.messages import Event
+
+S = b"\xcb\x00\x71\x01"
+CLIENTS = [bytes([192, 168, 1, number]) for number in (11, 12, 13)]
+CYCLES = 200
+
+
+def exchanges(round_trip: float, chance: random.Random) -> list[tuple[float, Event]]:
+    """Three each; the last makes an SPI."""
+    events: list[tuple[float, Event]] = [(0.0, Paired(server=S, client=client)) for client in CLIENTS]
+    for turn in range(3):
+        for number, client in enumerate(CLIENTS):
+            asked = 0.1 * turn + 0.02 * number
+            for when, outbound in ((asked, True), (asked + round_trip * chance.uniform(1, 1.3), False)):
+                events.append((when, Exchange(server=S, client=client, message=bytes([number, turn]) * 6, outbound=outbound, auth=False,
+                                              sure=turn == 2)))
+    return events
+
+
+@pytest.mark.parametrize("jitter", [0.0002, 0.01])
+@pytest.mark.parametrize("period", [0.03, 0.05, 0.2, 1.0])
+@pytest.mark.parametrize("answers_after", [0.001, 0.012, 0.06, 0.14])
+@pytest.mark.parametrize("round_trip", [0.004, 0.015, 0.06, 0.15])
+def test_nobody_loses_a_packet(round_trip: float, answers_after: float, period: float, jitter: float) -> None:
+    """The owner is a candidate of its SPI as long as that is open, and alone gets it when it is decided."""
+    for seed in range(3):
+        chance = random.Random(seed)
+        events: list[tuple[float, Event]] = exchanges(round_trip, chance)
+        phases = [chance.uniform(0, period) for _ in CLIENTS]
+        for cycle in range(CYCLES):
+            for number, client in enumerate(CLIENTS):
+                asked = 1.0 + cycle * period + phases[number] + chance.uniform(0, jitter)
+                events.append((asked, SpiOut(server=S, client=client, spi=b"out%d" % number)))
+                events.append((asked + answers_after * chance.uniform(1, 1.2), SpiShared(
+                    server=S, spi=b"in%d " % number, sequence=7, waiting=frozenset(CLIENTS), copied=frozenset(CLIENTS))))
+        engine, owner = Engine(), {b"in%d " % number: client for number, client in enumerate(CLIENTS)}
+        for when, event in sorted(events, key=lambda item: item[0]):
+            for action in engine.handle(event, 100.0 + when):
+                if isinstance(action, Fan):
+                    assert owner[action.spi] in action.clients, (when, action)
+                elif isinstance(action, Assign):
+                    assert action.client == owner[action.spi], (when, action)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Properties of the engine that hold for whatever happens, in any order. Derandomized: the same cases each time."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from vpnpt.spi.engine import EXCHANGE_CAP, OPEN_CAP, SETTLED_CAP, Engine
+from vpnpt.spi.evidence import FAN, OUTBOUND_CAP, SPURT_CAP
+from vpnpt.spi.messages import Assign, CookieShared, Exchange, Fan, Fanned, Forget, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
+
+if TYPE_CHECKING:
+    from vpnpt.spi.messages import Action
+
+SERVERS = [b"\xcb\x00\x71\x01", b"\xcb\x00\x71\x02"]
+CLIENTS = [bytes([10, 0, 0, number]) for number in range(1, 13)]
+SPIS = [number.to_bytes(4, "big") for number in range(256, 276)]
+server, client, spi = st.sampled_from(SERVERS), st.sampled_from(CLIENTS), st.sampled_from(SPIS)
+some = st.frozensets(client, max_size=12)
+packet = st.sampled_from([b"", b"packet"])
+
+EVENTS = st.one_of(
+    st.builds(Paired, server=server, client=client),
+    st.builds(Unpaired, server=server, client=client),
+    st.builds(SpiOut, server=server, client=client, spi=spi),
+    st.builds(SpiTaken, server=server, client=client, spi=spi, packet=packet),
+    st.builds(SpiShared, server=server, spi=spi, sequence=st.integers(0, 3), waiting=some, copied=some, packet=packet, same=st.booleans(),
+              owner=st.one_of(st.none(), client)),
+    st.builds(Exchange, server=server, client=client, message=st.binary(max_size=12), outbound=st.booleans(), auth=st.booleans()),
+    st.builds(CookieShared, server=server, copied=some, packet=packet),
+    st.builds(Fanned, server=server, spi=spi, clients=st.lists(client, max_size=10).map(tuple)),
+    st.builds(Tick),
+)
+TIMED = st.lists(st.tuples(st.sampled_from([0.0, 0.001, 0.05, 1.0, 11.0, 70.0, 3700.0]), EVENTS), max_size=60)
+
+
+def play(timed: list[tuple[float, Any]]) -> list[list[Action]]:
+    engine, now, actions = Engine(), 0.0, []
+    for wait, event in timed:
+        now += wait
+        actions.append(engine.handle(event, now))
+        due = engine.next_deadline()
+        if due is not None and due <= now:
+            engine.handle(Tick(), now)
+            again = engine.next_deadline()
+            assert again is None or again > now, "a busy loop"
+    for state in engine.servers.values():
+        assert len(state.open) <= OPEN_CAP and len(state.settled) <= SETTLED_CAP
+        for found in state.open.values():
+            assert found.candidates and set(found.candidates) <= set(state.pairs)
+        for pair in state.pairs.values():
+            assert len(pair.exchanges) <= EXCHANGE_CAP and len(pair.entitled) <= EXCHANGE_CAP
+            assert len(pair.outbound) <= OUTBOUND_CAP and len(pair.spurts) <= SPURT_CAP
+    return actions
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(TIMED)
+def test_any_sequence_is_survived_and_means_the_same_each_time(timed: list[tuple[float, Any]]) -> None:
+    first = play(timed)
+    assert first == play(timed)
+    for action in (action for actions in first for action in actions):
+        assert not isinstance(action, Fan) or 0 < len(action.clients) <= FAN
+
+
+class Tunnels(RuleBasedStateMachine):
+    """Clients that get SPIs by exchanges, one after the other or at once; every notice comes, in order. Nobody's timing is evidence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine, self.now, self.number = Engine(), 0.0, 0
+        self.owner: dict[bytes, bytes] = {}
+        self.ready: list[bytes] = []
+        self.assigned: dict[bytes, bytes] = {}
+        self.waits: set[bytes] = set()
+
+    def tell(self, event: Any) -> None:
+        self.now += 0.5
+        for action in self.engine.handle(event, self.now):
+            if isinstance(action, Assign):
+                self.assigned[action.spi] = action.client
+            elif isinstance(action, (Fan, Forget)):
+                self.assigned.pop(action.spi, None)
+
+    @rule(who=client)
+    def makes_an_sa(self, who: bytes) -> None:
+        self.number += 1
+        message = b"cookie" + who[2:] + (0x50000000 + self.number).to_bytes(4, "big")
+        for outbound in (True, False):
+            self.tell(Exchange(server=SERVERS[0], client=who, message=message, outbound=outbound))
+        new = self.number.to_bytes(4, "big")
+        self.owner[new] = who
+        self.ready.append(new)
+
+    @precondition(lambda self: self.ready)
+    @rule(data=st.data())
+    def server_sends_first(self, data: st.DataObject) -> None:
+        self.server_sends(self.ready.pop(data.draw(st.integers(0, len(self.ready) - 1))))
+
+    @precondition(lambda self: len(self.ready) < len(self.owner))
+    @rule(data=st.data())
+    def server_sends_again(self, data: st.DataObject) -> None:
+        self.server_sends(data.draw(st.sampled_from([known for known in self.owner if known not in self.ready])), sequence=2)
+
+    def server_sends(self, which: bytes, sequence: int = 1) -> None:
+        if which not in self.assigned:
+            self.tell(SpiShared(server=SERVERS[0], spi=which, sequence=sequence, waiting=frozenset(), copied=frozenset(CLIENTS[:8])))
+
+    @invariant()
+    def nothing_belongs_to_a_wrong_client(self) -> None:
+        assert {spi: self.owner[spi] for spi in self.assigned} == self.assigned
+
+    @invariant()
+    def the_owner_is_a_candidate(self) -> None:
+        for state in self.engine.servers.values():
+            for number, found in state.open.items():
+                assert self.owner[number] in found.candidates
+
+
+Tunnels.TestCase.settings = settings(derandomize=True, max_examples=120, stateful_step_count=40, deadline=None)
+TestTunnels = Tunnels.TestCase

@@ -1,1 +1,0 @@
-"""One module or program at a time."""

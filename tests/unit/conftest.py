@@ -1,2 +1,0 @@
-"""Fixtures of the unit tests."""
-from tests.golden.kernel import kernel as kernel
