@@ -64,11 +64,9 @@ def test_killed_by_a_signal():
 
 def test_timeout_kills_the_whole_group(tmp_path):
     pids = tmp_path / "pids"
-    started = time.monotonic()
-    result = run(["sh", "-c", f"sleep 60 & echo $! > {pids}; echo here; wait"], timeout=0.5)
-    assert time.monotonic() - started < 10
-    assert result == Result(status=process.TIMED_OUT, stdout=b"here\n", stderr=b"sh: killed after 0.5 seconds\n")
-    deadline = time.monotonic() + 10
+    result = run(["sh", "-c", f"sleep 600 & echo $! > {pids}; echo here; wait"], timeout=2)
+    assert result == Result(status=process.TIMED_OUT, stdout=b"here\n", stderr=b"sh: killed after 2 seconds\n")
+    deadline = time.monotonic() + 30
     while (state := state_of(pids.read_text().strip())) not in ("", "Z"):  # whoever adopts it may take a moment to reap it
         assert time.monotonic() < deadline, state
 
@@ -88,10 +86,9 @@ def test_timeout_while_it_writes_for_ever():
 
 
 def test_what_stays_in_the_background_does_not_delay():
-    started = time.monotonic()
-    result = run(["sh", "-c", "sleep 5 & echo $!"])
-    os.kill(int(result.stdout), signal.SIGKILL)
-    assert (result.status, time.monotonic() - started < 4) == (0, True)
+    result = run(["sh", "-c", "sleep 60 & echo $!"])
+    os.kill(int(result.stdout), signal.SIGKILL)  # it is still there: nobody waited for its end
+    assert result.status == 0
 
 
 def test_environment():

@@ -124,7 +124,7 @@ def test_check_without_nft(config: Path) -> None:
 # vpnptd
 
 def vpnptd(kernel: Kernel, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return kernel.run(sys.executable, "-m", "vpnpt.daemon", *arguments, check=False, env=environment(), timeout=20)
+    return kernel.run(sys.executable, "-m", "vpnpt.daemon", *arguments, check=False, env=environment(), timeout=60)
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["start"], ["--config-dir"], ["--foreground", "--run-dir"], ["--foreground=1", "x"]])
@@ -159,7 +159,7 @@ def test_a_second_instance_is_refused(kernel: Kernel, config: Path) -> None:
         assert first.poll() is None and kernel.tables() == ["table ip vpnpt", "table ip6 vpnpt"]
     finally:
         first.send_signal(signal.SIGTERM)
-        assert first.wait(10) == 0
+        assert first.wait(60) == 0
         first.stderr.close()
     assert kernel.tables() == []
 
@@ -171,5 +171,5 @@ def test_ends_with_status_0(kernel: Kernel, config: Path, number: int) -> None:
                           "--foreground", env=environment(), stderr=subprocess.PIPE)
     assert daemon.stderr is not None and b"APPLIED" in daemon.stderr.readline()
     daemon.send_signal(number)
-    assert daemon.wait(10) == 0
+    assert daemon.wait(60) == 0
     daemon.stderr.close()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SOURCE = Path(__file__).parents[2] / "src"
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Daemon:
@@ -283,5 +283,21 @@ def test_follow(daemon: Daemon) -> None:
         assert [screen.text.count(f"line {n}") for n in range(5)] == [1] * 5, "each once"
         screen.type("\x03")
         assert screen.ended() == 130 and "Traceback" not in screen.text
+    finally:
+        screen.close()
+
+
+@pytest.mark.parametrize("command", ["sessions --watch", "events --follow", "top", "top --interval 0.2 | cat"])
+def test_control_c_where_sigint_was_ignored_from_birth(daemon: Daemon, command: str) -> None:
+    """As under `make test &` in a script: a shell without job control ignores SIGINT for what it starts in the background."""
+    daemon.answers["events"]["events"] = [{"time": 1_700_000_000, "severity": "info", "code": "APPLIED", "text": "host0"}]
+    name, _, pipe = command.partition(" | ")
+    shell = f'trap "" INT; "$@" {pipe and "| " + pipe}'
+    screen = Screen(*name.split(), "--run-dir", str(daemon.directory), shell=shell + '; echo "status ${PIPESTATUS[0]}"')
+    try:
+        assert screen.until(lambda: "host0" in screen.text), screen.text
+        screen.type("\x03")
+        assert screen.ended() == 0
+        assert f"status {0 if command == 'top' else 130}" in screen.text and "Traceback" not in screen.text
     finally:
         screen.close()

@@ -165,5 +165,5 @@ def open_log(place: str) -> socket.socket:
     """A logd."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     made.bind(place)
-    made.settimeout(5)
+    made.settimeout(60)
     return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -139,10 +138,9 @@ def test_a_long_answer(bus: Bus) -> None:
     """More than the socket takes at once: the rest follows, and the loop does not wait for it."""
     bus.up()
     bus.answer = lambda _: {"sessions": ["x" * 1000] * 900}
-    began = time.monotonic()
     bus.say(wire.message(wire.INVOKE, 5, 99, wire.number(wire.ATTR_OBJID, OBJECT), wire.text(wire.ATTR_METHOD, "sessions"),
-                         wire.table(wire.ATTR_DATA, {})))
-    assert time.monotonic() - began < 0.2
+                         wire.table(wire.ATTR_DATA, {})))  # comes back, though nobody reads yet
+    assert bus.client._outbound, "the rest waits for its turn"
     data, status = bus.hear()
     assert wire.decode_table(data.attrs[wire.ATTR_DATA]) == bus.answer({}) and status.type == wire.STATUS
 

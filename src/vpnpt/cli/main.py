@@ -231,6 +231,12 @@ def cmd_status(call: Call) -> int:
     return _show(call, {"method": "status"}, lambda answer: show.status(answer, time.time(), _paint(), _width(show.WIDTH)))
 
 
+def _until_interrupted() -> None:
+    """ctrl-C ends what runs until then. A shell without job control starts what it puts in the background with SIGINT ignored;
+    Python then raises no KeyboardInterrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def cmd_sessions(call: Call) -> int:
     """Prints the sessions, once or again and again: over the last ones where there is a screen, else one below the other."""
     watch = "--watch" in call.flags
@@ -240,6 +246,8 @@ def cmd_sessions(call: Call) -> int:
         found = show.sessions(answer, ended="--ended" in call.flags, width=_width(show.WIDTH), paint=_paint())
         return f"\033[H\033[2J{found}" if screen else f"{found}\n" if watch else found
 
+    if watch:
+        _until_interrupted()
     while True:
         status = _show(call, {"method": "sessions"}, text)
         if status or not watch:
@@ -251,6 +259,7 @@ def cmd_sessions(call: Call) -> int:
 def cmd_top(call: Call) -> int:
     """The sessions, live."""
     from .top import run
+    _until_interrupted()  # where there is no terminal; on one, top has handlers of its own
     return run(call.ask, max(0.2, call.number("--interval", WATCH_INTERVAL)), int(call.number("--count", 0)), _paint())
 
 
@@ -274,6 +283,7 @@ def cmd_events(call: Call) -> int:
         return _show(call, {"method": "events"}, lambda answer: lines(answer["events"]))
     last: list[dict[str, Any]] = []
     answering = True
+    _until_interrupted()
     while True:
         answer = call.ask({"method": "events"}, complain=answering)
         if answer is None and not last and answering:
