@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
 .PHONY: help setup demo test test-vm test-vm-lab sim lint bench package feed package-sdk image clean
 

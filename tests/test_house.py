@@ -30,6 +30,8 @@ INPUT_OUTPUT = {"os", "selectors", "signal", "fcntl", "select", "mmap", "pathlib
 FORBIDDEN = {"scapy", "yaml", "pyroute2", "asyncio", "dataclasses", "typing", "enum", "logging", "subprocess", "argparse", "ipaddress",
              "ctypes", "hypothesis", "pytest"}
 LINES = 450
+LICENCE = b"SPDX-License-Identifier: GPL-2.0-or-later"
+SOURCES = {".py", ".sh", ".js", ".mjs", ".css", ".c", ".h", ".mk", ".nft", ".toml", ".uc"}
 
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
            for path in sorted(PACKAGE.rglob("*.py"))}
@@ -176,13 +178,28 @@ def golden_rules() -> list[str]:
 
 
 def test_every_package_is_installed() -> None:
-    """What `pip install ./src` installs: it once left a package out, and the command it had installed did not start."""
-    listed = tomllib.loads((ROOT / "src" / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    there = {".".join(path.parent.relative_to(ROOT / "src").parts) for path in PACKAGE.rglob("__init__.py")}
-    assert set(listed) == there
+    """By `pip install ./src`, which once left out a room that was not listed: flit takes all that is in the package. Nothing that a
+    room needs is in a directory that is no package, where a router's copy would not have it."""
+    assert tomllib.loads((ROOT / "src" / "pyproject.toml").read_text())["build-system"]["build-backend"] == "flit_core.buildapi"
+    assert {path.parent for path in PACKAGE.rglob("*.py")} == {path.parent for path in PACKAGE.rglob("__init__.py")}
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
 
 
 def test_every_rule_has_a_comment() -> None:
     rules = golden_rules()
     assert len(rules) > 100
     assert not [rule for rule in rules if not re.search(r' comment "vpnpt: [^"]{3,120}"$', rule)]
+
+
+def test_every_source_file_names_its_licence() -> None:
+    """Programs, by their first line or by the name's ending, whatever the language; data and documents need not."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    heads = {}
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file() and not path.is_symlink():
+            head = path.open("rb").read(400).splitlines()[:3]
+            if path.suffix in SOURCES or path.name == "Makefile" or (head and head[0].startswith(b"#!")):
+                heads[name] = head
+    assert {"Makefile", "tests/suite", "files/etc/init.d/vpnpt"} <= set(heads) and len(heads) > 100
+    assert not sorted(name for name, head in heads.items() if head and not any(LICENCE in line for line in head))

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* LuCI's own rules (eslint.config.mjs of openwrt-25.12), for the files of an app; here undefined names are errors. */
 import globals from 'globals';
 import js from '@eslint/js';

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A thin stand-in for LuCI's loader: what our files use of it, and no more. It looks like nothing; what is tested is what is there.
  * The page that includes it sets `window.readonly` and calls show(view). Calls go to /ubus as they do in LuCI. */
 'use strict';
