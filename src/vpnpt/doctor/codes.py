@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every code of the doctor: how serious it is, what it means, what to do. README's table is made from this one."""
+"""Every code of the doctor: how serious it is, what it means, what to do. docs/reference/doctor-codes.md is made from it."""
 from __future__ import annotations
 
 from ..record import Record
@@ -16,7 +16,7 @@ INTERFACES, PACKAGES, UPGRADE = "admin/network/network", "admin/system/package-m
 
 
 class Code(Record):
-    """means: for the README. remedy: what to do, unless a finding knows better. link: where in LuCI."""
+    """means: for the documentation. remedy: what to do, unless a finding knows better. link: where in LuCI."""
 
     __slots__ = ("severity", "means", "remedy", "link")
     DEFAULTS = {"link": ""}
