@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Value types: what a configuration means once it has been read, and what is wrong with it.
 
-Imports nothing of ours. Records are immutable by convention: use `replace()`; nothing may assign to a field.
+Imports nothing of ours. Records are immutable by convention: use `replace()`, never assign to a field.
 """
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Source(Record):
 
 
 class Global(Record):
-    """The section `config vpnpt 'global'`. Timeouts are in seconds; the option table in config.py gives the ranges.
+    """The section `config vpnpt 'global'`. Timeouts are in seconds; the table of options in config/ gives the ranges.
 
     zone_base, zone_count: conntrack zones given to LAN clients, zone_base .. zone_base + zone_count - 1, within 1..65535.
     max_clients, max_keys: how many elements the kernel's client maps and key maps may hold.
     client_timeout, key_timeout: how long a silent client, or a silent key (SPI, cookie, tunnel ID), is remembered.
-    pending_timeout: how long an announced key may wait for its first packet.
+    pending_timeout: how long a client that has announced a new key waits for the first packet with it.
     fast_timeout: how long an in-kernel fast path entry lives before the slow path renews the rest.
     unused_days: after how many days without use the doctor names a protocol that is on; 0 for never.
     history, metrics_file: paths, '' for none; metrics_interval: seconds.

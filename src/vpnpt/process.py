@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MISSING = 127  # as a shell says it: no such program
+MISSING = 127  # no such program; the status that a shell gives
 NOT_RUNNABLE = 126  # there is one, but it can't be executed
-TIMED_OUT = 124  # as timeout(1) says it
+TIMED_OUT = 124  # as timeout(1) exits
 CHUNK = 65536  # a pipe's usual capacity (pipe(7))
 DRAIN_READS = 16
 
@@ -31,7 +31,7 @@ class Result(Record):
 
 
 def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Mapping[str, str] | None = None) -> Result:
-    """Run a program to its end and collect what it says. Never raises for what the program does, nor if it does not exist.
+    """Run a program to its end and collect its output. Never raises for what the program does, nor if it does not exist.
 
     argv[0] is looked up in PATH. timeout: seconds; then its whole process group is killed, and the status is TIMED_OUT. A
     process that the program leaves behind in the background does not delay the return, even if it holds the pipes open.
@@ -44,7 +44,7 @@ def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Map
         from_err, child_err = fds.pipe()
         actions = [(os.POSIX_SPAWN_DUP2, child_in, 0), (os.POSIX_SPAWN_DUP2, child_out, 1), (os.POSIX_SPAWN_DUP2, child_err, 2)]
         try:
-            # Python ignores two signals and the daemon may block others: that is not for the child to inherit.
+            # Python ignores two signals and the daemon may block others: the child must not inherit that.
             pid = os.posix_spawnp(argv[0], list(argv), os.environ if env is None else env, file_actions=actions, setpgroup=0,
                                   setsigmask=(), setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))
         except OSError as error:
@@ -103,12 +103,12 @@ class _Child:
                     status = os.waitpid(self.pid, 0)[1]
                 self.status = os.waitstatus_to_exitcode(status)
             except ChildProcessError:
-                self.status = 255  # somebody else's SIGCHLD handler reaped it: how it ended is lost
+                self.status = 255  # another SIGCHLD handler reaped it: its status is lost
         return self.status
 
 
 class _Talk:
-    """The three pipes, served together so that neither side waits for the other for ever."""
+    """The three pipes, served together, so that neither side blocks on a full one for ever."""
 
     def __init__(self, fds: _Descriptors, to_child: int, from_out: int, from_err: int, input: bytes) -> None:
         self.fds = fds
@@ -141,14 +141,14 @@ class _Talk:
                 return False
 
     def drain(self) -> None:
-        """What an ended process left in the pipes: bounded, for a process in the background may write on for ever."""
+        """Reads what an ended process left in the pipes. Bounded, as a process in the background may go on to write."""
         for fd in self.heard:
             for _ in range(DRAIN_READS):
                 if not self.read(fd):
                     break
 
     def read(self, fd: int) -> bool:
-        """Take what is there. False if nothing is, now or ever."""
+        """Read what is there. False if nothing is, or at the end of the file."""
         try:
             data = os.read(fd, CHUNK)
         except BlockingIOError:
@@ -162,7 +162,7 @@ class _Talk:
         except BlockingIOError:
             return
         except BrokenPipeError:
-            self.left = self.left[:0]  # it does not want the rest
+            self.left = self.left[:0]  # the program closed its standard input
         if not self.left:
             self.hang_up()
 

@@ -198,11 +198,12 @@ def metrics() -> str:
 
 # --- the kernel's maps -----------------------------------------------------------------------------------------------------
 
-_FIELDS = {"@th,0,32": "SPI (ports)", "@th,64,64": "IKE initiator cookie", "@nh,96,32": "source address", "@nh,128,32": "destination address",
-           "ip saddr": "source address", "ip daddr": "destination address", "ip6 saddr": "source address",
-           "ip6 daddr": "destination address", "ip id": "IP ID", "ct zone": "zone", "udp sport": "source port",
-           "udp dport": "destination port", "@th,96,16": "L2TP tunnel ID", "@th,112,16": "L2TP session ID", "@th,192,32": "quoted destination",
-           "@th,224,32": "quoted SPI", "@th,136,8": "quoted protocol", "@th,240,16": "quoted port", "@th,8,8": "ICMP code", "@th,48,16": "MTU"}
+_FIELDS = {"@th,0,32": "SPI (ports)", "@th,64,64": "IKE initiator cookie", "@nh,96,32": "source address",
+           "@nh,128,32": "destination address", "ip saddr": "source address", "ip daddr": "destination address",
+           "ip6 saddr": "source address", "ip6 daddr": "destination address", "ip id": "IP ID", "ct zone": "zone",
+           "udp sport": "source port", "udp dport": "destination port", "@th,96,16": "L2TP tunnel ID", "@th,112,16": "L2TP session ID",
+           "@th,192,32": "quoted destination", "@th,224,32": "quoted SPI", "@th,136,8": "quoted protocol", "@th,240,16": "quoted port",
+           "@th,8,8": "ICMP code", "@th,48,16": "MTU"}
 """What the expressions of keys and values stand for; raw ones (@nh, @th) by where the fields are in the packets that use them."""
 _WRITES = r"(?:add|update|delete) @{name} "
 _READING = ("_dump", "_rows", "dump_elements", "zoned", "counted")

@@ -70,7 +70,7 @@ def test_ike_refused(at: int, value: int) -> None:
 @pytest.mark.parametrize("name, expected", [
     ("l2tp2-sccrq", L2tp(2, True, 0, 0, 0, 0, l2tp.SCCRQ, 0x1A2B)),
     ("l2tp2-hidden", L2tp(2, True, 0x1A2B, 0, 0, 1, l2tp.SCCRP, None)),
-    ("l2tp2-icrq", L2tp(2, True, 7, 0, 2, 3, l2tp.ICRQ, None, 0x0505)),
+    ("l2tp2-icrq", L2tp(2, True, 7, 0, 2, 3, 10, None, 0x0505)),
     ("l2tp2-data", L2tp(2, False, 7, 0x0505)),
     ("l2tp3-sccrq", L2tp(3, True, 0, None, 0, 0, l2tp.SCCRQ, 0xDEADBEEF)),
     ("l2tp3-data", L2tp(3, False, None, 0x0102))])

@@ -28,12 +28,12 @@ LIMIT = 200
 """Changes that are remembered."""
 TEXT_LIMIT = 400
 AT_ONCE = 20
-"""Changes of one kind that are told one by one when they come together."""
+"""Changes of one kind at once that are listed one by one; beyond, they are counted."""
 VPN_PROTOCOLS = frozenset(("esp", "ah", "gre", "50", "51", "47", "115", "l2tp"))
 
 
 class Change(Record):
-    """One change. time: seconds of the epoch. what: one of KINDS. how: by what means, '' if that is not known."""
+    """One change. time: seconds of the epoch. what: one of KINDS. how: by what means, '' if unknown."""
 
     __slots__ = ("time", "what", "how", "text")
     time: int
@@ -47,7 +47,7 @@ class Change(Record):
 
 
 def parse_line(line: str) -> Change | State | None:
-    """A change, or a state, as it was written; None for anything else (a line that a power cut tore in two)."""
+    """Reads a line of that file: a change or a state; None for anything else (a line that a power cut has broken)."""
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
@@ -90,18 +90,18 @@ class History:
                 self.state = entry
 
     def lines(self) -> list[str]:
-        """All of it, for a new file."""
+        """The whole history and the state as text, for a new file."""
         return [*(change.line() for change in self.changes), *([state_line(self.state)] if self.state is not None else [])]
 
     def add(self, time: float, what: str, how: str, text: str) -> Change:
-        """One more."""
+        """Adds a change."""
         text = text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT - 3] + "..."
         change = Change(time=int(time), what=what, how=how[:TEXT_LIMIT], text=text)
         self.changes.append(change)
         return change
 
     def compare(self, time: float, how: str, state: State) -> list[Change]:
-        """Adds what is different from the last state, which `state` replaces; the first state is nothing new."""
+        """Adds what differs from the last state, which `state` replaces; the first state adds nothing."""
         old, self.state = self.state, state
         if old is None:
             return []
@@ -123,7 +123,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def configuration(config: Config) -> dict[str, str]:
-    """Every option by its UCI name, `vpnpt.ipsec.enabled`, with the value that counts, written or not."""
+    """Every option by its UCI name, `vpnpt.ipsec.enabled`, with the value in force, be it written or the default."""
     found = {}
     for section, options in OPTIONS.items():
         record = config.general if section == "global" else config.protocols[section]

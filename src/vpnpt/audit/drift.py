@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     Tables = Mapping[str, TableState]
 
 NAMED = 3
-"""Rules, chains or tables that a sentence names; the others are counted."""
+"""The most rules, chains or tables that a sentence names; the others are counted."""
 
 
 def as_compiled(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, list[str]]]]:
-    """What a ruleset means to put into the kernel: by family and chain, the policy and each rule's comment."""
+    """What the kernel must hold after a load: by family and chain, the policy and each rule's comment."""
     return {family: {chain.name: (_policy(chain.hook), [_comment(rule) for rule in chain.rules]) for chain in table.chains}
             for family, table in ruleset.tables.items()}
 
 
 def loaded_wrongly(ruleset: Ruleset, tables: Tables) -> list[str]:
-    """How the kernel differs from a ruleset that was loaded this moment; empty if it does not."""
+    """How the kernel differs from a ruleset that was just loaded; empty if it does not."""
     found = []
     for family, chains in as_compiled(ruleset).items():
         state = tables.get(family)
@@ -43,7 +43,7 @@ def loaded_wrongly(ruleset: Ruleset, tables: Tables) -> list[str]:
 
 
 def changes(sealed: Tables, now: Tables) -> list[str]:
-    """What is different from when the tables were loaded, a short sentence each; empty if nothing is."""
+    """What differs from the tables as they were loaded, in short sentences; empty if nothing does."""
     found = []
     for family, old in sealed.items():
         new = now.get(family)

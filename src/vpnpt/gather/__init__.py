@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Gathering facts for the doctor, only when asked: files under /proc and /etc, netlink, `nft`. Nothing is sent to anybody outside.
 
-What can't be had is left at its default, which says nothing: a fact that is missing never makes a finding.
+A fact that can't be read keeps its default, and a default never makes a finding.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def examine(service: Service, feed: SessionsFeed) -> dict[str, Any]:
 
 
 def facts(service: Service, feed: SessionsFeed) -> Facts:
-    """All that can be known of this router now."""
+    """Every fact that can be read now."""
     config, devices, now = service.config, service.devices, int(time.time())
     known = Facts(
         now=now, config=config, devices=devices, problem=service.problem, diagnostics=tuple(service.diagnostics), notices=service.notices,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel's netfilter says: rules of others, our sets and counters, connections, and what it can't do."""
+"""Facts from the kernel's netfilter: rules of others, our sets and counters, connections, and missing features."""
 from __future__ import annotations
 
 import contextlib
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
 FRAGMENTATION_NEEDED = 4
 COUNTED_AFRESH = 20000
-"""Elements, in all maps together; counting more would take a slow router seconds."""
+"""The most elements, in all maps together, that are counted: more would take a slow router seconds."""
 FLOWS_MOST = 20000
-"""VPN flows that are judged; a router that has more has others to ask."""
+"""The most VPN flows that are judged."""
 
 
 def in_place(service: Service) -> bool:
@@ -57,7 +57,7 @@ def fill(service: Service) -> dict[str, tuple[int, int]]:
              for name, collection in table.collections.items()}
     if sum(service.mirror.count(name) for _, name in sizes) < COUNTED_AFRESH:
         with contextlib.suppress(NetlinkError), Netlink() as sock:
-            service.mirror.refresh(sock, service.ruleset)  # our copy of it: we are a child
+            service.mirror.refresh(sock, service.ruleset)  # the child's own copy: the daemon's is not touched
     return {name: (service.mirror.count(name), size) for (_, name), size in sizes.items()}
 
 
@@ -86,7 +86,7 @@ def flows(config: Config) -> tuple[tuple[tuple[str, Flow], ...], bool]:
     try:
         with Netlink() as sock:
             for flow in _vpn_flows(sock, config):
-                # None of the router's own, and none that a server began.
+                # Neither the router's own flows nor those that a server began.
                 protocol = protocol_of(config, flow) if flow.orig.src not in local and flow.orig.dst not in local else None
                 if protocol is not None and len(found) < FLOWS_MOST:
                     found.append((protocol.name, flow))
@@ -96,7 +96,7 @@ def flows(config: Config) -> tuple[tuple[tuple[str, Flow], ...], bool]:
 
 
 def _vpn_flows(sock: Netlink, config: Config) -> Iterator[Flow]:
-    """Flows that may be VPNs, each once; the kernel chooses them (Linux 5.8), which spares us a whole table of others."""
+    """Flows that may be VPNs, each once. The kernel filters them (Linux 5.8), so that the rest of its table is not read."""
     ports = {name: protocol.ports for name, protocol in config.protocols.items()}
     udp = dict.fromkeys((500, *ports["ipsec"], *ports["l2tp"], *ports["openvpn"], *ports["wireguard"]))
     tcp = dict.fromkeys((*ports["pptp"], *ports["openvpn"], 4500))
@@ -109,7 +109,7 @@ def _vpn_flows(sock: Netlink, config: Config) -> Iterator[Flow]:
 
 
 def esp_heard(service: Service) -> frozenset[tuple[bytes, bytes]]:
-    """(client, server) for which ESP has come in: an SPI is the client's, or is nobody's alone yet and may be."""
+    """(client, server) that received, or may have received, ESP: the client owns an SPI, or is a candidate for an open one."""
     if service.config is None or not shares_servers(service.config):
         return frozenset()
     with contextlib.suppress(NetlinkError), Netlink() as sock:
@@ -122,7 +122,7 @@ def esp_heard(service: Service) -> frozenset[tuple[bytes, bytes]]:
 
 
 def icmp_errors() -> tuple[IcmpError, ...]:
-    """What ICMP errors have said of late."""
+    """ICMP errors of the last ten minutes."""
     found = []
     with contextlib.suppress(NetlinkError), Netlink() as sock:
         for element in dump_elements(sock, IPV4, TABLE, errors.ERRORS):
@@ -139,7 +139,7 @@ def icmp_errors() -> tuple[IcmpError, ...]:
 
 
 def missing(config: Config, devices: Devices, firewall: tuple[SectionText, ...], *, tracking: bool) -> tuple[Missing, ...]:
-    """What the kernel refuses of that which this configuration, or the firewall's, needs. Rules are tried, never loaded."""
+    """Features that our configuration or the firewall's needs and the kernel lacks. Rules are checked, never loaded."""
     found = []
     chain = "chain probe {{\n\t\ttype {} hook {} priority 0;\n\t\t{}\n\t}}\n"
     wanted = [("nft's fib expression", "vpnpt", "kmod-nft-fib", chain.format("filter", "prerouting", "fib daddr type local accept")),
@@ -151,7 +151,7 @@ def missing(config: Config, devices: Devices, firewall: tuple[SectionText, ...],
         wanted.append(("flow tables", "the firewall's flow offloading", "kmod-nft-offload",
                        f'flowtable probe {{\n\t\thook ingress priority 0\n\t\tdevices = {{ "{devices.wan[0]}" }}\n\t}}\n'))
     if not _accepts(""):
-        return ()  # without nft, or a kernel that has nftables at all, nothing can be said of this or that feature
+        return ()  # without nft, or without nftables in the kernel, no single feature can be judged
     for feature, needed_for, package, text in wanted:
         if not _accepts(text):
             found.append(Missing(feature=feature, needed_for=needed_for, package=package))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What has been tried of late and is gone from the kernel: conntrack forgets a flow that nobody answers within a minute or two."""
+"""Attempts of the last minutes that conntrack has forgotten: it keeps an unanswered flow for a minute or two."""
 from __future__ import annotations
 
 from ..doctor.facts import Attempt
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from ..sessions.table import Session
 
 RECENT = 600
-"""Seconds for which what has ended counts."""
+"""Seconds for which a session that has ended still counts."""
 OF_ITSELF = ("timeout", "client gone")
-"""Reasons of an end that nobody brought about."""
+"""Reasons for an end that neither the user nor the firewall caused."""
 
 
 def ike1(feed: SessionsFeed) -> frozenset[tuple[bytes, bytes]]:
@@ -28,7 +28,7 @@ def attempts(feed: SessionsFeed, now: int) -> tuple[Attempt, ...]:
 
 
 def unanswered(feed: SessionsFeed, now: int) -> tuple[tuple[str, Flow], ...]:
-    """Sessions that have ended without a packet from the server, as the flows that they were; not those that went better since."""
+    """Sessions that ended without a packet from the server, as flows; not those whose client and server have talked since."""
     better = {session.key for session in feed.sessions.live.values() if session.counts()[2]}
     refused = {(attempt.protocol, attempt.client, attempt.server) for attempt in attempts(feed, now)}
     found = []

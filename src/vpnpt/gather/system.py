@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the router's system says: release, kernel, devices and routes, sockets of its own, the firewall's configuration."""
+"""Facts from the router's system: release, kernel, devices and routes, its own sockets, the firewall's configuration."""
 from __future__ import annotations
 
 import contextlib
@@ -35,7 +35,7 @@ def release() -> str:
 
 
 def kernel_version() -> str:
-    """What `uname -r` says."""
+    """The kernel's version, as `uname -r` prints it."""
     return os.uname().release
 
 
@@ -72,7 +72,7 @@ def default_devices() -> tuple[str, ...]:
 
 
 def default_route6() -> bool:
-    """Is there an IPv6 default route, from wherever (net/ipv6/route.c)?"""
+    """Is there an IPv6 default route, by whatever device (net/ipv6/route.c)?"""
     for line in _lines("/proc/net/ipv6_route"):
         row = line.split()
         if len(row) > 9 and row[1] == "00" and not int(row[0], 16) and row[9] != "lo" and not int(row[8], 16) & RTF_REJECT:
@@ -97,7 +97,7 @@ def hosts(devices: Collection[str]) -> int:
 
 
 def conntrack_room() -> tuple[int, int]:
-    """How many connections are tracked, and how many may be; zeros where the kernel does not say."""
+    """How many connections are tracked, and how many may be; zeros where that can't be read."""
     with contextlib.suppress(IndexError, ValueError):
         count, limit = (int(_lines(f"/proc/sys/net/netfilter/nf_conntrack_{name}")[0]) for name in ("count", "max"))
         return count, limit
@@ -105,7 +105,7 @@ def conntrack_room() -> tuple[int, int]:
 
 
 def syn_timeout() -> int:
-    """Seconds that conntrack gives a TCP connection which was not answered; the kernel's default where it does not say."""
+    """Seconds for which conntrack keeps an unanswered TCP connection; the kernel's default where that can't be read."""
     with contextlib.suppress(IndexError, ValueError):
         return int(_lines("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_syn_sent")[0])
     return 120

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What flows mean to us: which protocol's they are, which session's, and which ones a configuration refuses: those are cut when it
+"""Flows → protocols and sessions; and which live flows a configuration refuses. Pure.
 
-takes effect, since our NAT chains see only new ones. Pure.
+Refused flows are cut when the configuration takes effect, since our NAT chains see only new flows.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def protocol_of(config: Config, flow: Flow) -> Protocol | None:
 
 
 def entry_of(config: Config, flow: Flow, local: Collection[bytes], lan: Callable[[bytes], bool], last: float = 0.0) -> Entry | None:
-    """The flow as a part of a VPN session through the router; None for any other flow, and for the router's own.
+    """The flow as a part of a VPN session through the router; None for unrelated traffic, and for the router's own.
 
-    local: the router's own addresses. lan: is this address on the LAN side? It decides where nothing is translated. last: when a packet
+    local: the router's own addresses. lan: is this address on the LAN side? Asked only where nothing is translated. last: when a packet
     passed, seconds of the epoch, 0.0 if unknown.
     """
     protocol = protocol_of(config, flow)
@@ -65,7 +65,7 @@ def entry_of(config: Config, flow: Flow, local: Collection[bytes], lan: Callable
     elif lan(flow.orig.src) != lan(reply.src):
         started_inside = lan(flow.orig.src)
     else:
-        return None  # from one LAN to another, or none of ours
+        return None  # from one LAN to another, or unrelated traffic
     client, server = (flow.orig.src, reply.src) if started_inside else (reply.src, flow.orig.src)
     ports: tuple[int, ...] = ()
     if flow.orig.sport is not None and flow.orig.dport is not None and reply.sport is not None:
@@ -92,7 +92,7 @@ def _kind(name: str, flow: Flow) -> str:
 
 
 def allowed(protocol: Protocol, address: bytes, mac: str | None) -> bool:
-    """May this client use the protocol? `mac`: its Ethernet address in lower case, None if unknown, which is in its favour."""
+    """May this client use the protocol? `mac`: its Ethernet address in lower case, None if unknown: then rules about MACs let it pass."""
     if any(_is(source, address, mac) for source in protocol.deny_src):
         return False
     return not protocol.allow_src or any(_is(source, address, mac) or (source.kind == "mac" and mac is None)
@@ -114,14 +114,14 @@ def _within(address: bytes, subnet: str) -> bool:
 
 
 def names_macs(config: Config) -> bool:
-    """Does it depend on Ethernet addresses what is refused?"""
+    """Does any allow_src or deny_src name an Ethernet address?"""
     return any(source.kind == "mac" for protocol in config.protocols.values() for source in (*protocol.allow_src, *protocol.deny_src))
 
 
 def refused(config: Config, flow: Flow, local: Collection[bytes], neighbours: Mapping[bytes, str]) -> bool:
-    """Is this live flow one that may no longer pass?
+    """Does this configuration refuse this live flow?
 
-    `local`: the router's own addresses, whose flows are none of ours. `neighbours`: Ethernet addresses, as far as they are known.
+    `local`: the router's own addresses; its flows are never refused. `neighbours`: Ethernet addresses, as far as they are known.
     """
     if flow.orig.src in local or (flow.reply is not None and flow.reply.src in local):
         return False
@@ -139,9 +139,9 @@ def refused(config: Config, flow: Flow, local: Collection[bytes], neighbours: Ma
 
 
 def bypasses(config: Config, flow: Flow, local: Collection[bytes], *, offload: bool) -> bool:
-    """Is this IKE that began before our rules kept it out of the flow table? There it would take all clients' packets, past any rule.
+    """Is this an IKE flow from before our rules kept IKE out of the flow table? In there it would take all clients' packets, past any rule.
 
-    offload: there is a flow table now. In our zones it does not matter whether the flow is in it yet: its next packet may put it there.
+    offload: there is a flow table now. A flow in our zones counts even if it is not in the table yet: its next packet may put it there.
     """
     ike = flow.orig.proto == UDP and 500 in (flow.orig.sport, flow.orig.dport)
     if not ike or flow.orig.src in local:
@@ -154,7 +154,8 @@ def _ours(config: Config, flow: Flow) -> bool:
 
 
 def stray(config: Config, flow: Flow, local: Collection[bytes]) -> bool:
-    """Did a server start this flow, by our DNAT, to an address that the router has no more? Its client's packets would leave with it.
+    """Did a server start this flow, by our DNAT, to an address that the router no longer has? The client's packets would leave with that
+    address.
 
     The kernel itself ends only flows that were masqueraded (net/netfilter/nf_nat_masquerade.c, masq_inet_event).
     """
@@ -167,5 +168,5 @@ def ends(flow: Flow) -> tuple[bytes, bytes]:
 
 
 def _inbound(flow: Flow) -> bool:
-    """Started by the server (our DNAT): its source is no client."""
+    """Was it started by the server (our DNAT)? Then its source is no client."""
     return bool(flow.status & DST_NAT)

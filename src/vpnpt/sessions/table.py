@@ -5,18 +5,19 @@ The rules
  1. A session is all that one client does with one server by one protocol: IKE, plain ESP and NAT-T together, a PPTP control
     connection and its calls, every tunnel of an L2TP pair. It begins with its first flow in conntrack and ends with its last one.
  2. The client is the LAN's end, whoever began. Out is what it sends.
- 3. blocked      the router refuses it: what was refused is counted, and nothing lives.
-    failing      the client sent at least twice and nothing came back for FAILS seconds since it began; or, once something had come,
-                 at least SILENT_PACKETS in SILENT seconds without an answer (as far as somebody looked).
-    negotiating  both ends talk, or begin to, but data does not flow yet: for IPsec no ESP, AH or NAT-T was answered, for PPTP no call;
-                 where control and data share a flow (UP_AFTER), fewer packets passed than setting it up takes.
+ 3. blocked      the router refuses it: attempts are counted, and conntrack has no flow of it.
+    failing      the client sent at least twice, and nothing came back for FAILS seconds since the session began; or answers came
+                 earlier, but at least SILENT_PACKETS packets in SILENT seconds had none (counters are read only when somebody asks).
+    negotiating  both ends talk, or begin to, but data does not flow yet: for IPsec no ESP, AH or NAT-T was answered, for PPTP no GRE;
+                 where control and data share a flow (UP_AFTER), fewer packets passed than the set-up takes.
     rekeying     IPsec that was up, and within the last REKEY seconds made new SAs or waits for an answer with a new SPI.
     idle         it was up, and nothing passed for IDLE seconds.
     up           everything else.
  4. A session that has ended is remembered with the reason, HISTORY of them: killed (by `kill`), blocked (refused from then on), closed (its
     TCP connection or its tunnel was ended by either end), client gone (timed out, and the client no longer answers ARP or ND), deleted (by
-    another program or the firewall), timeout (conntrack let it go: nothing passed).
- 5. At most CAP sessions are kept; beyond, a new one is left out, unless it is answered and one that never was can make room.
+    another program or the firewall), timeout (its conntrack entries expired: nothing passed).
+ 5. At most CAP sessions are kept; beyond, a new one is left out; but an answered one takes the place of the
+    oldest that never was answered.
 """
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ HISTORY, CAP, BLOCKED_CAP = 100, 2048, 256
 DATA = {"ipsec": ("ESP", "AH", "NAT-T", "NAT-T/TCP"), "pptp": ("GRE",)}
 """Kinds of flows that carry data, where others do not."""
 UP_AFTER = {"NAT-T": (2, 2), "NAT-T/TCP": (5, 4), "L2TPv2": (4, 2), "OpenVPN": (4, 4), "WireGuard": (2, 1)}
-"""Packets out and in, beyond which a flow that control and data share is past its negotiation; other kinds need one each."""
+"""Packets out and in from which on a flow of both control and data is past its negotiation; other kinds need an answer only."""
 VARIANTS = {"ipsec": ("ESP", "NAT-T", "NAT-T/TCP", "AH"), "pptp": ("PPTP",), "l2tp": ("L2TPv3", "L2TPv2")}
 """Kinds by which a session is called, strongest first."""
 
@@ -43,10 +44,10 @@ VARIANTS = {"ipsec": ("ESP", "NAT-T", "NAT-T/TCP", "AH"), "pptp": ("PPTP",), "l2
 class Entry:
     """What conntrack says of one flow of a session, its directions as the session has them (out: from the client).
 
-    ident: conntrack's own. kind: IKE, ESP, AH, NAT-T, NAT-T/TCP, PPTP, GRE, L2TPv2, L2TPv3, OpenVPN, WireGuard. ports: of client and
+    ident: conntrack's ID of it. kind: IKE, ESP, AH, NAT-T, NAT-T/TCP, PPTP, GRE, L2TPv2, L2TPv3, OpenVPN, WireGuard. ports: of client and
     server, for GRE its call IDs, () if it has none. nat_port: of the router for it, 0 if there is none. counts: packets out, bytes out,
     packets in, bytes in. last: when a packet passed, 0.0 if that can't be told. closed: TCP, and its end was seen. counted: conntrack
-    counts it. place: where whoever feeds us finds it again.
+    counts it. place: where the feed finds it again in conntrack.
     """
 
     __slots__ = ("ident", "protocol", "client", "server", "kind", "ports", "nat_port", "counts", "last", "answered", "closed", "counted",
@@ -66,15 +67,15 @@ class Entry:
         return self.protocol, self.client, self.server
 
     def carries_data(self) -> bool:
-        """Is it past its negotiation? Where nothing is counted one answer has to do."""
+        """Is it past its negotiation? Where conntrack does not count, one answer is enough."""
         out, back = UP_AFTER.get(self.kind, (0, 0)) if self.counted else (0, 0)
         return self.answered and self.counts[0] >= out and self.counts[2] >= back
 
 
 class Learned:
-    """What a session is called on the wire, beside its flows: what the kernel's maps and the engines know. waiting: for a new SPI.
+    """The IDs of a session on the wire, from the kernel's maps and the engines. waiting: its client waits for a new inbound SPI.
 
-    copied: packets and bytes that came in as copies, because the SPI was or is not known to be one client's: conntrack does not see them.
+    copied: packets and bytes that came in as copies, while the SPI had several candidates: conntrack does not see them.
     """
 
     __slots__ = ("cookies", "spis_out", "spis_in", "tunnel_ids", "session_ids", "version", "waiting", "copied")
@@ -91,8 +92,8 @@ class Learned:
 
 
 class Session:
-    """One session. base: what its flows that are gone have counted. heard, sent: packets in when they last changed, packets out then,
-    heard_at: when that was seen. mark: the reason that its end will have, if it is known before."""
+    """One session. base: counters of its flows that have ended. heard: packets in, when they last changed; sent: packets out at that time;
+    heard_at: that time. mark: the reason that its end will have, if it is known before."""
 
     __slots__ = ("ident", "key", "since", "last", "flows", "base", "up_at", "rekeyed", "heard", "sent", "heard_at", "mark", "variant",
                  "ikes", "learned", "nat_port", "ports", "call_ids")
@@ -118,7 +119,7 @@ class Session:
         return _add(total, (0, 0, *self.learned.copied)) if self.learned is not None else total
 
     def take(self, entry: Entry, now: float) -> None:
-        """A flow is new, or looked at again."""
+        """Adds a flow, or takes its new counters."""
         _, entry.client, entry.server = self.key  # one copy for all
         before = self.flows.get(entry.ident)
         self.flows[entry.ident] = entry
@@ -141,7 +142,7 @@ class Session:
             self.variant = entry.kind
 
     def sample(self, now: float) -> None:
-        """Somebody looks: was there an answer since?"""
+        """The counters were just read: remembers when packets in last changed."""
         counts = self.counts()
         if counts[2] != self.heard:
             self.heard, self.sent, self.heard_at = counts[2], counts[0], now
@@ -150,7 +151,7 @@ class Session:
         return self.learned is not None and self.learned.waiting
 
     def state(self, now: float) -> str:
-        """By the rules at the head."""
+        """The state, by rule 3 at the head of this file."""
         counts = self.counts()
         copied = self.learned is not None and self.learned.copied[0] > 0
         answered = copied or any(flow.answered for flow in self.flows.values())
@@ -187,9 +188,9 @@ class Change:
 
 
 class Sessions:
-    """The table. What it learns of flows comes by `flow`, `gone` and `only`; what they are called by `learn`.
+    """The table. Flows come by `flow`, `gone` and `only`; their IDs on the wire by `learn`.
 
-    silent: has this client not answered when the router last looked for it?
+    silent: did this client not answer the router's last ARP or ND request?
     """
 
     def __init__(self, silent: Callable[[bytes], bool] = lambda _: False) -> None:
@@ -206,7 +207,7 @@ class Sessions:
         self._versions: dict[Key, str] = {}  # of IKE that was seen before its session began
 
     def flow(self, entry: Entry, now: float) -> list[Change]:
-        """A flow that conntrack has."""
+        """A flow is in conntrack: new, or with new counters."""
         changes = []
         session = self.live.get(entry.key)
         if entry.ident in self._over:
@@ -227,7 +228,7 @@ class Sessions:
         return changes + self._close(session, now) if entry.closed else changes
 
     def gone(self, ident: int, now: float, reason: str, last: Entry | None = None) -> list[Change]:
-        """conntrack no longer has a flow. last: with what it had counted in the end."""
+        """conntrack no longer has a flow. last: the flow with its final counters."""
         session = self._by_flow.pop(ident, None)
         self._over.discard(ident)
         if session is None:
@@ -244,7 +245,7 @@ class Sessions:
         return [] if session.flows else self._end(session, now, reason)
 
     def only(self, entries: Iterable[Entry], now: float, also: Iterable[int] = (), *, more: bool = False) -> list[Change]:
-        """These are all flows that there are, and those that are known by these numbers. more: there were too many to look at all."""
+        """These are all flows in conntrack, and those with the IDs in `also`. more: there were too many to read them all."""
         changes, seen = [], set(also)
         for entry in entries:
             seen.add(entry.ident)
@@ -258,27 +259,27 @@ class Sessions:
         return changes
 
     def mark(self, key: Key, reason: str) -> None:
-        """Why the session is about to end; '' if it is not."""
+        """Sets the reason with which the session is about to end; '' takes it back."""
         if key in self.live:
             self.live[key].mark = reason
 
     def ike(self, client: bytes, server: bytes, now: float, version: int, *, makes_sas: bool) -> None:
-        """A packet of IKE was seen. makes_sas: of an exchange that does; where data flows already, that is rekeying."""
+        """An IKE packet was seen. makes_sas: it is of an exchange that makes SAs; where data flows already, that is a rekey."""
         key = ("ipsec", client, server)
         session = self.live.get(key)
         if session is None:
-            # The rules tell of a first packet before conntrack does.
+            # The notice of a first packet comes before conntrack's event.
             self._versions[key] = f"IKEv{version}"
             while len(self._versions) > BLOCKED_CAP:
                 del self._versions[next(iter(self._versions))]
         else:
             session.ikes = f"IKEv{version}"
-            # What made it come up may be told us after the first data.
+            # The notice of the first exchange may come after the first data.
             if makes_sas and session.up_at is not None and now - session.up_at > SETTLED:
                 session.rekeyed = now
 
     def learn(self, found: Mapping[Key, Learned], now: float) -> None:
-        """What the sessions are called; who is not named keeps what is known."""
+        """Takes the sessions' IDs on the wire; a session that is not named keeps what it has."""
         for key, learned in found.items():
             session = self.live.get(key)
             if session is not None:
@@ -295,7 +296,7 @@ class Sessions:
             self._blocked[key] = known.get(key) or (self._name(key, one.last), one.last)
 
     def find(self, session: str = "", client: bytes = b"", protocol: str = "") -> list[Session]:
-        """Live ones by their ID, or by client and, if it is not '', protocol."""
+        """Live sessions with this ID, or of this client and, if it is not '', this protocol."""
         if session:
             return [one for one in self.live.values() if one.ident == session]
         return [one for one in self.live.values() if one.key[1] == client and protocol in ("", one.key[0])]
@@ -340,7 +341,7 @@ class Sessions:
         return [Change("ended", session, reason)]
 
     def _close(self, session: Session, now: float) -> list[Change]:
-        """One of its TCP connections has ended: so has all of it, though conntrack keeps the flows a while."""
+        """A TCP connection of the session has ended, and so has the session, though conntrack keeps the flows for a while."""
         for ident, flow in session.flows.items():
             del self._by_flow[ident]
             self._over.add(ident)
@@ -350,7 +351,7 @@ class Sessions:
         return self._end(session, now, "closed")
 
     def _make_room(self, now: float) -> list[Change]:
-        """The oldest one goes that nothing ever answered."""
+        """Ends the oldest session that never had an answer."""
         oldest = next((one for one in self.live.values()
                        if one.up_at is None and not any(flow.answered for flow in one.flows.values())), None)
         if oldest is None:
@@ -367,7 +368,7 @@ class Sessions:
         self._totals[protocol] = _add(self._totals.get(protocol, (0, 0, 0, 0)), counts)
 
     def _name(self, key: Key, now: float) -> str:
-        """`ipsec-0a1b2c3d`: FNV-1a over who it is and when it began."""
+        """A new ID, as `ipsec-0a1b2c3d`: FNV-1a over key, time and serial number."""
         while True:
             self._serial += 1
             number = 0x811C9DC5

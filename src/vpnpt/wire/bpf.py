@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A classic BPF program that lets pass only conntrack events of flows that may be VPNs: a busy router raises hundreds a second. Pure.
+"""A classic BPF program that passes only conntrack events of flows that may be VPNs; a busy router raises hundreds a second. Pure.
 
 Sources: include/uapi/linux/bpf_common.h and filter.h; SKF_AD_NLATTR and SKF_AD_NLATTR_NEST in net/core/filter.c find an attribute by
 its type (in X) from an offset (in A) on, or within the attribute at that offset; 0 if there is none.
@@ -24,7 +24,7 @@ PORTS_MAX = 512
 
 
 def conntrack_filter(protocols: Iterable[int], udp: Iterable[int], tcp: Iterable[int]) -> bytes:
-    """Array of struct sock_filter, in host order. protocols: all flows of these; udp, tcp: those with one of these ports at either end.
+    """An array of struct sock_filter, in host order. protocols: IP protocols of which all flows pass; udp, tcp: ports, at either end.
 
     With more than PORTS_MAX ports: everything passes.
     """
@@ -39,7 +39,7 @@ def conntrack_filter(protocols: Iterable[int], udp: Iterable[int], tcp: Iterable
         add(_RET, _ALL)
 
     def descend(kind: int, how: int = _NLATTR_NEST) -> None:
-        """A: the offset of the attribute of that type; without one the event is dropped."""
+        """Loads the offset of the attribute of that type into A; without one the event is dropped."""
         add(_LDX_IMM, kind)
         add(_LD_ABS, how)
         add(_JEQ, 0, 0, 1)

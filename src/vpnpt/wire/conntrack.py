@@ -20,7 +20,7 @@ AF_INET, AF_INET6 = 2, 10
 ICMP, TCP, UDP, GRE, ESP, AH, ICMPV6, L2TP = 1, 6, 17, 47, 50, 51, 58, 115
 
 # Bits of Flow.status (enum ip_conntrack_status)
-EXPECTED, SEEN_REPLY, ASSURED, CONFIRMED, SRC_NAT, DST_NAT, DYING, HELPER, OFFLOAD = 1, 2, 4, 8, 16, 32, 0x200, 0x2000, 0x4000
+SEEN_REPLY, ASSURED, CONFIRMED, SRC_NAT, DST_NAT, OFFLOAD = 2, 4, 8, 16, 32, 0x4000
 
 # enum ctattr_type
 CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS, CTA_PROTOINFO, CTA_HELP, CTA_TIMEOUT, CTA_MARK = 1, 2, 3, 4, 5, 7, 8
@@ -140,7 +140,7 @@ def _pack_tuple(family: int, way: Tuple) -> bytes:
 
 
 def decode(msg: nl.Message) -> FlowEvent | None:
-    """A dump's entry or a notification; None for another message kind or garbage."""
+    """A dump's entry or a notification; None for another kind of message or a broken one."""
     if msg.kind == nl.CTNETLINK << 8 | DELETE:
         kind = "destroy"
     elif msg.kind == nl.CTNETLINK << 8 | NEW:

@@ -16,7 +16,7 @@ class Esp(Record):
 
 
 def parse_esp(payload: bytes) -> Esp | None:
-    """The visible part of an ESP packet; None with SPI 0."""
+    """The unencrypted header of an ESP packet; None with SPI 0."""
     if len(payload) < 8 or payload[:4] == b"\0\0\0\0":
         return None
     return Esp(payload[:4], int.from_bytes(payload[4:8], "big"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The header of ISAKMP and IKEv2, all that is visible of an exchange from outside. Pure; cut or hostile input gives None.
+"""The header of ISAKMP and IKEv2; the rest of an exchange is encrypted. Pure; cut or hostile input gives None.
 
 Sources: RFC 2408 section 3.1, RFC 2409 section 5, RFC 7296 section 3.1 (it calls the cookies SPIs).
 """
@@ -10,7 +10,7 @@ import struct
 from ..record import Record
 
 # Exchange types, IKEv1: phase 1 (main and aggressive mode), then what runs under it
-MAIN, AGGRESSIVE, INFORMATIONAL_V1, TRANSACTION, QUICK = 2, 4, 5, 6, 32
+MAIN, AGGRESSIVE, QUICK = 2, 4, 32
 # IKEv2
 SA_INIT, AUTH, CREATE_CHILD, INFORMATIONAL = 34, 35, 36, 37
 
@@ -24,7 +24,7 @@ class Ike(Record):
     """An IKE header. icookie, rcookie: initiator's and responder's, 8 bytes each; rcookie is NO_COOKIE in a first message.
 
     version: 1 or 2 (the major one). message_id: 32 bits; 0 throughout phase 1 of IKEv1, counts from 0 in each direction in
-    IKEv2, random for each exchange under phase 1. length: bytes, as the header says. next_payload: RFC 7296 section 3.2.
+    IKEv2, random for each exchange under phase 1. length: bytes, as the header has it. next_payload: RFC 7296 section 3.2.
     """
 
     __slots__ = ("icookie", "rcookie", "next_payload", "version", "exchange", "flags", "message_id", "length")
@@ -42,12 +42,12 @@ class Ike(Record):
 
     @property
     def is_response(self) -> bool:
-        """An IKEv2 response; IKEv1 does not say."""
+        """Is this an IKEv2 response? False for IKEv1, whose header does not tell."""
         return self.version == 2 and bool(self.flags & RESPONSE)
 
 
 def parse_ike(payload: bytes) -> Ike | None:
-    """The header in a UDP 500 payload (on 4500: behind the marker). None without an initiator cookie or with another version."""
+    """The header in a UDP 500 payload (on 4500: behind the non-ESP marker). None without an initiator cookie, or with another version."""
     if len(payload) < HEADER.size:
         return None
     icookie, rcookie, following, version, exchange, flags, message_id, length = HEADER.unpack_from(payload)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """IPv4 and UDP, as far as a demultiplexer needs them. Pure; cut or hostile input gives None.
 
-Sources: RFC 791 section 3.1, RFC 768. A payload may be shorter than its header says (a capture's snaplen); it is never longer.
+Sources: RFC 791 section 3.1, RFC 768. A payload may be shorter than the length in its header (a capture's snaplen), never longer.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UDP = struct.Struct(">HHHH")
 class Ipv4(Record):
     """An IPv4 packet. src, dst: 4 bytes. fragment: offset in bytes, 0 of a first or only one; more: further ones follow.
 
-    header: length in bytes, options included, 20..60; length: of the whole packet, as it says itself.
+    header: length in bytes, options included, 20..60; length: of the whole packet, as its header has it.
     """
 
     __slots__ = ("src", "dst", "proto", "ttl", "ident", "fragment", "more", "header", "length", "payload")
@@ -38,7 +38,7 @@ class Ipv4(Record):
 
 
 class Udp(Record):
-    """A UDP datagram; length: as it says itself, header included."""
+    """A UDP datagram; length: as its header has it, header included."""
 
     __slots__ = ("sport", "dport", "length", "payload")
 
@@ -50,7 +50,7 @@ class Udp(Record):
 
 
 def parse_ipv4(data: bytes) -> Ipv4 | None:
-    """An IPv4 packet that begins here; checksums are the kernel's business."""
+    """The IPv4 packet at the start of these bytes. Checksums are not looked at: the kernel has done that."""
     if len(data) < _IPV4.size:
         return None
     first, _tos, length, ident, fragment, ttl, proto, _check, src, dst = _IPV4.unpack_from(data)

@@ -11,7 +11,6 @@ from ..record import Record
 
 # Message types (RFC 2661 section 3.2, RFC 3931 section 3.1)
 SCCRQ, SCCRP, SCCCN, STOPCCN, HELLO = 1, 2, 3, 4, 6
-ICRQ, ICRP, ICCN, CDN = 10, 11, 12, 14
 
 # Header bits
 _CONTROL, _LENGTH, _SEQUENCE, _OFFSET = 0x8000, 0x4000, 0x0800, 0x0200
@@ -29,7 +28,7 @@ class L2tp(Record):
     tunnel: the receiver's tunnel ID (version 2, 16 bits) or control connection ID (version 3, 32 bits); None in a data message of
     version 3. session: the receiver's session ID; None in a control message of version 3. ns, nr: sequence numbers of a control
     message. message: type of a control message, None when it is only an acknowledgement, hidden, or cut off.
-    assigned_tunnel, assigned_session: the IDs by which the sender wants to be called, None when not given or hidden.
+    assigned_tunnel, assigned_session: the IDs that the peer is to use in packets to the sender, None when not given or hidden.
     """
 
     __slots__ = ("version", "control", "tunnel", "session", "ns", "nr", "message", "assigned_tunnel", "assigned_session")
@@ -97,7 +96,7 @@ def _control_v3(payload: bytes) -> L2tp | None:
 
 
 def _avps(data: bytes) -> dict[int, int]:
-    """The AVPs we know, by type: the first of each, without hidden ones (H bit); reading stops at the first broken one."""
+    """The AVPs of _SIZES by type: the first of each, hidden ones (H bit) left out; reading stops at the first broken one."""
     found: dict[int, int] = {}
     at = 0
     while len(data) - at >= _AVP.size:

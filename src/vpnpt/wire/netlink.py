@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # nlmsg_type below 16
-NOOP, ERROR, DONE, OVERRUN = 1, 2, 3, 4
+ERROR, DONE = 2, 3
 MIN_TYPE = 0x10
 
 # nlmsg_flags
@@ -42,7 +42,7 @@ _PADS = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
 class Message(Record):
-    """One netlink message. kind: nlmsg_type; pid: the netlink port of who caused it; body: all after the header."""
+    """One netlink message. kind: nlmsg_type; pid: the netlink port of the socket that caused it; body: all after the header."""
 
     __slots__ = ("kind", "flags", "seq", "pid", "body")
 
@@ -55,9 +55,9 @@ class Message(Record):
 
 
 class Ack(Record):
-    """The kernel's answer to a request. errno: 0 when it was done, else positive; text: the kernel's own words, or ''.
+    """The kernel's answer to a request. errno: 0 when it was done, else positive; text: the kernel's error text (NLMSGERR_ATTR_MSG), or ''.
 
-    offset: where in the request the offending attribute begins, None when the kernel does not say.
+    offset: where in the request the offending attribute begins, None where the kernel does not give it.
     """
 
     __slots__ = ("errno", "text", "offset")
@@ -109,7 +109,7 @@ def nfgenmsg(body: bytes) -> tuple[int, int, bytes] | None:
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
-    """One padded attribute. Raises ValueError over 65531 bytes: that is the caller's mistake, never the wire's."""
+    """One padded attribute. Raises ValueError over 65531 bytes: only the caller can cause that, never input from a socket."""
     length = len(payload) + 4
     if length > ATTRIBUTE_MAX:
         raise ValueError(f"netlink attribute of {length} bytes")
@@ -161,7 +161,7 @@ def split(data: bytes) -> list[tuple[int, bytes]] | None:
 
 
 def attributes(data: bytes | None) -> dict[int, bytes] | None:
-    """The attributes by type (the last of a kind wins); None for None and for what `split` refuses."""
+    """The attributes by type (the last of a type counts); None for None and for what `split` refuses."""
     pairs = split(data) if data is not None else None
     return None if pairs is None else dict(pairs)
 
@@ -177,7 +177,7 @@ def string(payload: bytes | None) -> str:
 
 
 def acknowledgement(msg: Message) -> Ack | None:
-    """What an NLMSG_ERROR or NLMSG_DONE message says; None for other kinds and for a cut one.
+    """Decodes an NLMSG_ERROR or NLMSG_DONE message; None for other kinds and for a cut one.
 
     An NLMSG_DONE without an error number counts as success, as old kernels send it.
     """

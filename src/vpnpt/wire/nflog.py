@@ -13,7 +13,7 @@ from . import netlink as nl
 MSG_PACKET, MSG_CONFIG = 0, 1
 # enum nfulnl_msg_config_cmds; closing the socket unbinds
 BIND = 1
-COPY_NONE, COPY_META, COPY_PACKET = 0, 1, 2
+COPY_PACKET = 2
 # enum nfulnl_attr_config
 CFG_CMD, CFG_MODE, CFG_NLBUFSIZ, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = 1, 2, 3, 4, 5, 6
 # enum nfulnl_attr_type
@@ -52,7 +52,7 @@ class LogPacket(Record):
 
 
 def config(group: int, *attrs: bytes, family: int = 0) -> bytes:
-    """A configuration request that wants an acknowledgement."""
+    """A configuration request; the kernel acknowledges it."""
     return nl.generic(nl.ULOG, MSG_CONFIG, nl.ACK, family, *attrs, resource=group)
 
 
@@ -76,7 +76,7 @@ def options(group: int, snaplen: int, threshold: int = 1, timeout_cs: int = 1, f
 
 
 def decode(msg: nl.Message) -> LogPacket | None:
-    """The packet in an NFULNL_MSG_PACKET message; None for another kind, garbage, or a message without payload."""
+    """The packet in an NFULNL_MSG_PACKET message; None for another kind, a broken message, or one without payload."""
     if msg.kind != nl.ULOG << 8 | MSG_PACKET:
         return None
     parsed = nl.nfgenmsg(msg.body)

@@ -25,7 +25,7 @@ NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
 NEWCHAIN, GETCHAIN = 3, 4
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 NEWGEN, GETGEN = 15, 16
-DESTROYSETELEM = 30  # Linux 6.3 and newer: a DEL that does not mind if there is nothing
+DESTROYSETELEM = 30  # Linux 6.3 and newer: like DEL, but a missing key is no error
 
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 BATCH_GENID = 1
@@ -46,7 +46,7 @@ CHUNK = 0xF000
 _NEW_KINDS = {0: "table", 3: "chain", 6: "rule", 9: "set", 12: "element", 15: "generation", 18: "object", 22: "flowtable"}
 _DEL_KINDS = {2: "table", 5: "chain", 8: "rule", 11: "set", 14: "element", 20: "object", 24: "flowtable",
               26: "table", 27: "chain", 28: "rule", 29: "set", 30: "element", 31: "object", 32: "flowtable"}
-# Where a notification of that kind keeps the name of the thing itself.
+# The attribute that holds the name of the changed object, by kind of notification.
 _NAME_ATTRIBUTE = {"chain": 3, "rule": 2, "set": 2, "element": 2, "object": 2, "flowtable": 2}
 
 
@@ -84,11 +84,11 @@ class Chain(Record):
 
 
 class Change(Record):
-    """Somebody changed nftables (group NFNLGRP_NFTABLES). Elements that packets add raise none.
+    """A change of nftables (group NFNLGRP_NFTABLES). Elements that packets add raise no notification.
 
     verb: 'new' or 'del'. what: 'table', 'chain', 'rule', 'set', 'element', 'object', 'flowtable', or 'generation', which ends
     a transaction and carries no table but the writer's process name and id (as the first pid namespace numbers it).
-    name: of the chain, set or object; a rule's chain. port: the netlink port of who did it, compare with `Netlink.port`.
+    name: of the chain, set or object; a rule's chain. port: the netlink port of the socket that made the change, see `Netlink.port`.
     """
 
     __slots__ = ("verb", "what", "family", "table", "name", "elements", "generation", "process", "process_id", "port")
@@ -120,7 +120,7 @@ def unpack_zone(field: bytes | None) -> int | None:
 
 
 def pack_key(*fields: bytes) -> bytes:
-    """The key made of these fields: one as it is, several each padded to a multiple of 4 bytes."""
+    """The key made of these fields: a single one as it is, several each padded to a multiple of 4 bytes."""
     if len(fields) == 1:
         return fields[0]
     return b"".join(field + b"\0" * (-len(field) & 3) for field in fields)
@@ -289,7 +289,7 @@ def decode_generation(msg: nl.Message) -> int | None:
 
 
 def decode_change(msg: nl.Message) -> Change | None:
-    """What a notification says; None for garbage and for kinds that are nobody's concern (trace)."""
+    """Decodes a notification; None for a broken one, and for kinds that we do not follow (trace)."""
     operation = msg.kind & 0xFF
     verb = "new" if operation in _NEW_KINDS else "del"
     what = _NEW_KINDS.get(operation) or _DEL_KINDS.get(operation)

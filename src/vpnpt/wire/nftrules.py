@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""nf_tables messages about what a table does: its flags, its chains' policies, its rules. Pure.
+"""nf_tables messages about a table's content: its flags, its chains' policies, its rules. Pure.
 
 Source: include/uapi/linux/netfilter/nf_tables.h and net/netfilter/nf_tables_api.c. A table's handle is drawn from a counter of the
 network namespace, that of a chain or rule from one of its table, and both only grow: what was deleted and made again, even with the
@@ -27,7 +27,7 @@ DORMANT = 1  # NFT_TABLE_F_DORMANT: no chain of the table sees a packet
 POLICIES = {0: "drop", 1: "accept"}  # NF_DROP, NF_ACCEPT
 
 
-VOLATILE = (b"counter\0", b"quota\0", b"last\0")  # expressions that hold a state: packets change what the kernel tells of them
+VOLATILE = (b"counter\0", b"quota\0", b"last\0")  # expressions with a state: packets change what the kernel reports of them
 
 if TYPE_CHECKING:
     Rule = tuple[int, int, str]
@@ -92,7 +92,7 @@ def decode_rule(msg: nl.Message) -> tuple[str, str, Rule] | None:
 
 
 def _digest(expressions: bytes) -> int | None:
-    """A number that is the same for the same expressions, in this process; None for broken ones. What packets change is left out."""
+    """A hash of a rule's expressions, stable within this process; None for broken ones. Those with a state (VOLATILE) are left out."""
     if not any(name in expressions for name in VOLATILE):
         return hash(expressions)
     items = nl.split(expressions)

@@ -21,7 +21,7 @@ def neighbours() -> bytes:
 
 
 def decode_neighbour(msg: nl.Message) -> tuple[bytes, str] | None:
-    """Address (4 or 16 bytes) and Ethernet address in lower case, '' of one that did not answer; None for other messages."""
+    """IP address (4 or 16 bytes) and Ethernet address in lower case, '' for a neighbour that did not answer; None for other messages."""
     if msg.kind != _NEWNEIGH or len(msg.body) < _NDMSG.size:
         return None
     _, _, state, _, _ = _NDMSG.unpack_from(msg.body)

@@ -2,7 +2,7 @@
 """ubus: messages as ubusd speaks them, and blobmsg, the typed JSON within them. Pure.
 
 Source: ubus's ubusmsg.h, libubox's blob.h and blobmsg.h; every number is big-endian, every attribute padded to four bytes.
-Own code, because python-ubus refuses a call with an argument that the method does not name, and whatever comes through LuCI has
+Our own code, because python-ubus refuses a call with an argument that the method does not name, and every call through LuCI has
 one more (`ubus_rpc_session`, from uhttpd).
 """
 from __future__ import annotations
@@ -24,9 +24,9 @@ ATTR_STATUS, ATTR_OBJPATH, ATTR_OBJID, ATTR_METHOD, ATTR_OBJTYPE, ATTR_SIGNATURE
 # enum ubus_msg_status
 OK, INVALID_ARGUMENT, METHOD_NOT_FOUND, UNKNOWN_ERROR = 0, 2, 3, 9
 EVENT_OBJECT = 1
-"""The object of ubusd's that passes events on (UBUS_SYSTEM_OBJECT_EVENT)."""
+"""ubusd's own object that forwards events (UBUS_SYSTEM_OBJECT_EVENT)."""
 MAX_MESSAGE = 1 << 20
-"""Bytes of attributes in a message; ubusd drops who sends more (UBUS_MAX_MSGLEN)."""
+"""The most bytes of attributes in a message; ubusd disconnects a client that sends more (UBUS_MAX_MSGLEN)."""
 
 # enum blobmsg_type
 ARRAY, TABLE, STRING, INT64, INT32, INT16, INT8, DOUBLE = range(1, 9)
@@ -38,11 +38,11 @@ _DEPTH = 16
 
 
 class Malformed(ValueError):
-    """These bytes are no message of ubus: there is no telling where the next one begins."""
+    """These bytes are no ubus message, so it can't be known where the next one begins."""
 
 
 class Message(Record):
-    """A message. peer: whom it is from or for (0: ubusd). seq: ties answers to requests. attrs: what it holds, by number."""
+    """A message. peer: sender or receiver (0: ubusd). seq: the same in a request and its answers. attrs: attributes by number."""
 
     __slots__ = ("type", "seq", "peer", "attrs")
     type: int
@@ -77,7 +77,7 @@ def split(buffer: bytearray) -> Iterator[Message]:
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(first word, content) of each attribute; what does not fit ends it."""
+    """(first word, content) of each attribute; stops at a length that does not fit."""
     at = 0
     while at + 4 <= len(data):
         word = _WORD.unpack_from(data, at)[0]
@@ -144,7 +144,7 @@ def _field(name: str, value: Any) -> bytes:
 
 
 def decode_table(data: bytes) -> dict[str, Any]:
-    """What `table` made, or another's like it; a value that can't be read is left out."""
+    """Decodes what `table` encodes; a value that can't be read is left out."""
     return dict(_decode(data, 0))
 
 

@@ -29,7 +29,7 @@ def dump() -> bytes:
 
 
 def decode(message: nl.Message) -> Association | None:
-    """An association in a dump; None for another message, another family, or garbage."""
+    """An association in a dump; None for another message, another family, or a broken one."""
     if message.kind != NEW_SA or len(message.body) < INFO.size:
         return None
     dst, spi, proto, src, family = INFO.unpack_from(message.body)
