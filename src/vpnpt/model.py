@@ -30,7 +30,7 @@ class Source(Record):
 
 
 class Global(Record):
-    """The section `config vpnpt 'global'`. Timeouts are in seconds; the table of options in config/ gives the ranges.
+    """The section `config vpnpt 'global'`. Timeouts are in seconds; config/options.py gives ranges and defaults.
 
     zone_base, zone_count: conntrack zones given to LAN clients, zone_base .. zone_base + zone_count - 1, within 1..65535.
     max_clients, max_keys: how many elements the kernel's client maps and key maps may hold.
@@ -44,10 +44,6 @@ class Global(Record):
     __slots__ = ("enabled", "lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "zone_count",
                  "max_clients", "max_keys", "client_timeout", "key_timeout", "pending_timeout", "fast_timeout", "log_level",
                  "unused_days", "on_drift", "history", "metrics_file", "metrics_interval")
-    DEFAULTS = {"enabled": True, "lan_zone": ("lan",), "wan_zone": ("wan",), "lan_device": (), "wan_device": (),
-                "when_disabled": "block", "zone_base": 20480, "zone_count": 40960, "max_clients": 4096, "max_keys": 65536,
-                "client_timeout": 86400, "key_timeout": 28800, "pending_timeout": 10, "fast_timeout": 300, "log_level": "info",
-                "unused_days": 30, "on_drift": "repair", "history": "", "metrics_file": "", "metrics_interval": 60}
     enabled: bool
     lan_zone: tuple[str, ...]
     wan_zone: tuple[str, ...]
@@ -76,13 +72,12 @@ class Protocol(Record):
     ports: pptp TCP, l2tp UDP, ipsec the UDP ports of NAT-T (option natt_port; IKE itself is always 500), openvpn TCP and UDP,
     wireguard UDP. when_disabled: '' means that the global one counts. allow_src: empty means everybody on the LAN. deny_src: who may
     not use it, whatever allow_src says.
-    multi_client, preserve_ike_port, ipv6_inbound: used with ipsec only (RFC 6092 section 3.2.4: a CPE lets AH, ESP and IKE in).
+    multi_client, preserve_ike_port, ipv6_inbound: of ipsec alone (RFC 6092 section 3.2.4: a CPE lets AH, ESP and IKE in).
     """
 
     __slots__ = ("name", "enabled", "when_disabled", "ports", "allow_src", "deny_src", "multi_client", "preserve_ike_port",
                  "ipv6_inbound")
-    DEFAULTS = {"when_disabled": "", "allow_src": (), "deny_src": (), "multi_client": True, "preserve_ike_port": True,
-                "ipv6_inbound": "open"}
+    DEFAULTS = {"multi_client": False, "preserve_ike_port": False, "ipv6_inbound": "open"}
     name: str
     enabled: bool
     when_disabled: Literal["", "block", "ignore"]
@@ -114,13 +109,37 @@ class Config(Record):
             return "help"
         return protocol.when_disabled or self.general.when_disabled
 
+    @property
+    def shares_servers(self) -> bool:
+        """Does this configuration put IPsec clients into zones?"""
+        return self.general.enabled and self.behaviour("ipsec") == "help" and self.protocols["ipsec"].multi_client
+
+
+class FoundZone(Record):
+    """A firewall zone, on which side it is, and why. side: 'lan', 'wan', or '' for neither. devices: kernel names, without repetition."""
+
+    __slots__ = ("zone", "side", "reason", "devices")
+    zone: str
+    side: Literal["lan", "wan", ""]
+    reason: str
+    devices: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """In a line, such as `LAN: zone guest (br-guest), forwarded to wan`."""
+        return f"{self.side.upper() or 'left out'}: zone {self.zone} ({' '.join(self.devices) or 'no device yet'}), {self.reason}"
+
 
 class Devices(Record):
-    """The network devices of each side, resolved: kernel names, no duplicates, in configuration order."""
+    """The network devices of each side, resolved: kernel names, no duplicates, in configuration order.
 
-    __slots__ = ("lan", "wan")
+    lan: the inside, where clients are. found: the zones that were looked at, () where both sides' devices are named.
+    """
+
+    __slots__ = ("lan", "wan", "found")
+    DEFAULTS = {"found": ()}
     lan: tuple[str, ...]
     wan: tuple[str, ...]
+    found: tuple[FoundZone, ...]
 
 
 class Diagnostic(Record):

@@ -27,12 +27,12 @@ def test_every_option_is_told() -> None:
     told = changes.configuration(default_config())
     assert list(told) == [f"vpnpt.{section}.{option.name}" for section, options in OPTIONS.items() for option in options]
     assert told["vpnpt.ipsec.enabled"] == "1" and told["vpnpt.pptp.enabled"] == "0" and told["vpnpt.ipsec.natt_port"] == "4500"
-    assert told["vpnpt.global.lan_zone"] == "lan" and told["vpnpt.ipsec.allow_src"] == told["vpnpt.ipsec.when_disabled"] == "(none)"
+    assert told["vpnpt.global.lan_zone"] == "(none)" and told["vpnpt.ipsec.allow_src"] == told["vpnpt.ipsec.when_disabled"] == "(none)"
 
 
 @pytest.mark.parametrize(("text", "said"), [
     ("config 0 ipsec\n", ["vpnpt.ipsec.enabled: 1 -> 0"]),
-    ("config vpnpt global\n list lan_zone lan\n list lan_zone guest\n", ["vpnpt.global.lan_zone: lan -> lan guest"]),
+    ("config vpnpt global\n list lan_zone lan\n list lan_zone guest\n", ["vpnpt.global.lan_zone: (none) -> lan guest"]),
     ("config protocol l2tp\n list allow_src 192.168.1.9/24\n", ["vpnpt.l2tp.allow_src: (none) -> 192.168.1.0/24"]),
     ("config protocol l2tp\n option when_disabled ignore\n list port 1701\n", ["vpnpt.l2tp.when_disabled: (none) -> ignore"]),
     ("# nothing\n", []),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnpt.config.compile import OPTIONS, compile_config, default_config
+from vpnpt.config.compile import compile_config, default_config
+from vpnpt.config.options import OPTIONS
 from vpnpt.config.texts import meaning
 from vpnpt.config.ucitext import parse
 from vpnpt.config.values import FALSE_WORDS, PARSERS, TRUE_WORDS, edit_distance, nearest
@@ -21,12 +22,17 @@ def good(text):
     return config
 
 
+def general(**fields):
+    """The global section with these fields and the defaults of all others."""
+    return default_config().general.replace(**fields)
+
+
 # --- what is right ----------------------------------------------------------------------------------------------------------
 
 def test_nothing_means_the_defaults():
     config = good("")
     assert config == default_config()
-    assert config.general == Global()
+    assert config.general == general()
     assert list(config.protocols) == list(PROTOCOLS)
     assert {name: config.behaviour(name) for name in PROTOCOLS} == {
         "pptp": "block", "l2tp": "help", "ipsec": "help", "openvpn": "help", "wireguard": "help"}
@@ -63,10 +69,10 @@ def test_the_two_commands():
     assert (config.behaviour("ipsec"), config.behaviour("pptp")) == ("help", "block")
 
 
-@pytest.mark.parametrize(("general", "own", "expected"), [
+@pytest.mark.parametrize(("overall", "own", "expected"), [
     ("", "", "block"), ("ignore", "", "ignore"), ("block", "ignore", "ignore"), ("ignore", "block", "block")])
-def test_when_disabled(general, own, expected):
-    config = good(f"config vpnpt 'global'\n\toption when_disabled '{general}'\n"
+def test_when_disabled(overall, own, expected):
+    config = good(f"config vpnpt 'global'\n\toption when_disabled '{overall}'\n"
                   f"config protocol 'openvpn'\n\toption enabled 'no'\n\toption when_disabled '{own}'\n")
     assert config.behaviour("openvpn") == expected
     assert config.behaviour("ipsec") == "help"
@@ -103,12 +109,12 @@ config protocol 'ipsec'
     option preserve_ike_port no
     option ipv6_inbound closed
 """)
-    assert config.general == Global(
+    assert config.general == general(
         enabled=False, lan_zone=("lan", "guest"), wan_zone=("wan", "wwan"), lan_device=("br-lan.7",), wan_device=("pppoe-wan",),
         when_disabled="ignore", zone_base=100, zone_count=1000, max_clients=500, max_keys=1024, client_timeout=600, key_timeout=60,
         pending_timeout=5, fast_timeout=30, log_level="debug")
     assert config.protocols["ipsec"] == Protocol(
-        name="ipsec", enabled=True, when_disabled="block", ports=(4500, 10000), multi_client=False, preserve_ike_port=False,
+        name="ipsec", deny_src=(), enabled=True, when_disabled="block", ports=(4500, 10000), multi_client=False, preserve_ike_port=False,
         ipv6_inbound="closed", allow_src=(Source(kind="ipv4", text="192.168.1.77"), Source(kind="ipv6", text="2001:db8::/64"),
                                           Source(kind="mac", text="00:00:5e:00:53:af")))
 
@@ -121,7 +127,7 @@ config protocol 'ipsec'
     ("option zone_base 24576", {"zone_base": 24576}),
 ])
 def test_a_default_follows_what_is_written(written, fields):
-    assert good(f"config vpnpt 'global'\n{written}\n").general == Global(**fields)
+    assert good(f"config vpnpt 'global'\n{written}\n").general == general(**fields)
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------------
@@ -132,15 +138,17 @@ W, E = "warning: vpnpt:", "error: vpnpt:"
 DEVICE = "valid: up to 15 printable characters without blanks, quotes, '/', ':' and '*'"
 ADDRESS = "valid: an IPv4 or IPv6 address or subnet such as 192.168.1.0/24, or a MAC such as 00:00:5e:00:53:01"
 
+LEFT_OUT = "; this entry is left out"
+NONE_VALID = E + "2: section 'global' option '{}': not one entry is valid; correct the list; using all that are found"
+
 WRONG = {
     "boolean": (GLOBAL + "option enabled maybe\n", [
         W + "2: section 'global' option 'enabled' value 'maybe': not a boolean; valid: 1, 0, on, off, true, false, yes, no, "
         "enabled, disabled; using 1"]),
     "choice": (IPSEC + "option ipv6_inbound maybe\n", [
-        W + "2: section 'ipsec' option 'ipv6_inbound' value 'maybe': not a known choice; valid: open, closed; using 'open'"]),
+        W + "2: section 'ipsec' option 'ipv6_inbound' value 'maybe': not a known choice; valid: open, closed; using 'closed'"]),
     "choice that inherits": (IPSEC + "option when_disabled drop\n", [
-        W + "2: section 'ipsec' option 'when_disabled' value 'drop': not a known choice; valid: block, ignore; using the global "
-        "when_disabled"]),
+        W + "2: section 'ipsec' option 'when_disabled' value 'drop': not a known choice; valid: block, ignore; using 'block'"]),
     "number": (GLOBAL + "option max_keys 1e4\n", [
         W + "2: section 'global' option 'max_keys' value '1e4': not a whole number; valid: 64 to 1048576 keys; using 65536"]),
     "range": (GLOBAL + "option pending_timeout 0\n", [
@@ -154,26 +162,36 @@ WRONG = {
         W + "2: section 'global' option 'log_level' value 'a\\nb\\x1b': not a known choice; valid: error, warning, info, debug; "
         "using 'info'"]),
     "the only port": (IPSEC + "option natt_port 70000\n", [
-        W + "2: section 'ipsec' option 'natt_port' value '70000': out of range; valid: 1 to 65535; using 4500"]),
+        W + "2: section 'ipsec' option 'natt_port' value '70000': out of range; valid: 1 to 65535; this entry is left out",
+        E + "2: section 'ipsec' option 'natt_port': not one entry is valid; correct the list; using 4500"]),
     "one port of two": (IPSEC + "list natt_port x\nlist natt_port 4501\n", [
-        W + "3: section 'ipsec' option 'natt_port' value 'x': not a whole number; valid: 1 to 65535; this entry is left out"]),
+        W + "2: section 'ipsec' option 'natt_port' value 'x': not a whole number; valid: 1 to 65535; this entry is left out"]),
     "all ports": (IPSEC + "option natt_port '0 x'\n", [
         W + "2: section 'ipsec' option 'natt_port' value '0': out of range; valid: 1 to 65535; this entry is left out",
         W + "2: section 'ipsec' option 'natt_port' value 'x': not a whole number; valid: 1 to 65535; this entry is left out",
-        W + "2: section 'ipsec' option 'natt_port': not one entry is valid; using 4500"]),
+        E + "2: section 'ipsec' option 'natt_port': not one entry is valid; correct the list; using 4500"]),
+    "a port of a protocol that is for some": (IPSEC + "option allow_src 192.168.1.7\noption natt_port x\n", [
+        W + "3: section 'ipsec' option 'natt_port' value 'x': not a whole number; valid: 1 to 65535; this entry is left out",
+        E + "3: section 'ipsec' option 'natt_port': not one entry is valid; correct the list; nobody may use this protocol until then"]),
+    "an empty list": (IPSEC + "list allow_src ''\n", [
+        E + "2: section 'ipsec' option 'allow_src': not one entry is valid; correct the list; nobody may use this protocol until then"]),
     "entry twice": (IPSEC + "list natt_port 4501\nlist natt_port 4501\n", [
         W + "3: section 'ipsec' option 'natt_port' value '4501': is in the list already; remove it"]),
     "zone": (GLOBAL + "option lan_zone 'l\"an'\n", [
         W + "2: section 'global' option 'lan_zone' value 'l\"an': not the name of a firewall zone; valid: letters, digits, '_', '-' "
-        "and '.'; using lan"]),
+        "and '.'; this entry is left out", NONE_VALID.format("lan_zone")]),
     "device with a wildcard": (GLOBAL + "option lan_device 'eth*'\n", [
-        W + "2: section 'global' option 'lan_device' value 'eth*': a wildcard is not accepted here, name each device; " + DEVICE
-        + "; using none"]),
+        W + "2: section 'global' option 'lan_device' value 'eth*': a wildcard is not accepted here, name each device, or its zone in "
+        "lan_zone or wan_zone; " + DEVICE + LEFT_OUT, NONE_VALID.format("lan_device")]),
+    "device with fw4's wildcard": (GLOBAL + "list wan_device 'ppp+'\nlist wan_device eth1\n", [
+        W + "2: section 'global' option 'wan_device' value 'ppp+': a wildcard is not accepted here, name each device, or its zone in "
+        "lan_zone or wan_zone; " + DEVICE + LEFT_OUT]),
     "device with a long name": (GLOBAL + "option lan_device abcdefghijklmnop\n", [
         W + "2: section 'global' option 'lan_device' value 'abcdefghijklmnop': longer than 15 characters; " + DEVICE
-        + "; using none"]),
+        + LEFT_OUT, NONE_VALID.format("lan_device")]),
     "device with a slash": (GLOBAL + "option lan_device 'a/b'\n", [
-        W + "2: section 'global' option 'lan_device' value 'a/b': not the name of a network device; " + DEVICE + "; using none"]),
+        W + "2: section 'global' option 'lan_device' value 'a/b': not the name of a network device; " + DEVICE
+        + LEFT_OUT, NONE_VALID.format("lan_device")]),
     "host bits": (IPSEC + "option allow_src 192.168.1.7/24\n", [
         W + "2: section 'ipsec' option 'allow_src' value '192.168.1.7/24': is a host within a subnet; write one of them; using "
         "'192.168.1.0/24'"]),
@@ -227,17 +245,35 @@ WRONG = {
     "keys renewed too late": (GLOBAL + "option key_timeout 60\noption fast_timeout 31\n", [
         W + "3: section 'global' option 'fast_timeout' value '31': more than half of key_timeout (60); keys must be renewed before "
         "they are forgotten; using 30"]),
-    "zone on both sides": (GLOBAL + "option lan_zone wan\n", [
-        E + "2: section 'global' option 'lan_zone' value 'wan': is in lan_zone and in wan_zone; a zone is on one side only: take it "
-        "out of one of the two lists"]),
+    "zone on both sides": (GLOBAL + "option lan_zone 'wan lan'\noption wan_zone wan\n", [
+        E + "3: section 'global' option 'wan_zone' value 'wan': is in lan_zone and in wan_zone; a zone is on one side only: take it "
+        "out of one of the two lists; until then it is on the WAN side"]),
     "device on both sides": (GLOBAL + "list lan_device a\nlist wan_device a\n", [
         E + "3: section 'global' option 'wan_device' value 'a': is in lan_device and in wan_device; a device is on one side only: "
-        "take it out of one of the two lists"]),
+        "take it out of one of the two lists; until then it is on the WAN side"]),
     "no valid source": (IPSEC + "option allow_src nobody\n", [
         W + "2: section 'ipsec' option 'allow_src' value 'nobody': not an address, a subnet or a MAC; " + ADDRESS
-        + "; this entry is left out",
-        E + "2: section 'ipsec' option 'allow_src': not one entry is valid; correct the list; without it everybody would be let "
-        "through"]),
+        + LEFT_OUT,
+        E + "2: section 'ipsec' option 'allow_src': not one entry is valid; correct the list; nobody may use this protocol until then"]),
+    "a list of several lines": (IPSEC + "list allow_src 192.168.1.7\nlist allow_src nobody\nlist allow_src 192.168.1.8\n", [
+        W + "3: section 'ipsec' option 'allow_src' value 'nobody': not an address, a subnet or a MAC; " + ADDRESS + LEFT_OUT]),
+    "one of those refused": (IPSEC + "list deny_src nobody\nlist deny_src 192.168.1.8\n", [
+        E + "2: section 'ipsec' option 'deny_src' value 'nobody': not an address, a subnet or a MAC; " + ADDRESS + LEFT_OUT]),
+    "all of those refused": (IPSEC + "list deny_src nobody\n", [
+        E + "2: section 'ipsec' option 'deny_src' value 'nobody': not an address, a subnet or a MAC; " + ADDRESS + LEFT_OUT,
+        E + "2: section 'ipsec' option 'deny_src': not one entry is valid; correct the list; nobody may use this protocol until then"]),
+    "port of another protocol": ("config protocol 'openvpn'\nlist port 1194\nlist port 51820\n", [
+        E + "3: section 'openvpn' option 'port' value '51820': is a port of wireguard too; name it in openvpn or in wireguard, not in "
+        "both; until then it is wireguard's, and openvpn has 1194"]),
+    "port of IKE": ("config protocol 'wireguard'\noption port 500\n", [
+        E + "2: section 'wireguard' option 'port' value '500': is a port of ipsec too; name it in wireguard or in ipsec, not in both; "
+        "until then it is ipsec's, and wireguard has 51820"]),
+    "port that two protocols name": ("config protocol 'wireguard'\noption port 443\nconfig protocol 'openvpn'\nlist port 443\n", [
+        E + "4: section 'openvpn' option 'port' value '443': is a port of wireguard too; name it in openvpn or in wireguard, not in "
+        "both; until then it is wireguard's, and openvpn has 1194"]),
+    "port that is blocked in one": ("config protocol 'wireguard'\noption port 443\nconfig 0 'openvpn'\nlist port 443\n", [
+        E + "2: section 'wireguard' option 'port' value '443': is a port of openvpn too; name it in wireguard or in openvpn, not in "
+        "both; until then it is openvpn's, and wireguard has 51820"]),
     "quote without end": (IPSEC + "option enabled '1\n", [
         E + "2: the quote ' that opens here has no end; close it; until then nothing after it can be read"]),
 }
@@ -248,12 +284,13 @@ def test_says_what_is_wrong(case):
     text, expected = WRONG[case]
     config, diagnostics = compile_config(text)
     assert [str(diagnostic) for diagnostic in diagnostics] == expected
-    assert (config is None) == any(message.startswith("error") for message in expected)
+    assert (config is None) == (case == "quote without end")
 
 
-@pytest.mark.parametrize("case", ["boolean", "choice", "number", "range", "the only port", "all ports", "zone",
+@pytest.mark.parametrize("case", ["boolean", "number", "range", "the only port", "all ports", "zone",
                                   "device with a wildcard", "misspelt option", "unknown section", "misspelt protocol",
-                                  "type that is no boolean", "zones that do not exist"])
+                                  "type that is no boolean", "zones that do not exist", "port of another protocol",
+                                  "port of IKE"])
 def test_goes_on_with_the_default(case):
     assert compile_config(WRONG[case][0])[0] == default_config()
 
@@ -261,12 +298,12 @@ def test_goes_on_with_the_default(case):
 def test_goes_on_with_the_rest():
     config, diagnostics = compile_config(GLOBAL + "option enabled x\noption log_level error\nfoo\n" + IPSEC + "option enabled 0\n")
     assert len(diagnostics) == 2
-    assert (config.general, config.behaviour("ipsec")) == (Global(log_level="error"), "block")
+    assert (config.general, config.behaviour("ipsec")) == (general(log_level="error"), "block")
 
 
 def test_a_mended_value_counts():
     config, _ = compile_config(GLOBAL + "option client_timeout 700\noption key_timeout 800\noption fast_timeout 500\n")
-    assert config.general == Global(client_timeout=800, key_timeout=800, fast_timeout=400)
+    assert config.general == general(client_timeout=800, key_timeout=800, fast_timeout=400)
 
 
 @pytest.mark.parametrize(("word", "kind", "text"), [
@@ -281,8 +318,62 @@ def test_sources(word, kind, text):
                                   "1.2.3.4-1.2.3.9", "é", "1.2.3.4/٣"])
 def test_what_is_no_source(word):
     config, diagnostics = compile_config(IPSEC + f"list allow_src '{word}'\n")
-    assert config is None
+    assert config.behaviour("ipsec") == "block"
     assert [diagnostic.severity for diagnostic in diagnostics] == ["warning", "error"]
+
+
+# --- it fails closed --------------------------------------------------------------------------------------------------------
+
+OTHERS = "config 0 'openvpn'\nconfig protocol 'l2tp'\n list allow_src 192.168.1.7\n"
+
+
+@pytest.mark.parametrize("options", ["list allow_src nobody", "list allow_src ''", "list deny_src nobody", "list deny_src 1.2.3.4/99",
+                                     "list allow_src 192.168.1.7\n list natt_port x", "list deny_src 192.168.1.7\n list natt_port 0"])
+@pytest.mark.parametrize("when_disabled", ["block", "ignore"])
+def test_a_list_of_which_nothing_is_usable_blocks_its_protocol(options, when_disabled):
+    """And takes nothing from the others, whatever becomes of what is switched off."""
+    text = f"{GLOBAL} option when_disabled {when_disabled}\n{OTHERS}"
+    config, diagnostics = compile_config(f"{text}{IPSEC} {options}\n")
+    assert config.behaviour("ipsec") == "block" and not config.shares_servers
+    assert any(item.severity == "error" and "nobody may use this protocol" in item.remedy for item in diagnostics)
+    without = good(text).protocols
+    assert {name: protocol for name, protocol in config.protocols.items() if name != "ipsec"} == {
+        name: protocol for name, protocol in without.items() if name != "ipsec"}
+
+
+def test_what_is_off_and_left_alone_stays_so():
+    """Nobody was refused there: an unusable list closes nothing that was open on purpose."""
+    config, diagnostics = compile_config("config 0 'openvpn'\n option when_disabled ignore\n list allow_src nobody\n")
+    assert config.behaviour("openvpn") == "ignore" and [item.severity for item in diagnostics] == ["warning", "error"]
+
+
+def test_the_good_entries_of_a_list_hold():
+    config, diagnostics = compile_config(IPSEC + "list deny_src nobody\nlist deny_src 192.168.1.8\n")
+    assert config.protocols["ipsec"].deny_src == (Source(kind="ipv4", text="192.168.1.8"),)
+    assert config.behaviour("ipsec") == "help" and [item.severity for item in diagnostics] == ["error"]
+
+
+def test_a_bad_word_means_the_choice_that_refuses():
+    config, _ = compile_config(f"{GLOBAL} option when_disabled ignore\nconfig 0 'openvpn'\n option when_disabled blok\n"
+                               f"{IPSEC} option ipv6_inbound shut\n")
+    assert config.behaviour("openvpn") == "block" and config.protocols["ipsec"].ipv6_inbound == "closed"
+
+
+def test_what_is_on_both_sides_is_wan():
+    config, _ = compile_config(GLOBAL + "list lan_zone lan\nlist lan_zone vpn\nlist wan_zone vpn\n")
+    assert (config.general.lan_zone, config.general.wan_zone) == (("lan",), ("vpn",))
+
+
+@pytest.mark.parametrize("text", [IPSEC + "option enabled '1\n", "config\0", "x\n" * 21])
+def test_only_what_can_not_be_read_at_all_is_no_configuration(text):
+    config, diagnostics = compile_config("config 0 'openvpn'\n" + text)
+    assert config is None and [item.severity for item in diagnostics][-1] == "error"
+
+
+def test_a_byte_order_mark():
+    assert good("\ufeffconfig 0 'ipsec'\n").behaviour("ipsec") == "block"
+    text = b"\xef\xbb\xbfconfig 0 'ipsec'\n\toption x 1\n".decode("utf-8", "surrogateescape")
+    assert [item.line for item in compile_config(text)[1]] == [2]
 
 
 # --- properties -------------------------------------------------------------------------------------------------------------
@@ -294,11 +385,13 @@ def test_the_tables_are_whole():
         assert len({option.name for option in table}) == len(table)
         for option in table:
             assert option.kind in PARSERS
+            assert option.closed in ("", *option.choices)
             assert (option.field or option.name) in model.__slots__
-            assert meaning(section, option.name).endswith(".")
+            assert option.meaning.endswith(".") and meaning(section, option.name) == option.meaning
             assert option.kind not in ("int", "port") or option.low < option.high
             assert option.kind != "choice" or option.default in ("", *option.choices)
-    assert {option.name: option.default for option in OPTIONS["global"]} == Global.DEFAULTS
+    assert not Global.DEFAULTS and {option.target for option in OPTIONS["global"]} == set(Global.__slots__)
+    assert {option.target for table in OPTIONS.values() for option in table} == {*Global.__slots__, *Protocol.__slots__} - {"name"}
 
 
 SOURCES = ["192.168.1.0/24", "192.168.1.9", "2001:db8::/32", "00:00:5e:00:53:01"]
@@ -306,10 +399,13 @@ WORDS = {"bool": st.sampled_from(TRUE_WORDS + FALSE_WORDS), "zone": st.text("abc
          "device": st.text("abc-.1@", min_size=1, max_size=14), "source": st.sampled_from(SOURCES)}
 
 
-def words(option):
+def words(section, option):
     if option.kind == "choice":
         return st.sampled_from(option.choices)
-    if option.kind in ("int", "port"):
+    if option.kind == "port":  # no two protocols the same
+        first = 5000 + 8000 * PROTOCOLS.index(section)
+        return st.integers(first, first + 7999).map(str)
+    if option.kind == "int":
         return st.integers(option.low, option.high).map(str)
     return WORDS[option.kind]
 
@@ -322,7 +418,7 @@ def sections(draw, names=("pptp", "l2tp", "ipsec", "openvpn", "wireguard")):
         lines.append(f"config protocol '{name}'")
         expected[name] = {}
         for option in draw(st.lists(st.sampled_from(OPTIONS[name]), unique_by=lambda option: option.name)):
-            chosen = draw(st.lists(words(option), min_size=1, max_size=3 if option.many else 1, unique=True))
+            chosen = draw(st.lists(words(name, option), min_size=1, max_size=3 if option.many else 1, unique=True))
             lines += [f"\t{'list' if option.many else 'option'} {option.name} '{word}'" for word in chosen]
             values = tuple(PARSERS[option.kind](word, option) for word in chosen)
             expected[name][option.field or option.name] = values if option.many else values[0]
@@ -348,7 +444,7 @@ PIECES = st.sampled_from(
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join)))
 def test_never_raises_and_says_why(text):
     config, diagnostics = compile_config(text)
-    assert (config is None) == any(diagnostic.severity == "error" for diagnostic in diagnostics)
+    assert (config is None) == any(diagnostic.severity == "error" for diagnostic in parse(text).diagnostics)
     for diagnostic in diagnostics:
         assert diagnostic.remedy
         assert "\n" not in str(diagnostic)
@@ -358,6 +454,9 @@ def test_never_raises_and_says_why(text):
         assert general.max_clients <= general.zone_count
         assert general.fast_timeout * 2 <= general.key_timeout <= general.client_timeout
         hash(config)
+        for transports in (("pptp", "openvpn"), ("l2tp", "ipsec", "openvpn", "wireguard")):
+            ports = [port for name in transports for port in set(config.protocols[name].ports)]
+            assert len(ports) == len(set(ports))
 
 
 @given(st.binary(max_size=200))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/vpnpt.schema.json says of a configuration what config.py's option tables say.
+"""docs/vpnpt.schema.json says of a configuration what config/options.py says.
 
 For fleet tools: the shape is the one that OpenWISP's netjsonconfig renders to UCI (its "All the other settings": a key named after the
 package holds a list of sections with config_name, the type, and config_value, the name). `python tests/docs/test_schema.py --write`
@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT / "src"))
 import pytest  # noqa: E402
 from jsonschema import Draft4Validator, Draft7Validator  # noqa: E402
 
-from vpnpt.config.compile import OPTIONS, Option, compile_config, default_config  # noqa: E402
-from vpnpt.config.texts import meaning  # noqa: E402
+from vpnpt.config.compile import compile_config, default_config  # noqa: E402
+from vpnpt.config.options import OPTIONS, Option  # noqa: E402
 from vpnpt.config.values import MAX_DEVICE, MAX_PATH, NOT_OURS  # noqa: E402
 
 SCHEMA = ROOT / "docs" / "vpnpt.schema.json"
@@ -55,7 +55,7 @@ def _value(option: Option) -> dict[str, Any]:
 
 
 def _property(section: str, option: Option) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": option.name, "description": meaning(section, option.name)}
+    found: dict[str, Any] = {"title": option.name, "description": option.meaning}
     value = _value(option)
     if option.many:
         found |= {"type": "array", "items": value, "uniqueItems": True}

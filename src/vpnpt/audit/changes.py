@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import deque
 
-from ..config.compile import OPTIONS
+from ..config.options import OPTIONS
 from ..config.values import boolean
 from ..model import Source
 from ..record import Record

@@ -1,64 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the options mean: for the documentation, the schema, and `vpnpt help OPTION`. Pure.
-
-Not in config.py, beside what they are, because the daemon needs no sentences: they are in the package vpnpt-tools.
-"""
+"""The options in words, for `vpnpt help OPTION` and the documentation. Pure; in the package vpnpt-tools, the daemon does not need it."""
 from __future__ import annotations
 
-from .compile import OPTIONS
+from .options import OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .compile import Option
-
-TEXTS: Mapping[str, str] = {
-    "global.enabled": "Whether VPN passthrough runs at all.",
-    "global.lan_zone": "Firewall zones whose devices are the LAN side.",
-    "global.wan_zone": "Firewall zones whose devices are the WAN side.",
-    "global.lan_device": "Network devices of the LAN side; they replace lan_zone.",
-    "global.wan_device": "Network devices of the WAN side; they replace wan_zone.",
-    "global.when_disabled": "What becomes of a protocol that is not enabled: block drops it between LAN and WAN, ignore lets it be.",
-    "global.zone_base": "The first conntrack zone that may be given to a LAN client.",
-    "global.zone_count": "How many conntrack zones are set aside for LAN clients.",
-    "global.max_clients": "How many LAN clients are known at once, at most zone_count.",
-    "global.max_keys": "How many keys (SPIs, cookies, tunnel IDs) each map of the kernel may hold.",
-    "global.client_timeout": "How long a silent LAN client keeps its zone, at least key_timeout.",
-    "global.key_timeout": "How long a silent tunnel's key is remembered.",
-    "global.pending_timeout": "How long an announced tunnel may wait for its first answer.",
-    "global.fast_timeout": "How long an entry of the kernel's fast path lives before it is renewed, at most half of key_timeout.",
-    "global.log_level": "The least important messages that go to the system log.",
-    "global.unused_days": "After how many days without use the doctor names a protocol that is on; 0: never.",
-    "global.on_drift": "What to do when others change the rules in our tables: repair puts them back, alert only says so. Tables that "
-        "were deleted come back in any case.",
-    "global.history": "A file that keeps the history of changes over a reboot; without it the history is in RAM.",
-    "global.metrics_file": "A file for Prometheus' textfile collector, on OpenWrt `/var/prometheus/vpnpt.prom`; without it none is "
-        "written.",
-    "global.metrics_interval": "How often metrics_file is written.",
-    "pptp.enabled": "Let PPTP clients through. Its encryption is broken (MS-CHAPv2): use it where nothing else is left.",
-    "protocol.when_disabled": "What happens to this protocol when it is not enabled; without it the global when_disabled counts.",
-    "protocol.allow_src": "LAN addresses, subnets or MACs that alone may use this protocol; without it, all.",
-    "protocol.deny_src": "LAN addresses, subnets or MACs that may not use this protocol, whatever allow_src says.",
-    "pptp.port": "TCP ports of PPTP's control connection.",
-    "l2tp.enabled": "Let L2TP clients through, several of them to one server.",
-    "l2tp.port": "UDP ports of L2TP servers.",
-    "ipsec.enabled": "Let IPsec clients (IKE, ESP, NAT-T) through, several of them to one server.",
-    "ipsec.natt_port": "UDP ports of NAT traversal; IKE itself is always UDP 500.",
-    "ipsec.multi_client": "Let several clients use ESP to the same server at once.",
-    "ipsec.preserve_ike_port": "Keep source port 500 of IKE for every client; some servers refuse another one.",
-    "ipsec.ipv6_inbound": "Whether IPsec may come in from the WAN to IPv6 hosts of the LAN; RFC 6092, REC-22 to 24, asks for open.",
-    "openvpn.enabled": "Recognise OpenVPN. It crosses NAT by itself and is never touched unless it is blocked.",
-    "openvpn.port": "TCP and UDP ports of OpenVPN servers.",
-    "wireguard.enabled": "Recognise WireGuard. It crosses NAT by itself and is never touched unless it is blocked.",
-    "wireguard.port": "UDP ports of WireGuard servers.",
-}
-"""By `section.option`; `protocol` is each section that is none of `global` or of its own text."""
+    from .options import Option
 
 
 def meaning(section: str, name: str) -> str:
     """The sentence about an option. Raises KeyError where there is none."""
-    return TEXTS.get(f"{section}.{name}") or TEXTS[f"protocol.{name}"]
+    return {option.name: option.meaning for option in OPTIONS[section]}[name]
 
 
 def help_text(word: str) -> str:
@@ -69,7 +22,7 @@ def help_text(word: str) -> str:
 
 def _about(section: str, option: Option) -> str:
     kind = "list" if option.many else "option"
-    return f"{kind} vpnpt.{section}.{option.name}\n  {meaning(section, option.name)}\n  {_values(option)}; without it {_default(option)}\n"
+    return f"{kind} vpnpt.{section}.{option.name}\n  {option.meaning}\n  {_values(option)}; without it {_default(option)}\n"
 
 
 def _values(option: Option) -> str:

@@ -7,6 +7,7 @@ One parser for the files under /etc/config and for the output of `uci export`:
   `;` after a quoted word or after white space starts another command; `#` outside quotes starts a comment, even inside a word;
 * a word may mix '...' (nothing is special), "..." and bare text (in both, `\\` keeps the next character, or joins the next
   line when it is the last one on its line); quoted text may run over several lines;
+* a byte order mark, which editors of another system put first, is skipped (libuci takes it for the first command);
 * sections of the same name are one section: the later type wins, options are added; a later `option` replaces an earlier
   `option` or `list` of that name, a `list` adds to either; an `option` with an empty value counts for nothing.
 
@@ -32,13 +33,18 @@ MAX_BAD_LINES = 20
 
 
 class OptionText(Record):
-    """An option as written. values: one for `option`, one or more for `list`. line: 1-based, where it was set last."""
+    """An option as written. values: one for `option`, one or more for `list`. lines: 1-based, where each of them stands."""
 
-    __slots__ = ("name", "values", "is_list", "line")
+    __slots__ = ("name", "values", "is_list", "lines")
     name: str
     values: tuple[str, ...]
     is_list: bool
-    line: int
+    lines: tuple[int, ...]
+
+    @property
+    def line(self) -> int:
+        """Where it was set last."""
+        return self.lines[-1]
 
 
 class SectionText(Record):
@@ -305,8 +311,9 @@ class _Parser:
 
     def set_option(self, section: SectionText, line: int, name: str, value: str, is_list: bool) -> None:
         known = section.options.get(name)
+        lines: tuple[int, ...] = (line,)
         if is_list:
-            values = (known.values if known else ()) + (value,)
+            values, lines = (*known.values, value) if known else (value,), (*known.lines, line) if known else (line,)
         elif known:
             used = value or " ".join(known.values)
             self.note("warning", line, f"already set in line {known.line}", f"write it once; using {quoted(used)}", option=name)
@@ -315,7 +322,7 @@ class _Parser:
             values = (value,)
         if not is_list and not value:
             return
-        section.options[name] = OptionText(name=name, values=values, is_list=is_list, line=line)
+        section.options[name] = OptionText(name=name, values=values, is_list=is_list, lines=lines)
 
     def end(self) -> None:
         """The end of a command: nothing, a comment or a `;`."""
@@ -334,4 +341,4 @@ def parse(text: str, file: str = "") -> Document:
         problem = Diagnostic(severity="error", file=file, line=line, message="has a NUL byte",
                              remedy="this is not a text file; write it anew")
         return Document(package="", sections=[], diagnostics=[problem])
-    return _Parser(text, file).run()
+    return _Parser(text.removeprefix("\ufeff"), file).run()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One configured word -> its value: the validators behind the option tables of config.py.
+"""One configured word -> its value: the validators behind the table of options.py.
 
 Each takes the word and the option (its range and choices) and returns the value, or raises BadValue with what is wrong and
 what would be right.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from .compile import Option
+    from .options import Option
 
 TRUE_WORDS = ("1", "on", "true", "yes", "enabled")
 FALSE_WORDS = ("0", "off", "false", "no", "disabled")
@@ -74,8 +74,8 @@ def device_problem(name: str) -> str:
 
     Stricter than the kernel in that quotes, backslashes and what is not printable ASCII are refused: names go into nftables text.
     """
-    if name.endswith("*"):
-        return "a wildcard is not accepted here, name each device"
+    if name.endswith(("*", "+")):
+        return "a wildcard is not accepted here, name each device, or its zone in lan_zone or wan_zone"
     if len(name) > MAX_DEVICE:
         return f"longer than {MAX_DEVICE} characters"
     if name in ("", ".", "..") or not all("!" <= char <= "~" and char not in "/:\"'\\*" for char in name):

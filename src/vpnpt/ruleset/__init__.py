@@ -37,7 +37,7 @@ FAMILIES = ("ip", "ip6")
 
 def shares_servers(config: Config) -> bool:
     """Does this configuration put IPsec clients into zones?"""
-    return config.general.enabled and config.behaviour("ipsec") == "help" and config.protocols["ipsec"].multi_client
+    return config.shares_servers
 
 
 class Ruleset:

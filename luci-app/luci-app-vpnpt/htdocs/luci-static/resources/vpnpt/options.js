@@ -2,7 +2,7 @@
 'use strict';
 'require baseclass';
 
-/* Every option there is, as src/vpnpt/config.py has it; a test compares the two.
+/* Every option there is, as src/vpnpt/config/options.py has it; a test compares the two.
  *
  * kind: switch, bool, int, choice, zone, device, port (a list), source (a list) or path. tab: general, or advanced: tucked away.
  */
@@ -28,8 +28,8 @@ const OPTIONS = {
 		{ name: 'when_disabled', kind: 'choice', def: 'block', choices: { block: _('block it'), ignore: _('leave it alone') }, tab: 'general',
 			title: _('A protocol that is off'),
 			help: _('What happens to protocols that are switched off below: blocked between LAN and WAN, or left alone as if VPN passthrough were not installed.') },
-		{ name: 'lan_zone', kind: 'zone', def: [ 'lan' ], tab: 'general', title: _('LAN zones'), help: _('Firewall zones in which the VPN clients are.') },
-		{ name: 'wan_zone', kind: 'zone', def: [ 'wan' ], tab: 'general', title: _('WAN zones'), help: _('Firewall zones behind which the VPN servers are.') },
+		{ name: 'lan_zone', kind: 'zone', def: [], tab: 'general', title: _('LAN zones'), help: _('Only the VPN clients of these firewall zones. Empty: of every zone that is forwarded to a WAN zone.') },
+		{ name: 'wan_zone', kind: 'zone', def: [], tab: 'general', title: _('WAN zones'), help: _('Only the VPN servers behind these firewall zones. Empty: behind every zone that masquerades for others.') },
 		{ name: 'log_level', kind: 'choice', def: 'info', choices: { error: _('errors only'), warning: _('warnings'), info: _('what happens'), debug: _('every detail') },
 			tab: 'general', title: _('Log'), help: _('The least important messages that go to the system log.') },
 		{ name: 'lan_device', kind: 'device', def: [], tab: 'advanced', title: _('LAN devices'), help: _('Network devices instead of the LAN zones above. Empty: the zones count.') },

@@ -24,19 +24,13 @@ function careful(option, unwritten) {
 	return option;
 }
 
-/* The same for lists. `option x 'a b'` is shown as a list too. shown: whether the default is drawn where nothing is written. */
-function carefulList(option, unwritten, shown) {
-	const { renderWidget } = option;
-
+/* The same for lists. `option x 'a b'` is shown as a list too. */
+function carefulList(option, unwritten) {
 	option.cfgvalue = function(section, ...value) {
 		if (value.length)
 			(this.data ??= {})[section] = value[0] == null ? null : L.toArray(value[0]);
 
 		return this.data?.[section];
-	};
-
-	option.renderWidget = function(section, index, value) {
-		return renderWidget.call(this, section, index, value ?? (shown ? unwritten : null));
 	};
 
 	return careful(option, unwritten);
@@ -225,7 +219,7 @@ return view.extend({
 			break;
 
 		case 'zone':
-			option = carefulList(make(widgets.ZoneSelect), spec.def, true);
+			option = carefulList(make(widgets.ZoneSelect), spec.def);
 			option.multiple = true;
 			option.nocreate = true;
 			break;
