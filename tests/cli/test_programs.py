@@ -74,6 +74,7 @@ def test_render_still_says_what_is_wrong_with_devices(config: Path) -> None:
 
 
 def test_render_asks_fw4(config: Path) -> None:
+    config.write_text("config vpnpt 'global'\n list lan_zone 'lan'\n list wan_zone 'wan'\n")
     script = config.parent / "fw4"
     script.write_text('#!/bin/sh\ncase "$1 $2" in\n"zone lan") echo home0 guest0 ;;\n"zone wan") echo isp7 ;;\nesac\n')
     script.chmod(0o755)

@@ -155,7 +155,7 @@ case "$1" in
     case "$2" in
       lan) echo "LAN" ;;
       wan) echo "WAN" ;;
-      *) exit 1 ;;
+GUEST      *) exit 1 ;;
     esac ;;
   reload) exec nft -f "DIR/reload.nft" ;;
   restart) exec nft -f "DIR/restart.nft" ;;
@@ -165,6 +165,17 @@ esac
 """
 
 
-def script(lan: tuple[str, ...], wan: tuple[str, ...], directory: str) -> str:
+def script(lan: tuple[str, ...], wan: tuple[str, ...], directory: str, guest: str = "") -> str:
     """A stand-in for /sbin/fw4."""
-    return SCRIPT.replace("LAN", "\n".join(lan)).replace("WAN", "\n".join(wan)).replace("DIR", directory)
+    text = SCRIPT.replace("GUEST", f'      guest) echo "{guest}" ;;\n' if guest else "")
+    return text.replace("LAN", "\n".join(lan)).replace("WAN", "\n".join(wan)).replace("DIR", directory)
+
+
+def uci(lan: tuple[str, ...], wan: tuple[str, ...], guest: str = "") -> str:
+    """The /etc/config/firewall that fw4 makes `body` of."""
+    text = "config defaults\n\toption input 'REJECT'\n\toption output 'ACCEPT'\n\toption forward 'REJECT'\n"
+    for name, devices, more in (("lan", lan, ""), ("wan", wan, "\toption masq '1'\n"), ("guest", (guest,) if guest else (), "")):
+        if devices:
+            text += f"\nconfig zone\n\toption name '{name}'\n" + "".join(f"\tlist device '{device}'\n" for device in devices) + more
+            text += f"\nconfig forwarding\n\toption src '{name}'\n\toption dest 'wan'\n" if name != "wan" else ""
+    return text

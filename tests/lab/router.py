@@ -49,8 +49,9 @@ class Router(Host):
         for path in (self.config_dir, self.run_dir / "fw4", directory / "bin"):
             path.mkdir(parents=True)
         self.fw4_configure(ipsec_rules, offload)
+        (self.config_dir / "firewall").write_text(fw4.uci((lan_device,), self.wan_devices, guest))
         script = directory / "bin" / "fw4"
-        script.write_text(fw4.script((lan_device,), self.wan_devices, str(directory)))
+        script.write_text(fw4.script((lan_device,), self.wan_devices, str(directory), guest))
         script.chmod(0o755)
 
     # firewall

@@ -25,11 +25,21 @@ def system(tmp_path, monkeypatch):
             path.write_text("#!/bin/sh\n" + script)
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
-        def devices(self, **general):
+        existing = ()
+
+        def resolve(self, **general):
             config = default_config()
             config = config.replace(general=config.general.replace(**general))
-            devices, diagnostics = resolve_devices(config, config_dir=str(self.etc))
+            devices, diagnostics = resolve_devices(config, config_dir=str(self.etc), existing=self.existing)
             return devices, [str(diagnostic) for diagnostic in diagnostics]
+
+        def devices(self, **general):
+            """Without the zones that were found."""
+            devices, diagnostics = self.resolve(**general)
+            return devices.replace(found=()), diagnostics
+
+        def found(self, **general):
+            return [str(zone) for zone in self.resolve(**general)[0].found]
 
     (tmp_path / "bin").mkdir()
     (tmp_path / "config").mkdir()
@@ -109,8 +119,12 @@ config zone
     option name lan
     list network lan
     list network guest
+config forwarding
+    option src lan
+    option dest wan
 config zone
     option name 'wan'
+    option masq 1
     option network 'wan wan6'
     list device tun7
 config zone
@@ -143,14 +157,19 @@ def test_explicit_devices_ask_nobody(system):
     assert system.devices(lan_device=("a", "b"), wan_device=("c",)) == (Devices(lan=("a", "b"), wan=("c",)), [])
 
 
+NAMED = {"lan_zone": ("lan",), "wan_zone": ("wan",)}
+
+
 def test_fw4(system):
     system.program("fw4", FW4)
+    assert system.devices(**NAMED) == (Devices(lan=("br-lan", "br-guest"), wan=("eth1", "pppoe-wan")), [])
+    system.file("firewall", FIREWALL)
     assert system.devices() == (Devices(lan=("br-lan", "br-guest"), wan=("eth1", "pppoe-wan")), [])
 
 
 def test_one_side_explicit(system):
     system.program("fw4", FW4)
-    assert system.devices(wan_device=("x",)) == (Devices(lan=("br-lan", "br-guest"), wan=("x",)), [])
+    assert system.devices(lan_zone=("lan",), wan_device=("x",)) == (Devices(lan=("br-lan", "br-guest"), wan=("x",)), [])
 
 
 @pytest.mark.parametrize("fw4", [None, "exit 1", "exit 0", "kill $$"])
@@ -168,7 +187,7 @@ def test_uci_where_fw4_can_not_say(system, fw4):
 def test_device_names_of_protocols(system, interface, devices):
     system.file("firewall", "config zone\noption name wan\nlist network x\n")
     system.file("network", f"config interface x\n{interface}\n")
-    assert system.devices(lan_device=("a",)) == (Devices(lan=("a",), wan=devices), [])
+    assert system.devices(lan_device=("a",), wan_zone=("wan",)) == (Devices(lan=("a",), wan=devices), [])
 
 
 def nothing(side, zones):
@@ -176,37 +195,40 @@ def nothing(side, zones):
             f"devices: uci add_list vpnpt.global.{side}_device=NAME; uci commit vpnpt")
 
 
-@pytest.mark.parametrize("zone", ["nosuch", "empty", "off", "loop"])
+@pytest.mark.parametrize("zone", ["empty", "loop"])
 def test_a_side_without_devices(system, zone):
     system.program("fw4", FW4)
-    system.file("firewall", FIREWALL + "config zone\noption name loop\nlist network loop\n")
+    system.file("firewall", FIREWALL + "config zone\noption name loop\nlist network loop\nconfig zone\noption name empty\n")
     system.file("network", NETWORK)
     assert system.devices(lan_zone=(zone,)) == (Devices(lan=(), wan=("eth1", "pppoe-wan")), [nothing("lan", f"'{zone}'")])
 
 
 def test_nothing_at_all(system):
     assert system.devices(lan_zone=("lan", "guest")) == (
-        Devices(lan=(), wan=()), [nothing("lan", "'lan', 'guest'"), nothing("wan", "'wan'")])
+        Devices(lan=(), wan=()), [nothing("lan", "'lan', 'guest'"), NO_ZONES.format("wan", "WAN")])
+
+
+NO_ZONES = ("error: section 'global' option '{0}_device': no network device found: there are no firewall zones; name the {1} devices: uci "
+            "add_list vpnpt.global.{0}_device=NAME; uci commit vpnpt")
 
 
 def test_files_that_are_no_uci(system):
     system.file("firewall", "<html>\n" * 50)
     system.file("network", "config interface 'lan\n")
-    assert system.devices() == (Devices(lan=(), wan=()), [nothing("lan", "'lan'"), nothing("wan", "'wan'")])
+    assert system.devices() == (Devices(lan=(), wan=()), [NO_ZONES.format("lan", "LAN"), NO_ZONES.format("wan", "WAN")])
 
 
 def test_one_zone_of_two_without_devices(system):
     system.program("fw4", FW4)
-    assert system.devices(lan_zone=("lan", "nosuch")) == (Devices(lan=("br-lan", "br-guest"), wan=("eth1", "pppoe-wan")), [
-        "warning: section 'global' option 'lan_zone' value 'nosuch': no network device found for this zone; correct its name, or name "
+    system.file("firewall", FIREWALL + "config zone\noption name empty\n")
+    assert system.devices(lan_zone=("lan", "empty")) == (Devices(lan=("br-lan", "br-guest"), wan=("eth1", "pppoe-wan")), [
+        "warning: section 'global' option 'lan_zone' value 'empty': no network device found for this zone; correct its name, or name "
         "its devices in lan_device; left out"])
 
 
 def test_names_that_are_not_devices(system):
     system.program("fw4", FW4)
-    assert system.devices(lan_zone=("odd", "lan"))[1] == [
-        "warning: section 'global' option 'lan_zone' value 'odd': device 'wg*' of this zone: a wildcard is not accepted here, name each "
-        "device; name the devices in lan_device; left out",
+    assert system.devices(lan_zone=("odd", "lan"), wan_zone=("wan",))[1] == [
         "warning: section 'global' option 'lan_zone' value 'odd': device 'averyveryverylongname' of this zone: longer than 15 "
         "characters; name the devices in lan_device; left out",
         "warning: section 'global' option 'lan_zone' value 'odd': no network device found for this zone; correct its name, or name its "
@@ -218,6 +240,113 @@ def test_a_device_on_both_sides(system):
     assert system.devices(wan_zone=("wan", "lan"), lan_device=("eth1", "lan0"))[1] == [
         "error: section 'global' option 'wan_device' value 'eth1': is on the LAN and on the WAN side; set lan_device and wan_device, or "
         "lan_zone and wan_zone, so that they have no device in common"]
+
+
+# --- which zones are which side ---------------------------------------------------------------------------------------------
+
+def zone(name, device="", *more):
+    """A zone; without a device that of its name."""
+    return f"config zone\n option name '{name}'\n list device '{device or name}'\n" + "".join(f" option {option}\n" for option in more)
+
+
+def forward(source, target, *more):
+    return f"config forwarding\n option src '{source}'\n option dest '{target}'\n" + "".join(f" option {option}\n" for option in more)
+
+
+MASQ = "masq 1"
+HOME = zone("lan") + zone("wan", "", MASQ)
+RULE = "config rule\n option src guest\n option dest wan\n option target ACCEPT\n"
+NAT = "config nat\n option src wan2\n option target SNAT\n option snat_ip 203.0.113.9\n"
+
+
+@pytest.mark.parametrize(("firewall", "lan", "wan"), [
+    pytest.param(HOME + forward("lan", "wan"), "lan", "wan", id="stock"),
+    pytest.param(zone("HOME", "h") + zone("uplink", "u", "masq yes") + forward("HOME", "uplink"), "h", "u", id="any name"),
+    pytest.param(HOME + zone("guest") + forward("lan", "wan") + forward("guest", "wan"), "lan guest", "wan", id="guests"),
+    pytest.param(HOME + zone("iot") + forward("lan", "wan") + forward("lan", "iot"), "lan", "wan", id="a zone that may not go out"),
+    pytest.param(HOME + zone("guest") + forward("lan", "wan") + forward("guest", "wan", "enabled 0"), "lan", "wan", id="forwarding off"),
+    pytest.param(HOME + zone("guest") + forward("lan", "wan") + forward("guest", "wan", "family ipv6"), "lan", "wan", id="IPv6 only"),
+    pytest.param(HOME + zone("guest") + forward("lan", "wan") + forward("guest", "wan", "enabled perhaps"), "lan", "wan", id="no boolean"),
+    pytest.param(HOME + zone("guest", "", "enabled 0") + forward("*", "wan"), "lan", "wan", id="zone off"),
+    pytest.param(HOME + zone("guest") + forward("*", "wan"), "lan guest", "wan", id="from anywhere"),
+    pytest.param(HOME + zone("wan2", "", MASQ) + forward("lan", "*"), "lan", "wan wan2", id="to anywhere"),
+    pytest.param("config defaults\n option forward ACCEPT\n" + HOME, "lan", "wan", id="policy"),
+    pytest.param(HOME + zone("vpn", "", MASQ) + forward("lan", "wan") + forward("lan", "vpn"), "lan", "wan vpn", id="a VPN's zone"),
+    pytest.param(HOME + zone("vpn", "", MASQ) + forward("lan", "vpn") + forward("lan", "wan") + forward("vpn", "wan"), "lan", "wan vpn",
+                 id="both is WAN"),
+    pytest.param(HOME + zone("vpn", "", MASQ) + forward("lan", "wan") + forward("vpn", "wan"), "lan vpn", "wan",
+                 id="masquerades for nobody"),
+    pytest.param(HOME + zone("wan2") + NAT + forward("lan", "wan") + forward("lan", "wan2"), "lan", "wan wan2", id="SNAT by a section"),
+    pytest.param(HOME + zone("wan2") + NAT + " option dest_ip 192.0.2.1\n" + forward("lan", "wan") + forward("lan", "wan2"), "lan", "wan",
+                 id="SNAT for one destination"),
+    pytest.param(HOME + NAT.replace("wan2", "lan") + forward("lan", "wan") + forward("wan", "lan"), "lan", "wan", id="SNAT into the LAN"),
+    pytest.param(zone("lan") + zone("wan", "", MASQ, "masq_src '192.168.9.0/24'") + forward("lan", "wan"), "lan", "wan", id="masq_src"),
+    pytest.param(HOME + zone("v6", "", "masq6 1") + forward("lan", "wan") + forward("lan", "v6"), "lan", "wan", id="masq6"),
+    pytest.param(HOME + zone("guest") + forward("lan", "wan") + RULE + " option proto 'esp udp'\n", "lan guest", "wan", id="by a rule"),
+    pytest.param(HOME + zone("guest") + forward("lan", "wan") + RULE + " option proto tcp\n", "lan", "wan", id="a rule for TCP"),
+    pytest.param("config zone\n option name lan\n list network lan\n option masq 1\n" + zone("wan", "", MASQ) + zone("wg")
+                 + forward("lan", "wan") + forward("wg", "lan"), "br-lan", "wan", id="masquerading into the LAN"),
+    pytest.param(HOME + zone("ppp", "ppp+", MASQ) + forward("lan", "wan") + forward("lan", "ppp"), "lan", "wan ppp0 ppp1", id="ppp+"),
+    pytest.param(HOME + zone("one", "lan") + forward("lan", "wan") + forward("one", "wan"), "lan", "wan", id="a device in two zones"),
+])
+def test_which_zones_are_found(system, firewall, lan, wan):
+    system.existing = ("lan", "wan", "ppp0", "ppp1")
+    system.file("firewall", firewall)
+    system.file("network", "config interface lan\n option proto static\n option device br-lan\n")
+    devices, said = system.devices()
+    assert (" ".join(devices.lan), " ".join(devices.wan), said) == (lan, wan, [])
+
+
+def test_what_was_found_and_why(system):
+    system.file("firewall", HOME + zone("guest") + zone("vpn", "", MASQ) + zone("iot") + forward("lan", "wan") + forward("guest", "wan")
+                + forward("lan", "vpn"))
+    assert system.found() == [
+        "LAN: zone lan (lan), forwarded to wan, vpn", "LAN: zone guest (guest), forwarded to wan",
+        "WAN: zone wan (wan), masquerades for lan, guest", "WAN: zone vpn (vpn), masquerades for lan",
+        "left out: zone iot (iot), not forwarded to a WAN zone"]
+    assert system.found(lan_zone=("lan",), wan_zone=("wan",)) == [
+        "LAN: zone lan (lan), named in lan_zone", "WAN: zone wan (wan), named in wan_zone",
+        "left out: zone guest (guest), not among those that are named",
+        "left out: zone vpn (vpn), masquerades for lan, but is not among those that are named",
+        "left out: zone iot (iot), not forwarded to a WAN zone"]
+
+
+def test_a_zone_whose_device_comes_late_stops_nobody(system):
+    system.file("firewall", HOME + zone("usb", "usb+", MASQ) + forward("lan", "wan") + forward("lan", "usb"))
+    assert system.devices() == (Devices(lan=("lan",), wan=("wan",)), [])
+    assert "WAN: zone usb (no device yet), masquerades for lan" in system.found()
+    system.existing = ("lan", "wan", "usb0")
+    assert system.devices()[0].wan == ("wan", "usb0")
+
+
+def test_a_device_of_both_sides_is_wan(system):
+    system.file("firewall", zone("lan", "eth0") + zone("guest") + zone("wan", "eth0", MASQ) + forward("lan", "wan")
+                + forward("guest", "wan"))
+    devices, said = system.devices()
+    assert devices == Devices(lan=("guest",), wan=("eth0",)) and len(said) == 1
+    assert said[0].startswith("warning: section 'global' option 'lan_device' value 'eth0': is a device of a LAN zone and of a WAN zone; ")
+
+
+@pytest.mark.parametrize(("general", "said"), [
+    ({"wan_zone": ("wan",)}, [
+        "error: section 'global' option 'lan_device': no network device found: of the zones LAN, WAN none is forwarded to a WAN zone; name "
+        "the LAN devices: uci add_list vpnpt.global.lan_device=NAME; uci commit vpnpt",
+        "warning: section 'global' option 'wan_zone' value 'wan': there is no such zone; there are LAN, WAN: did you mean WAN?",
+        nothing("wan", "'wan'")]),
+    ({"lan_device": ("lan",)}, ["warning: section 'global' option 'lan_device' value 'lan': there is no such device; it is the name of an "
+                                "interface, whose device is br-lan: did you mean br-lan?"]),
+    ({"lan_device": ("LAN",)}, ["warning: section 'global' option 'lan_device' value 'LAN': there is no such device; it is the name of a "
+                                "firewall zone: did you mean lan_zone?"]),
+    ({"lan_device": ("br-lna",)}, [
+        "warning: section 'global' option 'lan_device' value 'br-lna': there is no such device; there are br-lan, eth1: did you mean "
+        "br-lan?; it counts as soon as it is there"]),
+    ({"lan_device": ("br-lan",)}, []),
+])
+def test_words_instead_of_silence(system, general, said):
+    system.existing = ("br-lan", "eth1")
+    system.file("firewall", zone("LAN", "br-lan") + zone("WAN", "eth1", MASQ) + forward("LAN", "WAN"))
+    system.file("network", "config interface lan\n option device br-lan\n")
+    assert system.devices(**general)[1] == said
 
 
 # --- what fw4 includes ------------------------------------------------------------------------------------------------------

@@ -112,8 +112,8 @@ def _verify(command: str, operands: list[str], flags: set[str], values: dict[str
 # --- without the daemon: these alone import the compiler, which takes a third of the time that the others need -----------------
 
 
-def _compile(values: dict[str, str]) -> tuple[Config | None, Devices | None, list[Diagnostic], str]:
-    """Config, devices, what is wrong with them, and why there is no text at all ('' if there is)."""
+def _compile(values: dict[str, str], *, look: bool = True) -> tuple[Config | None, Devices | None, list[Diagnostic], str]:
+    """Config, devices, what is wrong with them, and why there is no text at all ('' if there is). look: whether the devices exist."""
     from ..config.compile import compile_config
     from ..router import uci
     from ..router.devices import resolve_devices
@@ -126,7 +126,7 @@ def _compile(values: dict[str, str]) -> tuple[Config | None, Devices | None, lis
     config, diagnostics = compile_config(text, source)
     if config is None:
         return None, None, diagnostics, ""
-    devices, found = resolve_devices(config, config_dir=config_dir)
+    devices, found = resolve_devices(config, config_dir=config_dir, existing=None if look else ())
     return config, devices, diagnostics + found, ""
 
 
@@ -134,7 +134,7 @@ def cmd_render(call: Call) -> int:
     """Prints the ruleset, warnings to standard error. Where devices are not known (no router), those of a stock one stand in."""
     from ..ruleset import compile_ruleset, forward_rules
 
-    config, devices, diagnostics, missing = _compile(call.values)
+    config, devices, diagnostics, missing = _compile(call.values, look=False)
     if missing:
         print(f"error: {missing}", file=sys.stderr)
     if config is not None and devices is not None and not (devices.lan and devices.wan):
@@ -170,6 +170,7 @@ def cmd_check(call: Call) -> int:
         except nft.NftError as error:
             lines.append(f"error: the kernel refuses the ruleset: {error}")
             worst = 2
+    lines += [str(zone) for zone in devices.found] if devices is not None else []
     width = _width(0)
     for line in lines:
         print(show.folded(line, width) if width else line)

@@ -32,6 +32,7 @@ def snapshot(*, config: Config | None, devices: Devices | None, started: float, 
         "version": __version__, "pid": pid, "since": int(started), "in_place": in_place, "problem": problem,
         "diagnostics": [str(item) for item in diagnostics], "enabled": config is not None and config.general.enabled,
         "lan": list(devices.lan) if devices is not None else [], "wan": list(devices.wan) if devices is not None else [],
+        "zones": [zone.as_dict() for zone in devices.found] if devices is not None else [],
         "protocols": protocols, "helper_missing": helper_missing, **{field: count(name) for field, name in COUNTED.items()},
         "copies": counters.get("copies", (0, 0))[0], "clients_full": counters.get("clients_full", (0, 0))[0],
     }

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 
 from .. import process
 from ..config import ucitext
-from ..config.values import boolean, device_problem
-from ..model import Devices, Diagnostic, quoted
+from ..config.values import boolean, device_problem, nearest
+from ..model import Devices, Diagnostic, FoundZone, quoted
 from . import uci
+from .zones import Zones, word, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Literal
 
     from ..config.ucitext import SectionText
-    from ..model import Config
+    from ..model import Config, Severity
+
+    Side = Literal["lan", "wan"]
 
     Run = Callable[..., process.Result]
 
@@ -40,23 +45,51 @@ def release(path: str = RELEASE) -> str:
     return " ".join(named.get("DISTRIB_DESCRIPTION", "").split()[:2])
 
 
-def resolve_devices(config: Config, *, run: Run = process.run, config_dir: str | None = None) -> tuple[Devices, list[Diagnostic]]:
+def resolve_devices(config: Config, *, run: Run = process.run, config_dir: str | None = None,
+                    existing: Iterable[str] | None = None) -> tuple[Devices, list[Diagnostic]]:
     """The devices of both sides, and what is wrong with them. Never raises for what is missing on the system.
 
-    An explicit list (lan_device, wan_device) is taken as it is. Else each zone's devices are those that `fw4 zone NAME` prints;
-    where it can't say (no fw4, not started, zone unknown, or no device of the zone up when it started), those that the UCI
-    packages firewall and network under config_dir (/etc/config if None) imply. Errors: a side without devices, and a device
-    on both sides.
+    Named devices (lan_device, wan_device) are taken as they are, named zones (lan_zone, wan_zone) alone are that side; else zones.py
+    says which zones are. A zone's devices are those that `fw4 zone NAME` prints; where it can't say (no fw4, not started, zone unknown,
+    or no device of the zone up when it started), those that the UCI packages firewall and network under config_dir (/etc/config if
+    None) imply. existing: the devices there are, None to ask the kernel; () for not to look.
+    Errors: a side without devices, and a device that was named for one side and is on both.
     """
-    lookup = _Lookup(run, config_dir)
+    lookup = _Lookup(run, config_dir, _device_names() if existing is None else tuple(existing))
     general = config.general
-    lan = general.lan_device or lookup.side("lan", general.lan_zone)
-    wan = general.wan_device or lookup.side("wan", general.wan_zone)
-    for name in lan:
-        if name in wan:
+    named = general.lan_device, general.wan_device
+    lookup.exist("lan", general.lan_device)
+    lookup.exist("wan", general.wan_device)
+    if all(named):
+        return Devices(lan=general.lan_device, wan=general.wan_device), lookup.diagnostics
+    outside = lookup.zones.outside()
+    wan_zones = (dict.fromkeys(general.wan_zone, "named in wan_zone")
+                 or {name: reason for name, reason in outside.items() if name not in general.lan_zone})
+    lan_zones = dict.fromkeys(general.lan_zone, "named in lan_zone") or lookup.zones.inside(wan_zones)
+    lan = general.lan_device or lookup.side("lan", lan_zones, bool(general.lan_zone))
+    wan = general.wan_device or lookup.side("wan", wan_zones, bool(general.wan_zone))
+    both = [name for name in lan if name in wan]
+    for name in both:
+        if any(named) or general.lan_zone or general.wan_zone:
             lookup.add("error", "wan_device", name, "is on the LAN and on the WAN side",
                        "set lan_device and wan_device, or lan_zone and wan_zone, so that they have no device in common")
-    return Devices(lan=lan, wan=wan), lookup.diagnostics
+        else:
+            lookup.add("warning", "lan_device", name, "is a device of a LAN zone and of a WAN zone",
+                       "it counts as WAN; give the zones devices of their own, or name those that count in lan_device and wan_device")
+    if not (any(named) or general.lan_zone or general.wan_zone):
+        lan = tuple(name for name in lan if name not in both)
+        if both and not lan:
+            lookup.nothing("lan", lan_zones)
+    lookup.leave_out(outside, {**({} if general.wan_device else wan_zones), **({} if general.lan_device else lan_zones)})
+    return Devices(lan=lan, wan=wan, found=tuple(lookup.found)), lookup.diagnostics
+
+
+def _device_names() -> tuple[str, ...]:
+    """Of this network namespace; () if the kernel doesn't say."""
+    try:
+        return tuple(name for _, name in socket.if_nameindex() if name != "lo")
+    except OSError:
+        return ()
 
 
 def include_problems(*, run: Run = process.run, config_dir: str | None = None) -> list[Diagnostic]:
@@ -82,35 +115,82 @@ def _includes_us(section: SectionText) -> bool:
 class _Lookup:
     """Zones to devices; reads each UCI package once, and only if it is needed."""
 
-    def __init__(self, run: Run, config_dir: str | None) -> None:
+    def __init__(self, run: Run, config_dir: str | None, existing: tuple[str, ...] = ()) -> None:
         self.run = run
         self.config_dir = config_dir
+        self.existing = existing
         self.diagnostics: list[Diagnostic] = []
+        self.found: list[FoundZone] = []
         self.packages: dict[str, list[SectionText]] = {}
+        self._zones: Zones | None = None
 
-    def add(self, severity: str, option: str, value: str | None, message: str, remedy: str) -> None:
+    @property
+    def zones(self) -> Zones:
+        """Those of the firewall."""
+        if self._zones is None:
+            self._zones = Zones(self.package("firewall"), self.static_interfaces())
+        return self._zones
+
+    def add(self, severity: Severity, option: str, value: str | None, message: str, remedy: str) -> None:
         self.diagnostics.append(Diagnostic(severity=severity, section="global", option=option, value=value, message=message,
                                            remedy=remedy))
 
-    def side(self, side: str, zones: Iterable[str]) -> tuple[str, ...]:
-        """The devices of one side's zones, without repetition. A zone that has none is named."""
+    def exist(self, side: Side, devices: Iterable[str]) -> None:
+        """Names those that are not there. They count all the same: one may come later, as a PPP connection does."""
+        for name in devices:
+            if self.existing and name not in self.existing:
+                meant = self.interface(name)
+                if meant:
+                    remedy = f"it is the name of an interface, whose device is {' '.join(meant)}: did you mean {meant[0]}?"
+                elif name in self.zones.zones:
+                    remedy = f"it is the name of a firewall zone: did you mean {side}_zone?"
+                else:
+                    remedy = f"there are {_listed(self.existing)}{_meant(name, self.existing)}; it counts as soon as it is there"
+                self.add("warning", f"{side}_device", name, "there is no such device", remedy)
+
+    def side(self, side: Side, zones: dict[str, str], named: bool) -> tuple[str, ...]:
+        """The devices of one side's zones, without repetition. zones: each with the reason why it is there. named: by the user."""
         devices: dict[str, None] = {}
         without = []
-        for zone in zones:
-            found = [name for name in self.zone(zone) if self.valid(side, zone, name)]
-            devices.update(dict.fromkeys(found))
-            if not found:
+        for zone, reason in zones.items():
+            own = tuple(dict.fromkeys(name for name in self.zone(zone) if self.valid(side, zone, name)))
+            devices.update(dict.fromkeys(own))
+            self.found.append(FoundZone(zone=zone, side=side, reason=reason, devices=own))
+            if not own:
                 without.append(zone)
-        if not devices:
-            self.add("error", f"{side}_device", None, f"no network device found for zone {', '.join(map(quoted, zones))}",
-                     f"name the {side.upper()} devices: uci add_list vpnpt.global.{side}_device=NAME; uci commit vpnpt")
-        else:
-            for zone in without:
+        known = self.zones.zones
+        for zone in without if named else ():
+            if known and zone not in known:
+                self.add("warning", f"{side}_zone", zone, "there is no such zone", f"there are {_listed(known)}{_meant(zone, known)}")
+            elif devices:
                 self.add("warning", f"{side}_zone", zone, "no network device found for this zone",
                          f"correct its name, or name its devices in {side}_device; left out")
+        if not devices:
+            self.nothing(side, zones)
         return tuple(devices)
 
-    def valid(self, side: str, zone: str, name: str) -> bool:
+    def nothing(self, side: Side, zones: Iterable[str]) -> None:
+        """A side without any device."""
+        known = self.zones.zones
+        why = f" for zone {', '.join(map(quoted, zones))}" if zones else ": there are no firewall zones"
+        if known and not zones:
+            why = f": of the zones {_listed(known)} none " + (
+                "masquerades for one that is forwarded to it" if side == "wan" else "is forwarded to a WAN zone")
+        self.add("error", f"{side}_device", None, f"no network device found{why}",
+                 f"name the {side.upper()} devices: uci add_list vpnpt.global.{side}_device=NAME; uci commit vpnpt")
+
+    def leave_out(self, outside: dict[str, str], used: dict[str, str]) -> None:
+        """Zones that are on no side."""
+        for name in self.zones.zones:
+            if name not in used:
+                reason = self.zones.neither(name)
+                if name in outside:
+                    reason = f"{outside[name]}, but is not among those that are named"
+                elif self.zones.inside(outside).get(name):
+                    reason = "not among those that are named"
+                self.found.append(FoundZone(zone=name, side="", reason=reason, devices=tuple(dict.fromkeys(self.zone_from_uci(name)))))
+
+    def valid(self, side: Side, zone: str, name: str) -> bool:
         problem = device_problem(name)
         if problem:
             self.add("warning", f"{side}_zone", zone, f"device {quoted(name)} of this zone: {problem}",
@@ -118,9 +198,16 @@ class _Lookup:
         return not problem
 
     def zone(self, zone: str) -> list[str]:
+        """Its devices; a pattern (`ppp+`, which fw4 prints as `ppp*`) stands for those there are: others count once they come."""
         result = self.run(["fw4", "zone", zone], timeout=FW4_TIMEOUT)
         printed = result.stdout.decode("utf-8", "surrogateescape").split() if result.status == 0 else []
-        return printed or self.zone_from_uci(zone)
+        devices: list[str] = []
+        for name in printed or self.zone_from_uci(zone):
+            if name.endswith(("*", "+")):
+                devices += [there for there in self.existing if there.startswith(name[:-1])]
+            elif not name.startswith(("!", "/")):  # all but that one
+                devices.append(name)
+        return devices
 
     # --- the same from UCI -------------------------------------------------------------------------------------------
 
@@ -134,13 +221,19 @@ class _Lookup:
         return self.packages[name]
 
     def zone_from_uci(self, zone: str) -> list[str]:
-        devices: list[str] = []
-        for section in self.package("firewall"):
-            if section.type == "zone" and words(section, "name") == [zone] and boolean(word(section, "enabled")) is not False:
-                for interface in words(section, "network"):
-                    devices += self.interface(interface)
-                devices += words(section, "device")
-        return devices
+        known = self.zones.zones.get(zone)
+        if known is None:
+            return []
+        found = [self.interface(interface) for interface in words(known.section, "network")]
+        return [name for names in found for name in names] + words(known.section, "device")
+
+    def static_interfaces(self) -> set[str]:
+        """Interfaces with a fixed address and no gateway: nothing lies behind them."""
+        network = self.package("network")
+        routed = {word(section, "interface") for section in network
+                  if section.type == "route" and word(section, "target").partition("/")[0] in ("0.0.0.0", "default", "")}
+        return {section.name for section in network if section.type == "interface" and word(section, "proto") == "static"
+                and not word(section, "gateway")} - routed
 
     def interface(self, name: str, depth: int = 0) -> list[str]:
         """The devices of a logical interface. depth: how many '@interface' references led here."""
@@ -161,13 +254,13 @@ class _Lookup:
         return devices
 
 
-def words(section: SectionText, option: str) -> list[str]:
-    """The words of a list, or of an option that holds several; empty if it is not set."""
-    text = section.options.get(option)
-    return [word for value in text.values for word in value.split()] if text else []
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def word(section: SectionText, option: str) -> str:
-    """An option's value, '' if it is not set."""
-    text = section.options.get(option)
-    return text.values[-1] if text else ""
+def _meant(word: str, names: Iterable[str]) -> str:
+    """The question at the end of a remedy, '' where no name is near."""
+    by_lower = {name.lower(): name for name in names}
+    meant = by_lower.get(word.lower()) or by_lower.get(nearest(word, by_lower))
+    return f": did you mean {meant}?" if meant else ""
