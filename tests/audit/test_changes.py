@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from vpnpt.audit import changes
 from vpnpt.audit.changes import AT_ONCE, LIMIT, TEXT_LIMIT, Change, History
 from vpnpt.config import ucitext
 from vpnpt.config.compile import OPTIONS, compile_config, default_config
-from vpnpt.daemon import watch
+from vpnpt.daemon import history_file, watch
 from vpnpt.daemon.log import Log
 from vpnpt.model import Devices
 
@@ -120,6 +122,25 @@ def test_any_line_is_read_without_an_exception(line: str) -> None:
     json.dumps(history.answer())
 
 
+@given(st.text())
+def test_no_text_can_become_a_command(text: str) -> None:
+    """Whatever an option's value is: as a line of a shell script, between quotes or not, nothing in it is active."""
+    for line in (Change(time=1, what="rules", how=text, text=text).line(), changes.state_line({"network": {text: text}})):
+        assert not set(line[:-1]) & set("$`'!&|;<>()*?~#%\n\0") and line.isascii() and line.endswith("\n")
+        assert '\\"' not in line and "\\\\" not in line
+    assert changes.parse_line(Change(time=1, what="rules", how="", text=text[:TEXT_LIMIT]).line()) == Change(
+        time=1, what="rules", how="", text=text[:TEXT_LIMIT])
+
+
+def test_a_shell_runs_nothing_of_it(tmp_path: Path) -> None:
+    mark = tmp_path / "pwned"
+    evil = f"$(touch {mark})`touch {mark}`\n touch {mark}\n\"; touch {mark} #' ; touch {mark}\\"
+    script = tmp_path / "script"
+    script.write_text(Change(time=1, what="rules", how=evil, text=evil).line() + changes.state_line({"network": {evil: evil}}))
+    subprocess.run(["sh", script], capture_output=True, check=False)
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("line", [
     "", "{", "[]", "null", '{"time":1,"what":"rules","how":""}', '{"time":"1","what":"rules","how":"","text":""}',
     '{"time":1,"what":"colours","how":"","text":""}', '{"time":1,"what":"rules","how":"","text":7}', '{"state":{"a":{"b":1}}}',
@@ -138,14 +159,14 @@ def watching(tmp_path: Path, path: str = "") -> watch.Watch:
 
 
 def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "FILE_LIMIT", 20_000)
+    monkeypatch.setattr(history_file, "FILE_LIMIT", 20_000)
     made, path = watching(tmp_path), tmp_path / "history"
     sizes = []
     for number in range(1000):
         made.add("rules", "", f"{number} " + "x" * 50)
         sizes.append(path.stat().st_size)
     assert 40_000 < max(sizes) < 45_000, "twice what 200 changes take"
-    assert sizes != sorted(sizes) and not (tmp_path / "history.new").exists()
+    assert sizes != sorted(sizes) and os.listdir(tmp_path) == ["history"]
     assert watching(tmp_path).history.answer() == made.history.answer()
 
 

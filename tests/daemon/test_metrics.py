@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.test_main import SESSION
 from tests.cli.test_show import SHOT
+from tests.lab.sandbox import private_folder
 from tests.lab.topology import Lab
 from vpnpt.daemon import control
 from vpnpt.daemon.metrics import FAMILIES, REFUSALS, render
@@ -126,9 +127,9 @@ def test_of_a_running_daemon(router: Router) -> None:
 
 def test_the_textfile(router: Router) -> None:
     """Off unless it is wanted; written at once and again; gone with what wanted it."""
-    path = router.directory / "prometheus" / "vpnpt.prom"
+    path = private_folder("/tmp/prometheus") / "vpnpt.prom"
     router.start_vpnpt(CONFIG)
-    assert not path.parent.exists()
+    assert not path.exists()
     router.write_config(CONFIG + f" option metrics_file '{path}'\n option metrics_interval 10\n")
     assert control.call(str(router.run_dir), {"method": "reload"})["applied"]
     assert value(read(path.read_text()), "rules_in_place") == 1
@@ -144,8 +145,8 @@ def test_the_textfile(router: Router) -> None:
 
 
 def test_a_textfile_that_cannot_be_written(router: Router) -> None:
-    (router.directory / "file").write_text("")
-    router.start_vpnpt(CONFIG + f" option metrics_file '{router.directory}/file/vpnpt.prom'\n")
+    (private_folder("/tmp/prometheus") / "vpnpt.prom").mkdir()
+    router.start_vpnpt(CONFIG + " option metrics_file '/tmp/prometheus/vpnpt.prom'\n")
     assert router.wait_until(lambda: "warning: METRICS: " in router.log_text())
     assert read(router.vpnpt("metrics"))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab.sandbox import private_folder
 from tests.lab.topology import Lab
 from vpnpt import __version__
 from vpnpt.daemon import control, watch
@@ -15,7 +17,6 @@ from vpnpt.daemon.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.lab.router import Router
 
@@ -230,7 +231,7 @@ def test_firewall_and_network(router: Router) -> None:
 
 def test_history_survives(router: Router) -> None:
     """In a file that the user names; and what changed while no daemon ran is found at its start."""
-    path = router.directory / "kept" / "history"
+    path = private_folder("/tmp/vpnpt") / "history"
     config = CONFIG + f" option history '{path}'\n"
     router.start_vpnpt(config)
     router.nft("flush table ip vpnpt\n")
@@ -250,9 +251,8 @@ def test_history_survives(router: Router) -> None:
 
 @pytest.mark.parametrize("problem", ["no such directory", "somebody else's"])
 def test_a_history_that_cannot_be_kept(router: Router, problem: str) -> None:
-    path = router.directory / "nowhere" / "vpnpt" / "history"
+    path = private_folder("/tmp/vpnpt") / "history" if problem == "somebody else's" else Path("/mnt/nowhere/vpnpt/history")
     if problem == "somebody else's":
-        path.parent.mkdir(parents=True)
         path.write_text("root:x:0:0\n")
     router.start_vpnpt(CONFIG + f" option history '{path}'\n")
     assert "warning: HISTORY: " in router.log_text() and str(path) in router.log_text()

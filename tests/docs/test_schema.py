@@ -20,7 +20,7 @@ from jsonschema import Draft4Validator, Draft7Validator  # noqa: E402
 
 from vpnpt.config.compile import compile_config, default_config  # noqa: E402
 from vpnpt.config.options import OPTIONS, Option  # noqa: E402
-from vpnpt.config.values import MAX_DEVICE, MAX_PATH, NOT_OURS  # noqa: E402
+from vpnpt.config.values import FOLDERS, MAX_DEVICE, MAX_PATH, RESERVED  # noqa: E402
 
 SCHEMA = ROOT / "docs" / "vpnpt.schema.json"
 HEX, OCTET = "[0-9a-fA-F]", "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -38,9 +38,11 @@ def _value(option: Option) -> dict[str, Any]:
     if option.kind == "choice":
         return {"type": "string", "enum": list(option.choices)}
     if option.kind == "path":
+        plain = "(?![.-])[A-Za-z0-9._-]+"
         ending = "(" + "|".join(choice.replace(".", "\\.") for choice in option.choices) + ")" if option.choices else ""
         return {"type": "string", "maxLength": MAX_PATH,
-                "pattern": f"^(?!({'|'.join(NOT_OURS)})/)(/(?!\\.\\.?(/|$))[^/\"]+)+{'(?<=' + ending + ')' if ending else ''}$"}
+                "pattern": f"^(?!{FOLDERS[0]}/({'|'.join(RESERVED)})$)(/etc/vpnpt|/(var|tmp)/(vpnpt|prometheus)|"
+                           f"/mnt/{plain}/vpnpt)/{plain}{'(?<=' + ending + ')' if ending else ''}$"}
     if option.kind == "zone":
         return {"type": "string", "pattern": "^[A-Za-z0-9_.][A-Za-z0-9_.-]*$"}
     if option.kind == "device":
@@ -132,12 +134,16 @@ GOOD: dict[str, list[Any]] = {
     "device": ["br-lan", "eth0.2", "pppoe-wan", "wlan0-1", "a@b", "x" * 15],
     "source": ["192.168.1.2", "192.168.1.0/24", "192.168.1.0/255.255.255.0", "2001:db8::1", "2001:db8::/32", "00:00:5e:00:53:01",
                "00-00-5E-00-53-01", "::1", "::ffff:192.0.2.1"],
-    "path": ["/etc/vpnpt/history", "/var/prometheus/vpnpt", "/mnt/usb stick/x", "/a/.hidden", "/a/..b"]}
+    "path": [*(f"{folder}/history" for folder in FOLDERS), "/mnt/usb-stick/vpnpt/x", "/var/vpnpt/usage", "/etc/vpnpt/a.b_c-D"]}
 BAD: dict[str, list[Any]] = {
     "bool": ["maybe", 7], "choice": ["", "purple"], "zone": ["-lan", "a/b", "a*"],
     "device": ["br-*", "x" * 16, "a/b", "a:b", ".", "..", 'a"b', "a\\b", ""],
     "source": ["nobody", "192.168.1", "192.168.1.0/33", "256.1.1.1", "host.example", "00:00:5e:00:53", "2001:db8::/129", ""],
-    "path": ["history", "/", "/etc/", "/etc/config/vpnpt", "/proc/x", "/a//b", "/a/../b", "/a/./b", "/dev/null", "/" + "x" * 200, '/a"b']}
+    "path": ["history", "/", "/etc/", "/etc/config/vpnpt", "/proc/x", "/etc/vpnpt//b", "/etc/vpnpt/../b", "/etc/vpnpt/./b", "/dev/null",
+             "/etc/vpnpt/" + "x" * 200, '/etc/vpnpt/a"b', "/etc/vpnpt", "/etc/vpnpt/", "/etc/vpnpt/a/b", "/var/run/vpnpt/x",
+             "/etc/vpnpt/.x",
+             "/etc/vpnpt/in-force", "/etc/hotplug.d/iface/99-x", "/etc/init.d/x", "/etc/crontabs/root", "/tmp/dnsmasq.d/x", "/mnt/vpnpt/x",
+             "/mnt/../vpnpt/x", "/mnt/-a/vpnpt/x", "/tmp/x", "/var/vpnpt/$(id)", "/var/vpnpt/a b", "/var/vpnpt/a\nb", "/var/vpnpt/\u00e9"]}
 
 
 def good(option: Option) -> list[Any]:

@@ -65,8 +65,16 @@ def is_rootless() -> bool:
     return bool(_state["rootless"])
 
 
-def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
-    if _libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags, None) != 0:
+def private_folder(path: str, size: str = "16m") -> Path:
+    """An empty folder at a path that the product prescribes: a file system of its own, of this size, that only the sandbox sees."""
+    Path(path).mkdir(exist_ok=True)
+    _libc.umount2(path.encode(), 2)  # of an earlier test
+    _mount("tmpfs", path, "tmpfs", 0, f"mode=755,size={size}")
+    return Path(path)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    if _libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags, data.encode() or None) != 0:
         raise SandboxError(f"cannot mount {target}: {os.strerror(ctypes.get_errno())}")
 
 

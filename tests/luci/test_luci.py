@@ -107,7 +107,7 @@ CHANGED: dict[str, Any] = {
     "zone_base": "21000", "zone_count": "30000", "max_clients": "512", "max_keys": "9000", "client_timeout": "70000",
     "key_timeout": "20000", "pending_timeout": "7", "fast_timeout": "200",
     "allow_src": ["192.168.1.0/24", "00:00:5e:00:53:01", "2001:db8:1::/64"],
-    "history": "/etc/vpnpt.history", "metrics_file": "/var/prometheus/vpnpt.prom", "metrics_interval": "120", "unused_days": "14",
+    "history": "/etc/vpnpt/history", "metrics_file": "/var/prometheus/vpnpt.prom", "metrics_interval": "120", "unused_days": "14",
     "deny_src": ["192.168.1.66"], "port": ["4711", "4712"], "natt_port": ["4500", "4501"]}
 
 

@@ -354,7 +354,7 @@ def test_without_the_tools(bare: Box, packages: dict[str, Path]) -> None:
     bare.install(packages["vpnpt"])
     bare.until(bare.ready)
     pid = bare.call("vpnpt", "status")["pid"]
-    bare.sh("uci set vpnpt.global.metrics_file=/tmp/vpnpt.prom; uci commit vpnpt; vpnpt reload")
+    bare.sh("uci set vpnpt.global.metrics_file=/tmp/prometheus/vpnpt.prom; uci commit vpnpt; vpnpt reload")
     bare.until(lambda: any("vpnpt-tools" in line for line in bare.read_log()))
     for method in ("doctor", "metrics"):
         assert "opkg install vpnpt-tools" in bare.call("vpnpt", method)["error"]

@@ -32,6 +32,9 @@ AT_ONCE = 20
 VPN_PROTOCOLS = frozenset(("esp", "ah", "gre", "50", "51", "47", "115", "l2tp"))
 
 
+_ACTIVE = {ord(char): f"\\u{ord(char):04x}" for char in "$`'!&|;<>()*?~#%\x7f"}
+
+
 class Change(Record):
     """One change. time: seconds of the epoch. what: one of KINDS. how: by what means, '' if unknown."""
 
@@ -43,7 +46,7 @@ class Change(Record):
 
     def line(self) -> str:
         """For the file that survives a reboot: one JSON object, one line."""
-        return json.dumps(self.as_dict(), separators=(",", ":")) + "\n"
+        return _packed(self.as_dict())
 
 
 def parse_line(line: str) -> Change | State | None:
@@ -65,7 +68,17 @@ def parse_line(line: str) -> Change | State | None:
 
 def state_line(state: State) -> str:
     """A state for the same file, so that what changes while the daemon does not run is found."""
-    return json.dumps({"state": state}, separators=(",", ":")) + "\n"
+    return _packed({"state": state})
+
+
+def _packed(data: object) -> str:
+    """JSON, with every character that means something to a shell, cron or a template written as \\uXXXX.
+
+    The text holds what users chose. Wherever the file ends up, nobody's option value may become a command.
+    """
+    text = json.dumps(data, separators=(",", ":")).replace("\\\\", "\\u005c").replace('\\"', "\\u0022")
+    # Outside of strings JSON has none of these.
+    return text.translate(_ACTIVE) + "\n"
 
 
 def _is_state(data: object) -> bool:

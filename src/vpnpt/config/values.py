@@ -22,7 +22,11 @@ FALSE_WORDS = ("0", "off", "false", "no", "disabled")
 MAX_DEVICE = 15  # IFNAMSIZ of <linux/if.h>, less the closing NUL
 HEX = frozenset("0123456789abcdef")
 MAX_PATH = 200
-NOT_OURS = ("/etc/config", "/proc", "/sys", "/dev")
+FOLDERS = ("/etc/vpnpt", "/var/vpnpt", "/var/prometheus", "/tmp/vpnpt", "/tmp/prometheus")
+"""Where a configured file may be, besides /mnt/NAME/vpnpt: folders from which nothing is executed, included or configured."""
+RESERVED = ("usage", "in-force")
+"""Names of the daemon's own files in /etc/vpnpt."""
+PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 class BadValue(ValueError):
@@ -135,14 +139,21 @@ def has_host_bits(word: str, source: Source) -> bool:
 
 
 def parse_path(word: str, option: Option) -> str:
-    """A file that we may write: not where UCI, or the kernel, would take it for something else."""
-    valid = f"valid: an absolute path of at most {MAX_PATH} printable characters, outside {', '.join(NOT_OURS)}"
-    if not word.startswith("/") or word.endswith("/") or len(word) > MAX_PATH or not word.isprintable() or '"' in word:
-        raise BadValue("not the absolute path of a file", valid)
-    if any(part in ("", ".", "..") for part in word.split("/")[1:]):
-        raise BadValue("has an empty part, or '.' or '..'", valid)
-    if any(word.startswith(f"{place}/") for place in NOT_OURS):
-        raise BadValue("is not ours to write to", valid)
+    """A file that the daemon, as root, may write: in a folder of its own, so that no program takes the file for something else.
+
+    Whoever may set this option must not thereby choose what is executed (hotplug.d, init.d), included (fw4, dnsmasq) or configured.
+    """
+    valid = f"valid: a plain file name in {', '.join(FOLDERS)} or /mnt/NAME/vpnpt"
+    folder, _, name = word.rpartition("/")
+    parts = word.split("/")[1:]
+    if not word.startswith("/") or len(word) > MAX_PATH or not all(part and PLAIN.issuperset(part) for part in parts):
+        raise BadValue("not a plain absolute path (letters, digits, '.', '_' and '-')", valid)
+    if any(part[0] in ".-" for part in parts):
+        raise BadValue("has a part that begins with '.' or '-'", valid)
+    if folder not in FOLDERS and not (len(parts) == 4 and parts[0] == "mnt" and parts[2] == "vpnpt"):
+        raise BadValue("is not in a folder of our own", valid)
+    if folder == FOLDERS[0] and name in RESERVED:
+        raise BadValue("is a file of the daemon's own", valid)
     if option.choices and not word.endswith(option.choices):
         raise BadValue("has another ending", "valid: a path that ends in " + " or ".join(option.choices))
     return word

@@ -16,14 +16,15 @@ from ..config import ucitext
 from ..config.compile import compile_config
 from ..kernel import nft
 from ..kernel.backup import Mirror
-from ..kernel.netfilter import Netlink, NetlinkError, delete_flow, dump_conntrack, list_chains, table_exists
+from ..kernel.netfilter import Netlink, NetlinkError, list_chains, table_exists
 from ..kernel.nft import NftError
 from ..router import uci
-from ..router.addresses import device_addresses, local_addresses, neighbours
+from ..router.addresses import device_addresses, local_addresses
 from ..router.devices import include_problems, resolve_devices
 from ..ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules, shares_servers
-from ..sessions.classify import bypasses, ends, names_macs, protocol_of, refused, stray
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
+from .cutting import Cutter
+from .fw4 import Include
 from .spi_driver import Tracker
 from .status import snapshot
 from .usage import Usage
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from .log import Log
 
 _NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
-HOOK_DIR = "fw4"
-"""In the run directory: what fw4's forward chain includes."""
 MODULES = {"pptp": ("nf_nat_pptp",), "ipsec": ("nfnetlink_log",), "l2tp": ("nfnetlink_log",)}
 """Kernel modules that nothing loads by itself when the ruleset is loaded, by the protocol that needs them."""
 
@@ -63,12 +62,12 @@ class Service:
         self.helper = True  # may the ruleset in force name the PPTP helper?
         self.started = time.time()
         self._local: set[bytes] = set()
-        self._cut_for: object = None
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
         self.port = self._netlink.port  # by which our own requests are known in notifications
-        self.cut: set[int | None] = set()  # flows that the configuration in force refused when it came, by conntrack's number
         self.tracker = Tracker(self._netlink, log, time.monotonic)
+        self.cutter = Cutter(self._netlink, log, self.tracker)
+        self.include = Include(run_dir, log)
         self.watch = Watch(self._netlink, log, run_dir)
 
     def apply(self, how: str = "") -> bool:
@@ -109,8 +108,8 @@ class Service:
                 self.tracker.renumbered(local)
                 self._local = local
         self.tracker.l2tp.resync()
-        self._cut_refused()
-        self._write_forward_rules()
+        self.cutter.run(config, devices, offload=self.offload)
+        self.include.write(forward_rules(config, devices))
         self.log.info("APPLIED", self.summary())
         return True
 
@@ -129,7 +128,7 @@ class Service:
             return False
         self.ruleset = ruleset
         self.watch.seal(ruleset)
-        self._cut_refused()
+        self.cutter.run(self.config, self.devices, offload=self.offload)
         return True
 
     def restore(self) -> bool:
@@ -140,7 +139,8 @@ class Service:
             nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
         except NftError as error:
             return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
-        self.problem, self._cut_for = "", None
+        self.problem = ""
+        self.cutter.again()
         self._loaded()
         self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
         self.watch.add("rules", self.watch.taken(), "our tables were deleted, and are back with what they knew")
@@ -223,10 +223,7 @@ class Service:
         self.ruleset = None
         with contextlib.suppress(NftError):
             nft.remove()
-        path = self._forward_path()
-        if os.path.exists(path):
-            os.unlink(path)
-            self._reload_fw4()
+        self.include.remove()
 
     def check_helper(self) -> None:
         """Applies again if the PPTP helper was missing and has come since."""
@@ -298,63 +295,6 @@ class Service:
             self.log.warning("HELPER", "the kernel has no PPTP helper: install kmod-nf-nathelper-pptp "
                                        "(before OpenWrt 25.12: kmod-nf-nathelper-extra); until then PPTP does not pass")
         return not self.helper_missing
-
-    def _cut_refused(self) -> None:
-        assert self.config is not None
-        if not self.config.general.enabled:
-            return
-        local, known, cut = local_addresses(), neighbours(), 0
-        # What is refused is refused at its first packet: all flows are looked at only when that may be otherwise than before.
-        state = (self.config, self.devices, self.offload, local, known if names_macs(self.config) else None)
-        if state == self._cut_for:
-            return
-        self._cut_for = state
-        self.cut.clear()
-        pairs = set()
-        try:
-            for family in FAMILIES:
-                for flow in dump_conntrack(self._netlink, _NUMBERS[family]):
-                    if refused(self.config, flow, local, known):
-                        cut += delete_flow(self._netlink, flow)
-                        self.cut.add(flow.ident)
-                        protocol = protocol_of(self.config, flow)
-                        if protocol is not None and protocol.name == "ipsec" and len(flow.orig.src) == 4:
-                            pairs.add(ends(flow))
-                    elif stray(self.config, flow, local) or (
-                            shares_servers(self.config) and bypasses(self.config, flow, local, offload=self.offload)):
-                        delete_flow(self._netlink, flow)
-            if pairs and shares_servers(self.config):
-                # Or the server's next packet would begin a flow in which the client may answer.
-                self.tracker.refuse(pairs)
-        except NetlinkError as error:
-            self.log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
-        if cut:
-            self.log.info("CUT", f"{cut} live flows of refused protocols")
-
-    def _forward_path(self) -> str:
-        return os.path.join(self.run_dir, HOOK_DIR, "forward.nft")
-
-    def _write_forward_rules(self) -> None:
-        """Where fw4's forward chain includes it; fw4 reloads only if it changed."""
-        assert self.config is not None and self.devices is not None
-        text, path = forward_rules(self.config, self.devices), self._forward_path()
-        try:
-            with open(path, encoding="ascii") as old:
-                if old.read() == text:
-                    return
-        except OSError:
-            if not text:
-                return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(f"{path}.new", "w", encoding="ascii") as new:
-            new.write(text)
-        os.replace(f"{path}.new", path)
-        self._reload_fw4()
-
-    def _reload_fw4(self) -> None:
-        result = process.run(["fw4", "-q", "reload"], timeout=60)
-        if result.status not in (0, 127):
-            self.log.warning("FW4", f"fw4 reload ended with status {result.status}: {result.stderr.decode('utf-8', 'replace').strip()}")
 
     def _refuse(self, diagnostics: list[Diagnostic]) -> bool:
         self._report(diagnostics)

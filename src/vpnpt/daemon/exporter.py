@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from . import safe_file
 from .metrics import render
 
 TYPE_CHECKING = False
@@ -28,12 +29,8 @@ def collect(service: Service, feed: SessionsFeed, log: Log, shot: dict[str, Any]
 
 
 def write(path: str, text: str) -> None:
-    """All of it or nothing: whoever reads `*.prom` never sees a half. Makes the directory, which a reboot takes. Raises OSError."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "w",
-              encoding="utf-8") as file:
-        file.write(text)
-    os.replace(f"{path}.new", path)
+    """All of it or nothing: whoever reads `*.prom` never sees a half. Makes the folder, which a reboot takes. Raises OSError."""
+    safe_file.replace(path, text.encode(), 0o644)
 
 
 def _memory() -> int:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import selectors
 import signal
 import socket
+import stat
 import sys
 import time
 
@@ -17,6 +19,7 @@ from ..kernel import nft
 from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogSocket, Overrun
 from ..ruleset import notices
 from ..wire.nftables import decode_change
+from . import safe_file
 from .api import Context, answer, metrics
 from .apply import Service
 from .child import Aside
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from .child import Pending
 
 RUN_DIR = "/var/run/vpnpt"
+READY = "ready"
+"""In the run directory: a file that is there while a configuration is in force."""
 HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while any IPsec client is known."""
 NFTABLES_GROUP = 7
@@ -86,8 +91,8 @@ class Daemon:
         self._forget_metrics()
         self.ubus.close()
         self.control.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.run_dir, "ready"))
+        with contextlib.suppress(OSError):
+            safe_file.remove(os.path.join(self.run_dir, READY))
 
     def reload(self, how: str = "") -> bool:
         """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
@@ -95,8 +100,10 @@ class Daemon:
         if done:
             self.due.pop("apply", None)
             self._listen()  # before anybody counts on us: flows are counted only if that was asked for when they began
-            with open(os.path.join(self.run_dir, "ready"), "w", encoding="ascii"):
-                pass
+            try:
+                safe_file.replace(os.path.join(self.run_dir, READY), b"")
+            except OSError as error:
+                self.log.warning("READY", f"{self.run_dir}/{READY} can't be written: {error.strerror}")
             if self.service.helper_missing:
                 self._at("helper", 10)
             self._at("remember", 0.5)
@@ -190,7 +197,7 @@ class Daemon:
         """Figures of a daemon that has ended would look like those of one that runs."""
         if self.metrics_file not in ("", wanted):
             with contextlib.suppress(OSError):
-                os.unlink(self.metrics_file)
+                safe_file.remove(self.metrics_file)
             self.metrics_file = ""
 
     def _remember(self) -> None:
@@ -338,12 +345,19 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print(USAGE, end="", file=sys.stderr)
             return 2
-    run_dir = options.get("--run-dir", RUN_DIR)
+    run_dir, state_dir = options.get("--run-dir", RUN_DIR), options.get("--state-dir", "")
     try:
-        os.makedirs(run_dir, exist_ok=True)
-        lock = open(os.path.join(run_dir, "vpnptd.pid"), "a+", encoding="ascii")  # noqa: SIM115
+        safe_file.own(run_dir)
+        run_dir = os.path.realpath(run_dir)
+        if state_dir:
+            safe_file.own(state_dir)
+            state_dir = os.path.realpath(state_dir)
+        flags = os.O_RDWR | os.O_CREAT | safe_file.PLAIN
+        lock = os.fdopen(os.open(os.path.join(run_dir, "vpnptd.pid"), flags, 0o644), "w", encoding="ascii")
+        if not stat.S_ISREG(os.fstat(lock.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", lock.name)
     except OSError as error:
-        print(f"vpnptd: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"vpnptd: {error.filename or run_dir}: {error.strerror}", file=sys.stderr)
         return 1
     with lock:
         try:
@@ -354,10 +368,10 @@ def main(argv: list[str] | None = None) -> int:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        with contextlib.suppress(FileNotFoundError):  # of one that was killed
-            os.unlink(os.path.join(run_dir, "ready"))
+        with contextlib.suppress(OSError):  # of one that was killed
+            safe_file.remove(os.path.join(run_dir, READY))
         try:
-            daemon = Daemon(options.get("--config-dir"), run_dir, options.get("--state-dir", ""), syslog=not foreground)
+            daemon = Daemon(options.get("--config-dir"), run_dir, state_dir, syslog=not foreground)
         except PermissionError:
             print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
             return 1

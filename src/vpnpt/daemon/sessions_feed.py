@@ -142,7 +142,7 @@ class SessionsFeed:
     def _reason(self, port: int, ident: int) -> str:
         """Why a flow was destroyed. port: of whose request it was, 0 where the kernel let it go."""
         if port == self._service.port:
-            return "blocked" if ident in self._service.cut else "deleted"
+            return "blocked" if ident in self._service.cutter.cut else "deleted"
         return {0: "timeout", self._ask.port: "killed"}.get(port, "deleted")
 
     def _on_flow(self, config: Config, flow: ct.Flow, now: float, *, new: bool) -> None:

@@ -11,6 +11,7 @@ import os
 import time
 
 from ..model import PROTOCOLS
+from . import safe_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 FILE = "usage"
 DAY = 86400
+LIMIT = 4096
+"""Bytes of the file that are read."""
 
 
 class Usage:
@@ -31,8 +34,8 @@ class Usage:
         self._written: dict[str, float] = {}
 
     def _read(self) -> dict[str, int]:
-        with contextlib.suppress(OSError, ValueError), open(self._path, encoding="ascii") as file:
-            found = json.load(file)
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found = json.loads(safe_file.read(self._path, LIMIT))
             if isinstance(found, dict):
                 return {name: when for name, when in found.items() if name in PROTOCOLS and isinstance(when, int)}
         return {}
@@ -54,7 +57,4 @@ class Usage:
     def write(self) -> None:
         """Puts it into the file; where that can't be written, it is remembered until the daemon ends."""
         with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            with open(f"{self._path}.new", "w", encoding="ascii") as file:
-                json.dump(self.times(), file)
-            os.replace(f"{self._path}.new", self._path)
+            safe_file.replace(self._path, json.dumps(self.times()).encode(), sync=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The watch over changes: our tables against what was loaded, by the kernel's notifications; and the file that holds the history.
+"""The watch over changes: our tables against what was loaded, by the kernel's notifications; and the history of what changed.
 
 No polling: a transaction that touched our tables ends with a notification of its generation, which names the process. What we load
 ourselves is sealed at once: our own transactions are looked at too, but nothing is different then.
@@ -15,6 +15,7 @@ from ..audit.changes import History, state_line
 from ..kernel.netfilter import NetlinkError, generation, read_table
 from ..ruleset import FAMILIES, TABLE
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
+from .history_file import HistoryFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from .log import Log
 
 _NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
-FILE_LIMIT = 128 << 10
-"""Bytes: a file that is larger, and twice as large as what counts, is written anew."""
-READ_LIMIT = 4 * FILE_LIMIT
 ANCESTORS = 3
 AGAIN_FIRST, AGAIN_LAST = 1.0, 60.0
 """Seconds until drift is looked at again when it follows an earlier one within a minute: each time twice as long."""
@@ -45,9 +43,7 @@ class Watch:
         self.catch_up: Callable[[], None] = lambda: None
         self._sock, self._log = sock, log
         self._default = os.path.join(run_dir, "history")
-        self._path = ""
-        self._unwritable = ""
-        self._compact = 0
+        self._file = HistoryFile(log)
         self._sealed: dict[str, TableState] = {}
         self._sealed_generation = 0
         self._wrong: list[str] = []
@@ -132,71 +128,18 @@ class Watch:
 
     def open(self, path: str) -> None:
         """The history is in this file from now on, '' for one in the run directory; what it holds comes before what is known."""
-        path = path or self._default
-        if path == self._path:
-            return
-        self._path, self._unwritable = path, ""
-        known = self.history
-        self.history = History()
-        text = ""
-        try:
-            text = _tail(path)
-        except (OSError, ValueError) as error:
-            self._complain(error)
-        self.history.load(text.splitlines())
-        self.history.changes.extend(known.changes)
-        self.history.state = known.state if known.state is not None else self.history.state
-        if known.changes or text and not text.endswith("\n"):  # a power cut tore the last line
-            self._write("", anew=True)
+        self._file.open(path or self._default, self.history)
 
     def add(self, what: str, how: str, text: str) -> None:
         """One change, to the file as well."""
-        self._write(self.history.add(time.time(), what, how, text).line())
+        self._file.write(self.history.add(time.time(), what, how, text).line(), self.history)
 
     def compare(self, how: str, state: State) -> None:
         """What is different from the last state."""
         before = self.history.state
         found = self.history.compare(time.time(), how, state)
         if state != before:
-            self._write("".join(change.line() for change in found) + state_line(state))
-
-    def _write(self, text: str, *, anew: bool = False) -> None:
-        """Adds to the file, so that flash is spared; now and then it is written anew. Before `open` nothing is written."""
-        if not self._path or self._unwritable:
-            return
-        try:
-            with contextlib.suppress(FileExistsError, FileNotFoundError):
-                os.mkdir(os.path.dirname(self._path))  # this one, but not what it would be in: that may be a disk that is not mounted
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            if not anew:
-                with open(os.open(self._path, flags, 0o600), "a", encoding="utf-8") as file:
-                    file.write(text)
-                    anew = file.tell() > max(FILE_LIMIT, 2 * self._compact)
-            if anew:
-                with open(os.open(f"{self._path}.new", flags | os.O_TRUNC, 0o600), "a", encoding="utf-8") as file:
-                    file.writelines(self.history.lines())
-                    file.flush()
-                    os.fsync(file.fileno())
-                    self._compact = file.tell()
-                os.replace(f"{self._path}.new", self._path)
-        except OSError as error:
-            self._complain(error)
-
-    def _complain(self, error: Exception) -> None:
-        self._unwritable = getattr(error, "strerror", None) or str(error)
-        self._log.warning("HISTORY", f"{self._path} can't be used: {self._unwritable}; what changes is kept in memory alone "
-                                     "(vpnpt.global.history)")
-
-
-def _tail(path: str) -> str:
-    """The end of a history, as much as counts. Raises OSError, and ValueError for a file that is somebody else's."""
-    with contextlib.suppress(FileNotFoundError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-        first = file.readline(READ_LIMIT)
-        if first and not first.startswith((b'{"time":', b'{"state":')):
-            raise ValueError("the file holds something else")
-        file.seek(max(0, os.fstat(file.fileno()).st_size - READ_LIMIT))
-        return file.read(READ_LIMIT).decode("utf-8", "replace")
-    return ""
+            self._file.write("".join(change.line() for change in found) + state_line(state), self.history)
 
 
 def _who(process: str, number: int | None) -> str:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What fw4's forward chain includes of ours: one file in the run directory, and a reload of fw4 when it changed."""
+from __future__ import annotations
+
+import os
+
+from .. import process
+from . import safe_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .log import Log
+
+HOOK_DIR = "fw4"
+"""In the run directory: fw4 includes every *.nft in it."""
+FILE = "forward.nft"
+RELOAD_TIMEOUT = 25.0
+"""Seconds: less than procd waits for us at a stop, in which fw4 has to let our rules go."""
+
+
+class Include:
+    """The file, and whether fw4 has it as it is."""
+
+    def __init__(self, run_dir: str, log: Log) -> None:
+        self._path, self._log = os.path.join(run_dir, HOOK_DIR, FILE), log
+        self._stale = False  # the file is right, but fw4 could not be reloaded
+
+    def write(self, text: str) -> None:
+        """The rules are these; fw4 reloads if it does not have them yet."""
+        try:
+            old = safe_file.read(self._path).decode("utf-8", "replace")
+        except OSError:
+            old = ""
+        if old == text and not self._stale:
+            return
+        try:
+            safe_file.replace(self._path, text.encode(), 0o644)
+        except OSError as error:
+            self._log.warning("FW4", f"{self._path} can't be written, what servers start does not pass: {error.strerror}")
+            return
+        self._reload()
+
+    def remove(self) -> None:
+        """There are no rules of ours any more."""
+        try:
+            there = os.path.lexists(self._path)
+            safe_file.remove(self._path)
+        except OSError as error:
+            self._log.warning("FW4", f"{self._path} can't be removed: {error.strerror}")
+            return
+        if there:
+            self._reload()
+
+    def _reload(self) -> None:
+        result = process.run(["fw4", "-q", "reload"], timeout=RELOAD_TIMEOUT)
+        self._stale = result.status not in (0, process.MISSING)
+        if self._stale:
+            self._log.warning("FW4", f"fw4 reload ended with status {result.status}: {result.stderr.decode('utf-8', 'replace').strip()}")
