@@ -228,8 +228,20 @@ def _show(call: Call, request: dict[str, str], text: Callable[[dict[str, Any]], 
 
 
 def cmd_status(call: Call) -> int:
-    """Prints what the daemon says of itself."""
-    return _show(call, {"method": "status"}, lambda answer: show.status(answer, time.time(), _paint(), _width(show.WIDTH)))
+    """Prints what the daemon says of itself. Exit status 0: what the file says is in force; 1: no answer, or something else is."""
+    good = False
+
+    def text(answer: dict[str, Any]) -> str:
+        nonlocal good
+        good = answer.get("in_force", "file") == "file" and not answer.get("problem") and (
+            bool(answer.get("in_place")) or not answer.get("enabled"))
+        return json.dumps(answer, indent=2) if "--json" in call.flags else show.status(answer, time.time(), _paint(), _width(show.WIDTH))
+
+    answer = call.ask({"method": "status"})
+    if answer is None:
+        return 1
+    print(text(answer))
+    return 0 if good else 1
 
 
 def _until_interrupted() -> None:

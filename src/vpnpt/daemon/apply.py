@@ -16,15 +16,18 @@ from ..config import ucitext
 from ..config.compile import compile_config
 from ..kernel import nft
 from ..kernel.backup import Mirror
-from ..kernel.netfilter import Netlink, NetlinkError, list_chains, table_exists
+from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, list_chains, table_exists
 from ..kernel.nft import NftError
 from ..router import uci
 from ..router.addresses import device_addresses, local_addresses
 from ..router.devices import include_problems, resolve_devices
 from ..ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules, shares_servers
+from ..wire.conntrack import ESP, UDP
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
+from . import remembered
 from .cutting import Cutter
 from .fw4 import Include
+from .in_force import InForce
 from .spi_driver import Tracker
 from .status import snapshot
 from .usage import Usage
@@ -32,9 +35,11 @@ from .watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ..model import Config, Devices, Diagnostic
+    from ..wire.nftables import Element
     from .log import Log
 
 _NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
@@ -52,6 +57,8 @@ class Service:
     def __init__(self, config_dir: str | None, run_dir: str, log: Log, state_dir: str = "") -> None:
         self.config_dir, self.run_dir, self.log = config_dir, run_dir, log
         self.usage = Usage(state_dir or run_dir)
+        self.in_force = InForce(state_dir or run_dir, log)
+        self.last_since = 0  # since when the last good configuration was in force, if it is in force now in the place of the file
         self.notices = True  # do the kernel's reach us?
         self.config: Config | None = None
         self.devices: Devices | None = None
@@ -78,10 +85,32 @@ class Service:
         try:
             text, source = uci.read_config(self.config_dir)
         except (uci.ConfigMissing, OSError) as error:
-            return self._fail("CONFIG", str(error))
+            return self._fail("CONFIG", str(error)) if self.ruleset is not None else self._last(how, str(error))
         config, diagnostics = compile_config(text, source)
         if config is None:
-            return self._refuse(diagnostics)
+            return self._refuse(diagnostics) if self.ruleset is not None else self._last(how, _errors(diagnostics), diagnostics)
+        if not self._put(config, diagnostics, how):
+            return False
+        self.last_since = 0
+        if not any(item.severity == "error" for item in diagnostics):
+            self.in_force.keep(text)
+        return True
+
+    def _last(self, how: str, problem: str, diagnostics: list[Diagnostic] | None = None) -> bool:
+        """At a start with a configuration that can't be used: the last one that could. What it blocks stays blocked."""
+        self._report(diagnostics or [])
+        known = self.in_force.read()
+        config = compile_config(known[0], self.in_force.path)[0] if known is not None else None
+        if known is None or config is None:
+            return self._fail("CONFIG", problem)
+        if not self._put(config, list(diagnostics or []), how):
+            return False
+        self.last_since = known[1]
+        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(known[1]))
+        return not self._fail("CONFIG", f"{problem} (in force instead: the last configuration without an error, of {since})")
+
+    def _put(self, config: Config, diagnostics: list[Diagnostic], how: str) -> bool:
+        """Puts a configuration in force."""
         devices, found = resolve_devices(config, config_dir=self.config_dir)
         diagnostics += found
         if config.general.enabled and any(item.severity == "error" for item in found):
@@ -94,7 +123,7 @@ class Service:
         self.offload, self.helper = nft.has_flowtable(), self._helper(config)
         ruleset = self._compiled(config, devices)
         try:
-            self._load(ruleset)
+            self._load(ruleset, config)
         except NftError as error:
             return self._fail("RULESET", f"the kernel refused the ruleset, the old one stays: {error}")
         first = self.ruleset is None
@@ -123,7 +152,7 @@ class Service:
         self.offload = offload
         ruleset = self._compiled(self.config, self.devices)
         try:
-            self._load(ruleset)
+            self._load(ruleset, self.config)
         except (NftError, NetlinkError):
             return False
         self.ruleset = ruleset
@@ -168,7 +197,7 @@ class Service:
                 if self.watch.remade():
                     nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
                 else:
-                    self._load(self.ruleset)
+                    self._load(self.ruleset, self.config)
                 self.problem = ""
                 self._loaded()
                 self.watch.repaired()
@@ -220,6 +249,11 @@ class Service:
         """Removes everything from the kernel and from fw4."""
         if self.ruleset is not None:
             self.watch.add("service", "", f"vpnpt {__version__} has stopped")
+            self.remember()
+            try:
+                remembered.save(remembered.path_in(self.run_dir), self.mirror.elements(), self.ruleset)
+            except OSError as error:
+                self.log.warning("STATE", f"what is known of live tunnels can't be kept for the next start: {error.strerror}")
         self.ruleset = None
         with contextlib.suppress(NftError):
             nft.remove()
@@ -244,7 +278,7 @@ class Service:
         self.remember()
         return snapshot(config=self.config, devices=self.devices, started=self.started, pid=os.getpid(), in_place=self.in_place(),
                         problem=self.problem, diagnostics=self.diagnostics, helper_missing=self.helper_missing,
-                        counters=self._counters(), count=self.mirror.count)
+                        counters=self._counters(), count=self.mirror.count, last_since=self.last_since)
 
     def _counters(self) -> dict[str, tuple[int, int]]:
         """Those of the ruleset in force; older ones may still be in the kernel."""
@@ -253,7 +287,7 @@ class Service:
         names = {name for table in self.ruleset.tables.values() for name in table.counters}
         return {name: value for name, value in nft.counters().items() if name in names}
 
-    def _load(self, ruleset: Ruleset) -> None:
+    def _load(self, ruleset: Ruleset, config: Config) -> None:
         """Changes only the rules where the maps can stay, else everything, and puts back what the old maps held.
 
         Tables found at our start may be another version's, with other sizes, which an old kernel would keep silently: they are replaced.
@@ -264,8 +298,30 @@ class Service:
             with contextlib.suppress(NftError):  # somebody has changed our tables: then all is replaced
                 nft.load(nft.update(ruleset, chains))
                 return
+        if self.ruleset is None:
+            self.mirror.adopt(remembered.load(remembered.path_in(self.run_dir), ruleset))
         self.mirror.refresh(self._netlink, ruleset)
-        nft.load(nft.replacement(ruleset, self.mirror.elements()))
+        elements = self.mirror.elements()
+        if "ip" not in there and shares_servers(config):
+            self._add_flows(elements, config)
+        try:
+            nft.load(nft.replacement(ruleset, elements))
+        except NftError:
+            if not elements:
+                raise
+            # Rather rules that know nothing yet than none.
+            nft.load(nft.replacement(ruleset))
+            self.log.warning("RESTORE", "what was known of live tunnels could not be put back")
+
+    def _add_flows(self, elements: dict[tuple[str, str], list[Element]], config: Config) -> None:
+        """What conntrack knows of clients in our zones and the maps do not."""
+        try:
+            flows = [*dump_conntrack(self._netlink, proto=ESP), *dump_conntrack(self._netlink, proto=UDP, dport=500)]
+        except NetlinkError:
+            return  # no kmod-nf-conntrack-netlink: the next packets tell
+        count = remembered.add_flows(elements, flows, config)
+        if count:
+            self.log.info("RESTORED", f"{count} pairs of clients and servers that conntrack knew")
 
     def _compiled(self, config: Config, devices: Devices) -> Ruleset:
         """For the flow table and the PPTP helper that there are."""
@@ -298,15 +354,22 @@ class Service:
 
     def _refuse(self, diagnostics: list[Diagnostic]) -> bool:
         self._report(diagnostics)
-        return self._fail("CONFIG", "; ".join(str(item) for item in diagnostics if item.severity == "error"), logged=True)
+        return self._fail("CONFIG", _errors(diagnostics), logged=True)
 
     def _report(self, diagnostics: list[Diagnostic]) -> None:
+        if self.problem and list(map(str, diagnostics)) == list(map(str, self.diagnostics)):
+            return  # tried again by itself: said already
         self.diagnostics = diagnostics
         for item in diagnostics:
             self.log.write(item.severity, "CONFIG", str(item).partition(": ")[2])
 
     def _fail(self, code: str, problem: str, *, logged: bool = False) -> bool:
-        self.problem = problem
-        if not logged:
+        said, self.problem = problem == self.problem, problem
+        if not logged and not said:
             self.log.error(code, problem)
         return False
+
+
+def _errors(diagnostics: Iterable[Diagnostic]) -> str:
+    """What the errors among them say."""
+    return "; ".join(str(item) for item in diagnostics if item.severity == "error")

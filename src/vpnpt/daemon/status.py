@@ -19,17 +19,24 @@ COUNTED = {"clients": "client_zone", "servers": "servers", "contended": "slot1",
 
 def snapshot(*, config: Config | None, devices: Devices | None, started: float, pid: int, in_place: bool, problem: str,
              diagnostics: Iterable[Diagnostic], helper_missing: bool, counters: Mapping[str, tuple[int, int]],
-             count: Callable[[str], int]) -> dict[str, Any]:
+             count: Callable[[str], int], last_since: int = 0) -> dict[str, Any]:
     """All fields, always. since: seconds of the epoch. counters: packets refused or not served, since the tables were made.
+
+    in_force: which configuration: `file` (all that it says), `partly` (some of it is wrong: diagnostics), `earlier` (the file can't be
+    used now, what was in force is), `last` (at a start with such a file: the last one without an error), `none`. in_force_since: of `last`,
+    seconds of the epoch, else 0.
 
     protocols: by name, `behaviour` (help, block, ignore) and its counters; empty while no configuration is in force.
     """
-    protocols = {}
+    diagnostics, protocols = list(diagnostics), {}
+    wrong = bool(problem) or any(item.severity == "error" for item in diagnostics)
+    in_force = "none" if config is None else "last" if last_since else "earlier" if problem else "partly" if wrong else "file"
     for name in config.protocols if config is not None else ():
         own = {key[len(name) + 1:]: packets for key, (packets, _) in counters.items() if key.startswith(f"{name}_")}
         protocols[name] = {"behaviour": config.behaviour(name) if config is not None else "", "counters": own}
     return {
         "version": __version__, "pid": pid, "since": int(started), "in_place": in_place, "problem": problem,
+        "in_force": in_force, "in_force_since": last_since,
         "diagnostics": [str(item) for item in diagnostics], "enabled": config is not None and config.general.enabled,
         "lan": list(devices.lan) if devices is not None else [], "wan": list(devices.wan) if devices is not None else [],
         "zones": [zone.as_dict() for zone in devices.found] if devices is not None else [],

@@ -14,7 +14,7 @@ from .netfilter import NetlinkError, dump_elements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..ruleset import Ruleset
     from .netfilter import Netlink
@@ -45,6 +45,11 @@ class Mirror:
                     self._seen[family, name] = (now, dump_elements(sock, _NUMBERS[family], TABLE, name))
                 except NetlinkError:
                     continue
+
+    def adopt(self, elements: Mapping[tuple[str, str], list[Element]]) -> None:
+        """These were in the kernel until now, as an earlier daemon saw it."""
+        now = self._clock()
+        self._seen.update({place: (now, found) for place, found in elements.items()})
 
     def forget(self) -> None:
         """Drops the copy, after which nothing is put back."""
