@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MISSING = 127  # no such program; the status that a shell gives
 NOT_RUNNABLE = 126  # there is one, but it can't be executed
-TIMED_OUT = 124  # as timeout(1) exits
+TIMED_OUT = 124  # as timeout(1) says it
+MOST = 64 << 20  # bytes of what a program says; of more, the rest is thrown away
 CHUNK = 65536  # a pipe's usual capacity (pipe(7))
 DRAIN_READS = 16
 
@@ -39,9 +40,12 @@ def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Map
     fds = _Descriptors()
     child = None
     try:
-        child_in, to_child = fds.pipe()
-        from_out, child_out = fds.pipe()
-        from_err, child_err = fds.pipe()
+        try:
+            child_in, to_child = fds.pipe()
+            from_out, child_out = fds.pipe()
+            from_err, child_err = fds.pipe()
+        except OSError as error:  # no descriptors left
+            return Result(status=NOT_RUNNABLE, stdout=b"", stderr=f"{argv[0]}: {error.strerror}\n".encode())
         actions = [(os.POSIX_SPAWN_DUP2, child_in, 0), (os.POSIX_SPAWN_DUP2, child_out, 1), (os.POSIX_SPAWN_DUP2, child_err, 2)]
         try:
             # Python ignores two signals and the daemon may block others: the child must not inherit that.
@@ -52,7 +56,11 @@ def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Map
             return Result(status=status, stdout=b"", stderr=f"{argv[0]}: {error.strerror}\n".encode())
         child = _Child(pid)
         fds.close(child_in, child_out, child_err)
-        pidfd = fds.add(os.pidfd_open(pid))
+        try:
+            pidfd = fds.add(os.pidfd_open(pid))
+        except OSError as error:
+            child.end()
+            return Result(status=NOT_RUNNABLE, stdout=b"", stderr=f"{argv[0]}: {error.strerror}\n".encode())
         talk = _Talk(fds, to_child, from_out, from_err, input)
         in_time = talk.until_exit(pidfd, time.monotonic() + timeout)
         status, stderr = child.end(), bytes(talk.heard[from_err])
@@ -153,7 +161,8 @@ class _Talk:
             data = os.read(fd, CHUNK)
         except BlockingIOError:
             return False
-        self.heard[fd] += data
+        if len(self.heard[fd]) < MOST:
+            self.heard[fd] += data
         return bool(data)
 
     def write(self) -> None:

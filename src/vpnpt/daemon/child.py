@@ -2,6 +2,7 @@
 """Work that takes seconds and memory, done in a child process: the loop goes on meanwhile, and the memory is free again with its end."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 LIMIT = 30
 """Seconds after which the kernel ends a child."""
+WAITING = 64
+"""Who may wait for one answer at a time."""
 MOST = 1 << 22
 """Bytes of an answer; a longer one is none."""
 
@@ -29,7 +32,9 @@ class Pending:
 
     def then(self, callback: Callable[[dict[str, Any]], None]) -> None:
         """Calls back with the answer, at once if it is there."""
-        if self._answer is None:
+        if self._answer is None and len(self._waiting) >= WAITING:
+            callback({"error": "too many wait for this answer already"})
+        elif self._answer is None:
             self._waiting.append(callback)
         else:
             callback(self._answer)
@@ -56,13 +61,24 @@ class Aside:
         """
         if self._running is not None:
             return self._running
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
+        pending = Pending()
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            pending.settle({"error": f"not now: {error.strerror}"})
+            return pending
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(reader)
+            os.close(writer)
+            pending.settle({"error": f"not now: {error.strerror}"})
+            return pending
         if pid == 0:
             _child(task, writer)
         os.close(writer)
         os.set_blocking(reader, False)
-        pending = self._running = Pending()
+        self._running = pending
         heard = bytearray()
         self._selector.register(reader, selectors.EVENT_READ, lambda: self._read(reader, pid, heard, pending))
         return pending
@@ -77,9 +93,10 @@ class Aside:
             return
         self._selector.unregister(reader)
         os.close(reader)
-        if data:
-            os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            if data:
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         self._running = None
         try:
             answer = json.loads(heard)
@@ -96,6 +113,8 @@ def _child(task: Callable[[], dict[str, Any]], writer: int) -> None:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(LIMIT)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")  # where memory ends, this one ends and not the daemon
         os.closerange(3, writer)
         os.closerange(writer + 1, 4096)
         try:

@@ -56,7 +56,14 @@ class ControlServer:
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            peer, _ = self._socket.accept()
+            try:
+                peer, _ = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptors left: the oldest make room
+                for old in list(self._peers):
+                    self._drop(old)
+                raise
             peer.setblocking(False)
             if len(self._peers) >= PEERS:
                 self._drop(next(iter(self._peers)))

@@ -30,6 +30,7 @@ from .ubus import Ubus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..wire.nflog import LogPacket
@@ -41,6 +42,8 @@ READY = "ready"
 HOUSEKEEPING = 600.0
 """Seconds between two looks for clients that have gone, while any IPsec client is known."""
 NFTABLES_GROUP = 7
+REFUSED_PAUSE = 0.05
+"""Seconds of rest after the system has refused something."""
 BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
@@ -61,7 +64,7 @@ class Daemon:
         self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
-        self.asked = self.metrics_file = ""
+        self.asked = self.metrics_file = self._trouble = self._no_metrics = ""
         self.remember_not_before = 0.0
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
@@ -84,8 +87,8 @@ class Daemon:
         self.reload("start")
         while self.running:
             for key, _ in self.selector.select(self._wait()):
-                key.data()
-            self._do_due()
+                self._guarded(key.data)
+            self._guarded(self._do_due)
             self.log.sum_up()
         self.service.stop()
         self._forget_metrics()
@@ -93,6 +96,17 @@ class Daemon:
         self.control.close()
         with contextlib.suppress(OSError):
             safe_file.remove(os.path.join(self.run_dir, READY))
+
+    def _guarded(self, do: Callable[[], object]) -> None:
+        """What the system refuses (descriptors, memory, space) ends one turn and not the daemon; it is said once for each cause."""
+        try:
+            do()
+        except (OSError, MemoryError) as error:
+            trouble = f"{type(error).__name__}: {error}"
+            if trouble != self._trouble:
+                self._trouble = trouble
+                self.log.error("TROUBLE", f"the system refuses what is needed, and is asked again: {trouble}")
+            time.sleep(REFUSED_PAUSE)  # what is refused may stay ready: no busy loop
 
     def reload(self, how: str = "") -> bool:
         """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
@@ -185,12 +199,14 @@ class Daemon:
             from . import exporter  # most routers never need it
 
             exporter.write(wanted, metrics(self.context))
-            self.metrics_file = wanted
+            self.metrics_file, self._no_metrics = wanted, ""
         except ImportError:
             self.log.warning("METRICS", f"{wanted} is not written (vpnpt.global.metrics_file): {TOOLS_MISSING}")
             return
         except (OSError, NetlinkError) as error:
-            self.log.warning("METRICS", f"{wanted} can't be written: {error.strerror} (vpnpt.global.metrics_file)")
+            if self._no_metrics != str(error.strerror):
+                self._no_metrics = str(error.strerror)
+                self.log.warning("METRICS", f"{wanted} can't be written: {error.strerror} (vpnpt.global.metrics_file)")
         self._at("metrics", general.metrics_interval)
 
     def _forget_metrics(self, wanted: str = "") -> None:

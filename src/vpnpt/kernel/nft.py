@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from .. import process
 from ..ruleset import FAMILIES, TABLE
@@ -15,16 +16,42 @@ if TYPE_CHECKING:
     from ..ruleset import Ruleset
     from ..wire.nftables import Chain, Element
 
-TIMEOUT = 60.0
+TIMEOUT = 30.0
 """Seconds: a ruleset with 65,536 elements takes a slow router some of them."""
+ASK_TIMEOUT = 5.0
+"""Seconds, for what is only read."""
+IMPATIENT = 1.0
+"""Seconds for every call while nft is known to hang: the daemon's loop stands still meanwhile."""
+HANGS_FIRST, HANGS_LAST = 60.0, 600.0
+"""For how long it is taken to hang after a call that did not end, at first and after each further one twice as long."""
 
 
 class NftError(Exception):
     """nft refused a text; the kernel is as it was. The message is nft's own."""
 
 
+class _Patience:
+    """How long nft is waited for."""
+
+    hangs_until = 0.0
+    doubled = HANGS_FIRST
+
+    def run(self, argv: list[str], timeout: float, text: str = "") -> process.Result:
+        now = time.monotonic()
+        result = process.run(argv, input=text.encode(), timeout=IMPATIENT if now < self.hangs_until else timeout)
+        if result.status == process.TIMED_OUT and now >= self.hangs_until:
+            self.hangs_until = time.monotonic() + self.doubled
+            self.doubled = min(2 * self.doubled, HANGS_LAST)
+        elif result.status != process.TIMED_OUT:
+            self.hangs_until, self.doubled = 0.0, HANGS_FIRST
+        return result
+
+
+_patience = _Patience()
+
+
 def _run(text: str, *options: str) -> None:
-    result = process.run(["nft", *options, "-f", "-"], input=text.encode(), timeout=TIMEOUT)
+    result = _patience.run(["nft", *options, "-f", "-"], TIMEOUT, text)
     if result.status == 127:
         raise NftError("the program nft is missing: install the package nftables")
     if result.status != 0:
@@ -79,7 +106,7 @@ def helper_available(kind: str) -> bool:
 
 def has_flowtable() -> bool:
     """Does anybody have a flow table (fw4 with flow_offloading)?"""
-    result = process.run(["nft", "list", "flowtables"], timeout=TIMEOUT)
+    result = _patience.run(["nft", "list", "flowtables"], ASK_TIMEOUT)
     return result.status == 0 and b"flowtable" in result.stdout
 
 
@@ -87,10 +114,14 @@ def counters() -> dict[str, tuple[int, int]]:
     """Our named counters, both families added up: packets and bytes. Empty where there is no table of ours."""
     found: dict[str, tuple[int, int]] = {}
     for family in FAMILIES:
-        result = process.run(["nft", "-j", "list", "counters", "table", family, TABLE], timeout=TIMEOUT)
+        result = _patience.run(["nft", "-j", "list", "counters", "table", family, TABLE], ASK_TIMEOUT)
         if result.status != 0:
             continue
-        for item in json.loads(result.stdout).get("nftables", ()):
+        try:
+            listed = json.loads(result.stdout).get("nftables", ())
+        except (ValueError, AttributeError):
+            continue  # it was ended in the middle
+        for item in listed:
             if "counter" in item:
                 counter = item["counter"]
                 packets, octets = found.get(counter["name"], (0, 0))

@@ -8,12 +8,18 @@ once. What is staged stays staged.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
+import time
 
 from ..config import ucitext
 from ..config.values import BadValue, source
 from .uci import CONFIG_DIR
+
+PATIENCE = 2.0
+"""Seconds for which another writer is waited for: the daemon's loop stands still meanwhile."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,25 +32,87 @@ def edit_list(config_dir: str | None, section: str, option: str, value: str, *, 
     Raises OSError if the file can't be written, ValueError if it can't be understood well enough to be changed.
     """
     path = os.path.realpath(os.path.join(config_dir or CONFIG_DIR, "vpnpt"))
-    with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        text = file.read().decode("utf-8", "surrogateescape")
-        changed = edited(text, section, option, value, present=present)
-        if changed == text:
-            return False
-        mode = os.fstat(file.fileno()).st_mode & 0o777
-        new = f"{path}.vpnpt-new"  # beside it, so that replacing it is one step; libuci reads no name with a dot
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        file = _locked(path, deadline)
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as out:
-                out.write(changed.encode("utf-8", "surrogateescape"))
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(new, path)
+            before = os.fstat(file)
+            text = _read(file).decode("utf-8", "surrogateescape")
+            changed = edited(text, section, option, value, present=present)
+            if changed == text:
+                return False
+            if _replaced(path, before, changed.encode("utf-8", "surrogateescape")):
+                return True
+        finally:
+            os.close(file)
+        if time.monotonic() > deadline:
+            raise OSError(errno.EBUSY, "another program changes it again and again", path)
+
+
+def _locked(path: str, deadline: float) -> int:
+    """The file that is at the path now, locked as libuci locks it. A writer that holds the lock for ever is not waited for."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            there = os.stat(path, follow_symlinks=False)
+            if (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino):
+                return file
+            os.close(file)  # it was replaced before we had the lock
+        except BlockingIOError:
+            os.close(file)
+            if time.monotonic() > deadline:
+                raise OSError(errno.EBUSY, "another program has locked it", path) from None
+            time.sleep(0.02)
         except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(new)
+            os.close(file)
             raise
-    return True
+
+
+def _read(file: int) -> bytes:
+    found = bytearray()
+    while data := os.read(file, 65536):
+        found += data
+    return bytes(found)
+
+
+def _replaced(path: str, before: os.stat_result, data: bytes) -> bool:
+    """Puts a new file in the place of the one that was read, with its mode and owner. False: somebody without a lock was faster."""
+    folder, name = os.path.split(path)
+    new = os.path.join(folder, f".{name}.vpnpt-new")  # beside it, so that replacing it is one step; libuci reads no name with a dot
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    out = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(out, left):]
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(out, before.st_uid, before.st_gid)
+            os.fchmod(out, before.st_mode & 0o777)
+            os.fsync(out)
+        finally:
+            os.close(out)
+        there = os.stat(path, follow_symlinks=False)
+        same = all(getattr(there, what) == getattr(before, what) for what in ("st_dev", "st_ino", "st_size", "st_mtime_ns"))
+        if same:
+            os.replace(new, path)
+        else:
+            os.unlink(new)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return same
 
 
 def edited(text: str, section: str, option: str, value: str, *, present: bool) -> str:
