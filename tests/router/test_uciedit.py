@@ -2,12 +2,15 @@
 """One list in the configuration changes, and not one other byte of it."""
 from __future__ import annotations
 
+import fcntl
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from vpnpt.config.compile import compile_config
+from vpnpt.router import uciedit
 from vpnpt.router.uciedit import edit_list, edited
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "files/etc/config/vpnpt").read_text()
@@ -70,3 +73,40 @@ def test_the_file(tmp_path: Path) -> None:
     assert edit_list(str(tmp_path), "l2tp", "deny_src", ADDRESS, present=False) and path.read_text() == SHIPPED
     with pytest.raises(FileNotFoundError):
         edit_list(str(tmp_path / "nowhere"), "l2tp", "deny_src", ADDRESS, present=True)
+
+
+def test_a_writer_that_keeps_the_lock_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uciedit, "PATIENCE", 0.1)
+    path = tmp_path / "vpnpt"
+    path.write_text("config protocol 'ipsec'\n")
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="another program has locked it"):
+            uciedit.edit_list(str(tmp_path), "ipsec", "deny_src", "192.168.1.2", present=True)
+    assert path.read_text() == "config protocol 'ipsec'\n" and os.listdir(tmp_path) == ["vpnpt"]
+    assert uciedit.edit_list(str(tmp_path), "ipsec", "deny_src", "192.168.1.2", present=True)
+
+
+@pytest.mark.parametrize("how", ["in place", "by another file"])
+def test_who_writes_without_a_lock_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """An editor saves while we think: what it wrote is kept, and ours is added to it."""
+    path, once = tmp_path / "vpnpt", [True]
+    path.write_text("config protocol 'ipsec'\n")
+    path.chmod(0o640)
+    real = uciedit.edited
+
+    def edited(text: str, *args: str, present: bool) -> str:
+        if once and once.pop():
+            if how == "in place":
+                path.write_text("config protocol 'ipsec'\n\toption multi_client '0'\n")
+            else:
+                (tmp_path / "other").write_text("config protocol 'ipsec'\n\toption multi_client '0'\n")
+                (tmp_path / "other").chmod(0o640)
+                (tmp_path / "other").replace(path)
+        return real(text, *args, present=present)
+
+    monkeypatch.setattr(uciedit, "edited", edited)
+    assert uciedit.edit_list(str(tmp_path), "ipsec", "deny_src", "192.168.1.2", present=True)
+    text = path.read_text()
+    assert "multi_client '0'" in text and "list deny_src '192.168.1.2'" in text
+    assert path.stat().st_mode & 0o777 == 0o640 and os.listdir(tmp_path) == ["vpnpt"]

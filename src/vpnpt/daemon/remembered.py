@@ -46,8 +46,9 @@ def save(path: str, elements: Mapping[tuple[str, str], Iterable[Element]], rules
         kind = _kind(ruleset, family, name)
         if kind:
             lines.append(f"{family} {name} {kind}")
-            lines += [f"\t{one.key.hex()} {one.data.hex() if one.data is not None else '-'} {_number(one.timeout_ms)} {_number(one.expires_ms)}"
-                      for one in found]
+            for one in found:
+                data = one.data.hex() if one.data is not None else "-"
+                lines.append(f"\t{one.key.hex()} {data} {_number(one.timeout_ms)} {_number(one.expires_ms)}")
     safe_file.replace(path, "\n".join([*lines, "end", ""]).encode())
 
 
