@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 SOCKET = "control"
 LIMIT = 65536
 """Bytes: a longer request is cut off."""
-PEERS = 8
+PEERS = 64
 """Connections at a time; the oldest makes room."""
+BACKLOG = 128
+"""Connections that wait to be accepted; of more, whoever does not wait is refused by the kernel (EAGAIN)."""
 
 
 class ControlServer:
@@ -40,7 +42,7 @@ class ControlServer:
             self._socket.bind(path)
         finally:
             os.umask(mask)
-        self._socket.listen(PEERS)
+        self._socket.listen(BACKLOG)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
@@ -55,12 +57,15 @@ class ControlServer:
             os.unlink(self._path)
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        """All that wait, at most as many as the kernel lets wait: who only connects must not keep others from being heard."""
+        for turn in range(BACKLOG):
             try:
                 peer, _ = self._socket.accept()
             except BlockingIOError:
                 return
-            except OSError:  # no descriptors left: the oldest make room
+            except OSError:  # no descriptors left, of which the kernel asks first: those that are there are served, or make room
+                if turn:
+                    return
                 for old in list(self._peers):
                     self._drop(old)
                 raise
@@ -68,7 +73,7 @@ class ControlServer:
             if len(self._peers) >= PEERS:
                 self._drop(next(iter(self._peers)))
             self._peers[peer] = bytearray()
-            self._selector.register(peer, selectors.EVENT_READ, lambda: self._read(peer))
+            self._selector.register(peer, selectors.EVENT_READ, lambda peer=peer: self._read(peer))
 
     def _read(self, peer: socket.socket) -> None:
         request = self._peers.get(peer)
