@@ -7,6 +7,9 @@ from __future__ import annotations
 
 MEANINGS = {
     "APPLIED": "The configuration is in force; the line says what it does.",
+    "READY": "The file `ready` of the run directory can't be written; everything else works.",
+    "STATE": "What is to outlive a restart (the last good configuration, the maps) can't be written: is there space?",
+    "TROUBLE": "The system refuses what the daemon needs (descriptors, memory); it goes on and asks again.",
     "CONFIG": "Something in the configuration is wrong; the line says what, where, and what is valid.",
     "RULESET": "The kernel refused the ruleset; what ran goes on. Is a kernel module missing?",
     "RESTORED": "Somebody deleted our tables; they are back, with what they had learned.",
