@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
-.PHONY: help setup demo test test-vm test-vm-lab sim lint bench package feed package-sdk image clean
+.PHONY: help setup demo test test-vm test-vm-lab sim diff lint bench package feed package-sdk image clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ test-vm-lab: setup ## the lab, software flow offload, VLAN and PPPoE (with OPENW
 
 sim: setup ## thousands of clients against the engine (ARGS="--help" for options)
 	@.venv/bin/python -m tests.sim $(ARGS)
+
+diff: setup ## what a stock router delivers and ours does not, in made-up networks (ARGS="--minutes 60", --help)
+	@.venv/bin/python -m tests.diff $(ARGS)
 
 lint: setup ## ruff, mypy, shellcheck
 	@tests/lint

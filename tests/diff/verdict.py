@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compares what became of each packet on the two routers."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.diff.plan import is_inside
+
+if TYPE_CHECKING:
+    from tests.diff.plan import Flow, Plan, Step
+
+Notes = dict[int, dict[str, Any]]
+
+
+class Find(NamedTuple):
+    """One packet with which ours differs. kind:
+
+    lost     stock delivers it to the program that is meant, ours does not
+    address  the other end sees another address than on stock
+    port     the other end sees the sender's own port on stock, and another on ours
+    opened   not IKE or ESP, sent from outside, delivered by ours although stock keeps it out
+    stray    sent from outside, and a host inside has received it that does not on stock (IKE and ESP may be copied to hosts that talk IKE
+             or ESP with that server)
+    """
+
+    kind: str
+    flow: str
+    by: str
+    number: int
+    text: str
+
+    @property
+    def sort(self) -> tuple[str, str, str]:
+        """What must stay the same while a plan is made smaller."""
+        return self.kind, self.flow, self.by
+
+
+def finds(plan: Plan, stock: Notes, ours: Notes) -> list[Find]:
+    """In order of the steps."""
+    found = []
+    for place, step in enumerate(plan["steps"]):
+        number = int(step.get("n", place))
+        if number in stock and number in ours:
+            found += list(_compare(plan, step, number, stock[number], ours[number]))
+    return found
+
+
+def compared(stock: Notes, ours: Notes) -> int:
+    """How many packets were sent on both."""
+    return sum(note["sent"] and number in ours and ours[number]["sent"] for number, note in stock.items())
+
+
+def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: dict[str, Any]) -> Any:
+    if not (stock["sent"] and ours["sent"]):
+        return
+    flow: Flow = plan["flows"][step["flow"]] if step["do"] == "send" else {"kind": "knock", "a": step["from"], "b": "router"}
+    sender, receiver = (flow["a"], flow["b"]) if step.get("by", "a") == "a" else (flow["b"], flow["a"])
+    label = (flow["kind"], step.get("by", "a"), number)
+    what = f"{number}: {sender} to {receiver} ({step.get('what', 'data')} of {step.get('flow', 'nothing')})"
+    if stock["got"] and not ours["got"]:
+        elsewhere = f", reached {', '.join(ours['hosts'])}" if ours["hosts"] else ""
+        odd = "; ".join(f"{host} heard it from {address}:{port}" for host, address, port in ours["odd"])
+        yield Find("lost", *label, f"{what}: lost{elsewhere}{'; ' if odd else ''}{odd}")
+    elif stock["got"] and ours["got"] and step.get("by") == "a":
+        if stock["source"][0] != ours["source"][0]:
+            yield Find("address", *label, f"{what}: seen from {ours['source'][0]}, on stock from {stock['source'][0]}")
+        elif flow["kind"] != "esp" and stock["source"][1] == flow["a_port"] != ours["source"][1]:
+            yield Find("port", *label, f"{what}: port {flow['a_port']} became {ours['source'][1]}, on stock it stays")
+    if is_inside(sender):
+        return
+    sealed = flow["kind"] == "esp" or (flow["kind"] == "ike" and ours["to"][1] == 500)
+    more = set(ours["hosts"]) - set(stock["hosts"])
+    if ours["got"] and not stock["got"] and not sealed and flow["kind"] != "l2tp" and (is_inside(receiver) or receiver == "router"):
+        yield Find("opened", *label, f"{what}: delivered, on stock it is not")
+    more -= {receiver}
+    if sealed:
+        more -= {name for name in more if any(_talks(other, name, sender) for other in plan["flows"].values())}
+    if more:
+        yield Find("stray", *label, f"{what}: reached {', '.join(sorted(more))}, on stock {', '.join(stock['hosts']) or 'nobody'}")
+
+
+def _talks(flow: Flow, inside: str, outside: str) -> bool:
+    return flow["kind"] in ("ike", "esp") and {inside, outside} <= {flow["a"], flow["b"], "c2" if flow["a"].startswith("h") else ""}
