@@ -51,7 +51,8 @@ class Run:
         print(f"seed {made['seed']}: {len(found)} finds, first: {first.kind}: {first.text}", flush=True)
         self.kept[first.sort] += 1
         if self.options.shrink and self.kept[first.sort] <= self.options.each:
-            small = shrink.smallest(made, lambda candidate: shrink.shows(self.pair, candidate, first.sort) is not None, self.options.shrink)
+            small = shrink.smallest(made, lambda candidate: shrink.shows(self.pair, candidate, first.sort) is not None, first.number,
+                                    self.options.shrink)
             text = plan.dump(small)
             told = shrink.shows(self.pair, small, first.sort)
             report = f"# {first.kind}: {told.text if told else first.text} (from seed {made['seed']})\n{text}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.diff import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.diff.plan import Plan
     from tests.diff.worker import Pair
@@ -25,19 +25,35 @@ def shows(pair: Pair, plan: Plan, sort: tuple[str, str, str], patience: float = 
     return next((find for find in verdict.finds(plan, stock, ours) if find.sort == sort), None)
 
 
-def smallest(plan: Plan, still: Callable[[Plan], bool], seconds: float = 90.0) -> Plan:
-    """A plan of which nothing can be left out (or, when the time is over, less than before)."""
+def smallest(plan: Plan, still: Callable[[Plan], bool], number: int, seconds: float = 90.0) -> Plan:
+    """A plan of which nothing can be left out (or, when the time is over, less than before). number: the step of the find."""
     over = time.monotonic() + seconds
 
     def works(candidate: Plan) -> bool:
         return time.monotonic() < over and still(candidate)
 
+    for guess in _guesses(plan, number):
+        if works(guess):
+            plan = guess
+            break
     size = -1
     while size != (size := len(str(plan))) and time.monotonic() < over:
         plan = _steps(plan, works)
         for simpler in (_fewer_features, _fewer_options):
             plan = simpler(plan, works)
     return plan
+
+
+def _guesses(plan: Plan, number: int) -> Iterator[Plan]:
+    """What is often enough: the conversation alone, with what happens besides and with one other; else what comes before the find."""
+    place = next(place for place, step in enumerate(plan["steps"]) if step["n"] == number)
+    before = plan["steps"][:place + 1]
+    name = before[-1].get("flow", "")
+    own = {name, plan["flows"].get(name, {}).get("of", name)}
+    for others in ([], *([other] for other in plan["flows"] if other not in own)):
+        flows = {"", *own, *others, *(plan["flows"][other].get("of", other) for other in others)}
+        yield _tidy({**plan, "steps": [step for step in before if step.get("flow", "") in flows]})
+    yield _tidy({**plan, "steps": before})
 
 
 def _steps(plan: Plan, works: Callable[[Plan], bool]) -> Plan:

@@ -83,7 +83,7 @@ def test_a_worse_router_is_found(pair: Pair, tmp_path: Path) -> None:
         made = plan.load(TWO_ASK)
         found = verdict.finds(made, *worse.play(made, 0.2)[:2])
         assert [(find.kind, find.number) for find in found] == [("stray", 4), ("lost", 5)]
-        small = shrink.smallest(made, lambda candidate: shrink.shows(worse, candidate, found[1].sort, 0.2) is not None)
+        small = shrink.smallest(made, lambda candidate: shrink.shows(worse, candidate, found[1].sort, 0.2) is not None, 5)
         assert [step["n"] for step in small["steps"]] == [2, 5]
         assert list(small["flows"]) == ["d1"] and small["lab"]["clients"] == 1
     finally:
