@@ -94,18 +94,23 @@ def stage(lab: Lab, **tunnel: object) -> Stage:
 
 
 class Trial:
-    """Marked packets on one router. `send(label, host, make)` sends what `make(mark)` gives; `reached()` says where each label came."""
+    """Marked packets on one router: `send(label, host, packet)` of a packet that holds `token()`; `reached()` says where each label came."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self._token = b""
         self._sent: list[tuple[str, bytes, Host]] = []
         self._since = {host.name: len(host.packets) for host in lab.hosts}
 
-    def send(self, label: str, host: Host, make: Callable[[bytes], bytes]) -> None:
-        """Sends one marked packet."""
-        token = mark()
-        self._sent.append((label, token, host))
-        host.send_raw(make(token))
+    def token(self) -> bytes:
+        """The mark of the next packet that is sent."""
+        self._token = mark()
+        return self._token
+
+    def send(self, label: str, host: Host, packet: bytes) -> None:
+        """Sends a packet that holds the last token."""
+        self._sent.append((label, self._token, host))
+        host.send_raw(packet)
         self.lab.pump.drain()
 
     def reached(self, wait: float = 0.4) -> set[tuple[str, str]]:

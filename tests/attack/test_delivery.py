@@ -57,15 +57,12 @@ def unsolicited(trial: Trial) -> set[tuple[str, str]]:
     for what, server in zip(SPOKE, servers, strict=False):
         for sport in FROM:
             for dport in PORTS:
-                trial.send(f"after {what}: {sport}>{dport}", server,
-                           lambda token, server=server, sport=sport, dport=dport: udp(server.address, WAN, sport, dport, token))
-        trial.send(f"after {what}: IKE 500>500", server,
-                   lambda token, server=server: udp(server.address, WAN, 500, 500, ike(COOKIE ^ 1, data=token)))
-        trial.send(f"after {what}: IKE 500>53", server,
-                   lambda token, server=server: udp(server.address, WAN, 500, 53, ike(COOKIE, data=token)))
+                trial.send(f"after {what}: {sport}>{dport}", server, udp(server.address, WAN, sport, dport, trial.token()))
+        trial.send(f"after {what}: IKE 500>500", server, udp(server.address, WAN, 500, 500, ike(COOKIE ^ 1, data=trial.token())))
+        trial.send(f"after {what}: IKE 500>53", server, udp(server.address, WAN, 500, 53, ike(COOKIE, data=trial.token())))
         trial.send(f"after {what}: SCCRP 4444>53", server,
-                   lambda token, server=server: udp(server.address, WAN, 4444, 53, l2tp(2, tunnel=77, assigned=9, data=token)))
-        trial.send(f"after {what}: ESP", server, lambda token, server=server: esp(server.address, WAN, SPI + 1, data=token))
+                   udp(server.address, WAN, 4444, 53, l2tp(2, tunnel=77, assigned=9, data=trial.token())))
+        trial.send(f"after {what}: ESP", server, esp(server.address, WAN, SPI + 1, data=trial.token()))
     return trial.reached()
 
 
@@ -100,15 +97,14 @@ def test_fragments_open_nothing_more(sandbox: None) -> None:
             lab.pump.run_for(0.2)
             trial = Trial(lab)
             for dport in (53, 1900, 5353):
-                whole = []
-                trial.send(f"500>{dport} in pieces", server, lambda token, dport=dport, whole=whole: (
-                    whole.extend(fragments(udp(server.address, WAN, 500, dport, bytes(1200) + token * 30), 700)), whole[0])[1])
-                for piece in whole[1:]:
+                first, *rest = fragments(udp(server.address, WAN, 500, dport, bytes(1200) + trial.token() * 5), 700)
+                trial.send(f"500>{dport} in pieces", server, first)
+                for piece in rest:
                     server.send_raw(piece)
-            trial.send("a first piece alone", server,
-                       lambda token: ip(server.address, WAN, UDP, udp(server.address, WAN, 500, 53, token * 2)[20:], 77, fragment=0x2000))
-            trial.send("a last piece alone", server, lambda token: ip(server.address, WAN, UDP, token * 2, 78, fragment=20))
-            trial.send("a piece of ESP alone", server, lambda token: ip(server.address, WAN, ESP, token * 2, 79, fragment=20))
+            datagram = udp(server.address, WAN, 500, 53, trial.token() * 2)[20:]
+            trial.send("a first piece alone", server, ip(server.address, WAN, UDP, datagram, 77, fragment=0x2000))
+            trial.send("a last piece alone", server, ip(server.address, WAN, UDP, trial.token() * 2, 78, fragment=20))
+            trial.send("a piece of ESP alone", server, ip(server.address, WAN, ESP, trial.token() * 2, 79, fragment=20))
             found[mode] = trial.reached()
     assert not found["vpnpt"] - found["stock"]
 
@@ -119,18 +115,17 @@ def others(trial: Trial) -> set[tuple[str, str]]:
     for name, proto in (("gre", GRE), ("ah", AH), ("ipip", 4), ("6in4", 41), ("l2tp over ip", L2TP_IP), ("sctp", SCTP), ("0", 0),
                         ("255", 255), ("icmp echo", ICMP)):
         head = b"\x08\0\0\0\0\1\0\1" if proto == ICMP else bytes(8)
-        trial.send(f"server: {name}", server, lambda token, proto=proto, head=head: ip(server.address, WAN, proto, head + token))
+        trial.send(f"server: {name}", server, ip(server.address, WAN, proto, head + trial.token()))
     for sport in (500, 1701, 1723, 4500, 443):
         for dport in (22, 80, 443, 1723, 4500, 500):
-            trial.send(f"server: tcp {sport}>{dport}", server,
-                       lambda token, sport=sport, dport=dport: tcp(server.address, WAN, sport, dport, 2, token))
-    trial.send("stranger: IKE of the known cookie", other, lambda token: udp(other.address, WAN, 500, 500, ike(COOKIE, 5, data=token)))
-    trial.send("stranger: new IKE", other, lambda token: udp(other.address, WAN, 500, 500, ike(COOKIE + 9, data=token)))
+            trial.send(f"server: tcp {sport}>{dport}", server, tcp(server.address, WAN, sport, dport, 2, trial.token()))
+    trial.send("stranger: IKE of the known cookie", other, udp(other.address, WAN, 500, 500, ike(COOKIE, 5, data=trial.token())))
+    trial.send("stranger: new IKE", other, udp(other.address, WAN, 500, 500, ike(COOKIE + 9, data=trial.token())))
     for spi in (SPI, SPI + 1):
-        trial.send(f"stranger: ESP {spi:#x}", other, lambda token, spi=spi: esp(other.address, WAN, spi, data=token))
-    trial.send("stranger: SCCRP", other, lambda token: udp(other.address, WAN, 1701, 51701, l2tp(2, tunnel=77, assigned=9, data=token)))
+        trial.send(f"stranger: ESP {spi:#x}", other, esp(other.address, WAN, spi, data=trial.token()))
+    trial.send("stranger: SCCRP", other, udp(other.address, WAN, 1701, 51701, l2tp(2, tunnel=77, assigned=9, data=trial.token())))
     for dport in PORTS:
-        trial.send(f"stranger: 500>{dport}", other, lambda token, dport=dport: udp(other.address, WAN, 500, dport, token))
+        trial.send(f"stranger: 500>{dport}", other, udp(other.address, WAN, 500, dport, trial.token()))
     return trial.reached()
 
 
@@ -159,9 +154,8 @@ def test_a_drop_rule_of_the_user_holds(sandbox: None) -> None:
         lab.router.fw4_reload()
         trial = Trial(lab)
         for number in range(5):
-            trial.send("ESP of no known SPI", server, lambda token, number=number: esp(server.address, WAN, SPI + number, data=token))
-            trial.send("IKE of no known cookie", server,
-                       lambda token, number=number: udp(server.address, WAN, 500, 500, ike(COOKIE + number, data=token)))
+            trial.send("ESP of no known SPI", server, esp(server.address, WAN, SPI + number, data=trial.token()))
+            trial.send("IKE of no known cookie", server, udp(server.address, WAN, 500, 500, ike(COOKIE + number, data=trial.token())))
         assert not {item for item in trial.reached() if item[1] == "c2"}
         found = users.do_traffic()
         assert not found["c1"].lost and found["c2.back"].delivered == 0
@@ -183,7 +177,7 @@ def test_who_may_not_talk_is_sent_no_copies(sandbox: None, rule: str) -> None:
         assert users.do_rekey("c1") == {"c1": "done"}
         trial = Trial(lab)
         for number in range(5):
-            trial.send("ESP", server, lambda token, number=number: esp(server.address, WAN, SPI + 99 + number, data=token))
+            trial.send("ESP", server, esp(server.address, WAN, SPI + 99 + number, data=trial.token()))
         trial.reached()
         found = users.do_traffic("c1")
         assert not found["c1"].lost

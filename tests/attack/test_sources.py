@@ -37,16 +37,13 @@ def use(lab: Lab, names: tuple[str, ...]) -> set[tuple[str, str]]:
     for name, server in zip(names, lab.servers, strict=False):
         here = server.address
         for number in (0, 1, 99):
-            trial.send(f"{name}: ESP {number}", server, lambda token, here=here, number=number: esp(here, WAN, SPI + number, 5, token))
+            trial.send(f"{name}: ESP {number}", server, esp(here, WAN, SPI + number, 5, trial.token()))
         for cookie in (COOKIE, COOKIE + 1):
-            trial.send(f"{name}: IKE {cookie - COOKIE}", server,
-                       lambda token, here=here, cookie=cookie: udp(here, WAN, 500, 500, ike(cookie, 7, data=token)))
+            trial.send(f"{name}: IKE {cookie - COOKIE}", server, udp(here, WAN, 500, 500, ike(cookie, 7, data=trial.token())))
         for dport in PORTS:
             for sport in (500, 1701, 4444):
-                trial.send(f"{name}: {sport}>{dport}", server,
-                           lambda token, here=here, sport=sport, dport=dport: udp(here, WAN, sport, dport, token))
-        trial.send(f"{name}: SCCRP", server,
-                   lambda token, here=here: udp(here, WAN, 4444, 51701, l2tp(2, tunnel=77, assigned=9, data=token)))
+                trial.send(f"{name}: {sport}>{dport}", server, udp(here, WAN, sport, dport, trial.token()))
+        trial.send(f"{name}: SCCRP", server, udp(here, WAN, 4444, 51701, l2tp(2, tunnel=77, assigned=9, data=trial.token())))
     return trial.reached(0.6)
 
 

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Scans, floods and made-up keys: they cost nobody else a packet, nobody else a zone, and the daemon little."""
+from __future__ import annotations
+
+import json
+import re
+import socket
+
+from tests.attack.forge import WAN, blackhole, blast, esp, flood_from_lan, ike, random_cookies, stage, udp, usage
+from tests.lab.topology import Lab
+
+CONFIG = "config 1 ipsec\n"
+VOID = "198.18.0.0/15"
+CPU, MEMORY = 4.0, 8.0
+"""CPU seconds and megabytes that a scan may cost the daemon: twice what we promise, for machines that are busy."""
+
+
+def ask(lab: Lab, **request: str) -> dict[str, object]:
+    """The daemon's answer; within a minute, or it fails."""
+    return lab.router.ask(**request)
+
+
+def daemon(lab: Lab) -> tuple[float, float]:
+    """CPU seconds and megabytes of it."""
+    assert lab.router.daemon is not None
+    return usage(lab.router.daemon.pid)
+
+
+def test_a_scan_from_the_lan(sandbox: None, long: bool) -> None:
+    """One host sends IKE and ESP to as many addresses as it can; a neighbour's tunnel lives, another's comes up, the daemon answers."""
+    count = 70_000 if long else 4_000
+    with Lab(3, 2, "vpnpt", CONFIG, ipv6=False) as lab:
+        blackhole(lab, VOID)
+        users, attacker = stage(lab), lab.clients[2]
+        assert users.do_up("c1") == {"c1": "up"}
+        before = daemon(lab)
+        cookie = random_cookies(1)
+        for part in range(2):
+            targets = (f"198.{18 + (n >> 16)}.{n >> 8 & 255}.{n & 255}" for n in range(part * count // 2, (part + 1) * count // 2))
+            flood_from_lan(lab, attacker, (packet for target in targets for packet in (
+                udp(attacker.address, target, 500, 500, ike(cookie())), esp(attacker.address, target, cookie() & 0xFFFFFFFF))))
+            assert not users.do_traffic("c1", out=3, back=3)["c1"].lost
+        assert users.do_up("c2") == {"c2": "up"} and users.do_rekey("c1") == {"c1": "done"}
+        result = users.do_traffic(out=5, back=5)
+        assert not result["c1"].lost and not result["c2"].lost
+        assert "protocols" in ask(lab, method="status")
+        after = daemon(lab)
+        assert after[0] - before[0] < CPU and after[1] - before[1] < MEMORY
+
+
+def test_a_flood_in_one_server_s_name_costs_another_s_clients_nothing(sandbox: None, long: bool) -> None:
+    """Both servers have two clients. Made-up SPIs and cookies come from the WAN as s2's, while s1's clients rekey."""
+    count = 50_000 if long else 6_000
+    with Lab(4, 2, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, (_, named) = stage(lab), lab.servers
+        assert set(users.do_up(["c1", "c2"]).values()) | set(users.do_up(["c3", "c4"], to="s2").values()) == {"up"}
+        result = users.do_traffic()
+        assert not any(result[name].lost for name in ("c1", "c2", "c3", "c4"))
+        number, sent = random_cookies(2), [0]
+
+        def flood(part: int) -> None:
+            packets = (esp(named.address, WAN, number() & 0xFFFFFFFF | 256, 9) if n % 2 else
+                       udp(named.address, WAN, 500, 500, ike(number(), exchange=34 if n % 4 else 36)) for n in range(part))
+            sent[0] += blast(lab.isp, packets, lab.router, "wan")
+
+        for _ in range(3):
+            flood(count // 3)
+            assert users.do_rekey(["c1", "c2"]) == {"c1": "done", "c2": "done"}
+            result = users.do_traffic(["c1", "c2"], out=5, back=5)
+            assert not result["c1"].lost and not result["c2"].lost
+        assert users.do_dpd(["c1", "c2"], by="server") == {"c1": "answered", "c2": "answered"}
+        # What is established stays so for the named server's own clients, too.
+        result = users.do_traffic(["c3", "c4"], out=5, back=5)
+        assert not result["c3"].lost and not result["c4"].lost
+
+
+def test_many_sources_take_nobody_s_place(sandbox: None, long: bool) -> None:
+    """Forged sources, of the LAN's own range and of none, more than there are zones for."""
+    with Lab(4, 2, "vpnpt", "config vpnpt 'global'\n\toption max_clients 64\nconfig 1 ipsec\n", ipv6=False) as lab:
+        users, attacker, server = stage(lab), lab.clients[3], lab.servers[0]
+        assert users.do_up("c1") == {"c1": "up"}
+        names = [f"192.168.1.{n}" for n in range(2, 100)] + [f"10.9.{n >> 8}.{n & 255}" for n in range(20_000 if long else 2_000)]
+        number = random_cookies(3)
+        flood_from_lan(lab, attacker, (packet for name in names for packet in (
+            esp(name, server.address, number() & 0xFFFFFFFF | 256), udp(name, server.address, 500, 500, ike(number())))))
+        assert not users.do_traffic("c1", out=5, back=5)["c1"].lost, "who was there loses nothing"
+        # The only client of another server is served as on a stock router at the worst.
+        assert users.do_up("c2", to="s2") == {"c2": "up"}
+        assert not users.do_traffic("c2", out=5, back=5)["c2"].lost
+        refusals = [packet for packet in lab.clients[1].packets if packet.proto == 1 and packet.payload[:1] == b"\3"]
+        assert not refusals
+
+
+def jhash(data: bytes, seed: int) -> int:
+    """The kernel's jhash() of 4 bytes (include/linux/jhash.h), read as a little-endian machine does."""
+    mask = 0xFFFFFFFF
+
+    def rol(value: int, by: int) -> int:
+        return ((value << by) | (value >> (32 - by))) & mask
+
+    a = b = c = (0xDEADBEEF + 4 + seed) & mask
+    a = (a + int.from_bytes(data, "little")) & mask
+    for x, y in ((14, 0), (11, 1), (25, 2), (16, 0), (4, 1), (14, 2), (24, 0)):
+        if y == 0:
+            c = ((c ^ b) - rol(b, x)) & mask
+        elif y == 1:
+            a = ((a ^ c) - rol(c, x)) & mask
+        else:
+            b = ((b ^ a) - rol(a, x)) & mask
+    return c
+
+
+def zone(address: str, seed: int) -> int:
+    """What the rules of the first version propose for a client."""
+    return (jhash(socket.inet_aton(address), seed) * 40960 >> 32) + 20480
+
+
+def test_no_host_is_denied_by_chosen_addresses(sandbox: None) -> None:
+    """The zones that a victim would be given are taken before it comes, as anybody can who knows the seeds."""
+    with Lab(3, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, attacker, victim, server = stage(lab), lab.clients[0], lab.clients[1], lab.servers[0]
+        wanted = {zone(victim.address, seed) for seed in range(1, 9)}
+        taken: dict[int, str] = {}
+        for n in range(1 << 20):
+            name = f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
+            if (proposed := zone(name, 1)) in wanted:
+                taken.setdefault(proposed, name)
+                if len(taken) == len(wanted):
+                    break
+        number = random_cookies(4)
+        flood_from_lan(lab, attacker, (udp(name, server.address, 500, 500, ike(number())) for name in taken.values()))
+        lab.pump.run_for(0.2)
+        assert users.do_up("c2") == {"c2": "up"} and users.do_up("c3") == {"c3": "up"}
+        result = users.do_traffic()
+        assert not result["c2"].lost and not result["c3"].lost
+
+
+def test_seeds_are_not_the_same_everywhere(sandbox: None) -> None:
+    """Read from the rules in force: no seed is one that stands in the source."""
+    with Lab(1, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        seeds = re.findall(r"jhash [^\n]*? seed (0x[0-9a-f]+|\d+)", lab.router.run("nft", "list", "ruleset").stdout)
+        assert not {int(seed, 0) for seed in seeds} & set(range(1, 64))
+
+
+def test_one_host_s_tables_are_its_own(sandbox: None, long: bool) -> None:
+    """A host fills whatever it can fill (SPIs, cookies, pairs) with one server; with the keys' table small, as on a small router."""
+    count = 20_000 if long else 3_000
+    with Lab(3, 2, "vpnpt", "config vpnpt 'global'\n\toption max_keys 1024\n\toption max_clients 64\nconfig 1 ipsec\n", ipv6=False) as lab:
+        users, attacker, server = stage(lab), lab.clients[2], lab.servers[0]
+        assert users.do_up("c1") == {"c1": "up"}
+        number = random_cookies(5)
+        flood_from_lan(lab, attacker, (esp(attacker.address, server.address, number() & 0xFFFFFFFF | 256) if n % 2 else
+                                       udp(attacker.address, server.address, 500, 500, ike(number())) for n in range(count)))
+        assert not users.do_traffic("c1", out=5, back=5)["c1"].lost
+        assert users.do_rekey("c1") == {"c1": "done"}
+        assert not users.do_traffic("c1", out=5, back=5)["c1"].lost
+        assert users.do_up("c2", to="s2") == {"c2": "up"}
+        assert not users.do_traffic(out=5, back=5)["c2"].lost
+
+
+def test_a_deaf_daemon_hears_again(sandbox: None) -> None:
+    """More notices than its socket holds, while it is stopped; then two tunnels to one server come up and go on."""
+    with Lab(3, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, server = stage(lab), lab.servers[0]
+        assert users.do_up("c1") == {"c1": "up"}
+        process = lab.router.daemon
+        assert process is not None
+        process.send_signal(19)
+        number = random_cookies(6)
+        blast(lab.isp, (esp(server.address, WAN, number() & 0xFFFFFFFF | 256, 9) for _ in range(3000)), lab.router, "wan")
+        result = users.do_traffic(out=3, back=3)
+        assert not result["c1"].lost
+        process.send_signal(18)
+        assert users.do_up("c2") == {"c2": "up"}
+        assert users.do_rekey(["c1", "c2"]) == {"c1": "done", "c2": "done"}
+        result = users.do_traffic(out=5, back=5)
+        assert not result["c1"].lost and not result["c2"].lost
+        assert json.dumps(ask(lab, method="status"))
