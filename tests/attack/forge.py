@@ -94,7 +94,7 @@ def stage(lab: Lab, **tunnel: object) -> Stage:
 
 
 class Trial:
-    """Marked packets on one router: `send(label, host, packet)` of a packet that holds `token()`; `reached()` says where each label came."""
+    """Marked packets on one router: `send(label, host, packet)` of one that holds `token()`; `reached()` says where each label came."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ICMP errors about ESP and IKE that nobody sent, or about a neighbour's: they come to nobody to whom a stock router would not give them."""
+"""ICMP errors about ESP and IKE that nobody sent, or about a neighbour's: nobody gets them whom a stock router would not give them."""
 from __future__ import annotations
 
 from tests.attack.forge import ESP, ICMP, WAN, esp, ike, ip, stage, too_big, udp

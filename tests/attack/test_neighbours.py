@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attack.forge import CREATE_CHILD, INFORMATIONAL, SA_INIT, Trial, WAN, blast, esp, flood_from_lan, ike, random_cookies, stage, udp
+from tests.attack.forge import CREATE_CHILD, INFORMATIONAL, SA_INIT, WAN, Trial, blast, esp, flood_from_lan, ike, random_cookies, stage, udp
 from tests.lab.host import Host
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
@@ -96,7 +96,7 @@ def test_the_victim_s_own_keys_in_another_s_mouth(sandbox: None) -> None:
         inbound = [packet.spi for packet in lab.clients[0].packets if packet.proto == 50]
         lies = [udp(attacker.address, server.address, 500, 500, ike(*cookies, exchange, flags, number))
                 for exchange in (INFORMATIONAL, CREATE_CHILD) for flags in (8, 0x20, 0x28) for number in (2, 3, 50)]
-        lies += [udp(attacker.address, server.address, 500, 500, ike(cookies[0])), udp(attacker.address, server.address, 500, 500, ike(cookies[1]))]
+        lies += [udp(attacker.address, server.address, 500, 500, ike(cookie)) for cookie in cookies]
         lies += [esp(attacker.address, server.address, spi, 1000 + number) for spi in outbound + inbound for number in range(3)]
         flood_from_lan(lab, attacker, lies)
         lab.pump.run_for(0.3)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may edit the options gets no shell and no file; what was blocked stays blocked; a restart cuts nobody off."""
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.attack.forge import Trial, esp, stage, udp
+from tests.lab import router as lab_router
+from tests.lab.topology import Lab
+
+EVIL = ("$(touch {0})", "`touch {0}`", "; touch {0} ;", "| touch {0}", "\" ; flush ruleset ; #", "} flush ruleset ; #", "-q", "--help",
+        "/etc/passwd", "../../../../etc/x", "a\tb", "x" * 5000, "..", "*", "", "lan wan", "\\n", "é\u202e")
+OPTIONS = {"vpnpt": ("lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "max_clients", "log_level", "on_drift",
+                     "history", "metrics_file", "metrics_interval"),
+           "protocol": ("enabled", "allow_src", "deny_src", "port", "ports", "natt_port", "when_disabled", "ipv6_inbound", "multi_client")}
+
+
+def test_no_value_of_an_option_is_a_command(sandbox: None) -> None:
+    """Every option, every kind of trick; the firewall stands, nothing ran, and the daemon still answers."""
+    with Lab(1, 1, "vpnpt", "config 1 ipsec\n", ipv6=False) as lab:
+        proof = lab.router.directory / "proof"
+        for trick in EVIL:
+            value = trick.replace("{0}", str(proof))
+            for kind in ("option", "list"):
+                lines = [f"config {section} '{'global' if section == 'vpnpt' else 'ipsec'}'\n" +
+                         "".join(f"\t{kind} {name} '{value}'\n" for name in names) for section, names in OPTIONS.items()]
+                lab.router.write_config("".join(lines))
+                assert lab.router.ask(method="reload")
+        assert "status" in lab.router.vpnpt("--help") and lab.router.ask(method="status")
+        assert not proof.exists() and not Path("x").exists()
+        assert "table inet fw4" in lab.router.run("nft", "list", "tables").stdout
+        lab.router.write_config("config 1 ipsec\n")
+        lab.router.ask(method="reload")
+        assert stage(lab).do_up("c1") == {"c1": "up"}
+
+
+@pytest.mark.parametrize("option", ["history", "metrics_file"])
+def test_files_only_where_they_belong(sandbox: None, option: str) -> None:
+    """Not into a folder of programs that root runs, not over a file of another's, not through a link, not into a pipe."""
+    with Lab(1, 1, "vpnpt", "config 1 ipsec\n", ipv6=False) as lab:
+        place = lab.router.directory / "hotplug.d"
+        (place / "iface").mkdir(parents=True)
+        kept = place / "kept"
+        kept.write_text("precious")
+        (place / "link").symlink_to(kept)
+        os.mkfifo(place / "pipe")
+        users = stage(lab)
+        assert users.do_up("c1") == {"c1": "up"}
+        for path in (place / "iface" / "99-x", kept, place / "link", place / "pipe", place / "$(id)", "/etc/hotplug.d/iface/99-x",
+                     "/etc/../run/x", "/run/x", "/proc/self/mem", "/usr/sbin/vpnptd", "/root/.profile", "/www/x", "relative"):
+            lab.router.write_config(f"config vpnpt 'global'\n\toption {option} '{path}'\n\toption metrics_interval '5'\nconfig 1 ipsec\n")
+            lab.router.ask(method="reload")
+            users.do_traffic(out=1, back=1)
+            lab.pump.run_for(0.1)
+            assert not os.path.exists(path) or path in (kept, place / "link", place / "pipe", "/proc/self/mem", "/usr/sbin/vpnptd",
+                                                        "/root/.profile"), path
+        assert kept.read_text() == "precious"
+        assert sorted(item.name for item in place.iterdir()) == ["iface", "kept", "link", "pipe"]
+        assert lab.router.ask(method="status")
+
+
+BLOCKED = "config 0 ipsec\n"
+BROKEN = {"another section": "config protocol 'l2tp'\n\toption port 'none'\n\toption enabled 'maybe'\n",
+          "a line": "this is no UCI\n", "an unknown section": "config colour 'blue'\n\toption x 'y'\n",
+          "the global one": "config vpnpt 'global'\n\toption zone_base '-1'\n\toption when_disabled 'perhaps'\n"}
+
+
+def blocks(lab: Lab) -> bool:
+    """Neither ESP nor IKE of c1's comes to s1."""
+    client, server = lab.clients[0], lab.servers[0]
+    trial = Trial(lab)
+    trial.send("esp", client, esp(client.address, server.address, 0x4A0B0C0D, data=trial.token()))
+    trial.send("ike", client, udp(client.address, server.address, 500, 500, trial.token()))
+    return not trial.reached()
+
+
+@pytest.mark.parametrize("error", BROKEN)
+def test_an_error_opens_nothing(sandbox: None, error: str) -> None:
+    """IPsec was blocked; the configuration gets an error elsewhere; vpnpt is reloaded, and then restarted."""
+    with Lab(1, 1, "vpnpt", BLOCKED, ipv6=False) as lab:
+        assert blocks(lab)
+        lab.router.write_config(BLOCKED + BROKEN[error])
+        lab.router.ask(method="reload")
+        assert blocks(lab), "after a reload"
+        lab.router.kill_vpnpt(signal.SIGTERM)
+        lab.router.start_vpnpt(BLOCKED + BROKEN[error])
+        assert blocks(lab), "after a restart"
+
+
+def test_a_list_of_which_nothing_can_be_used_allows_nobody(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether such a daemon calls itself ready or not: nothing passes."""
+    monkeypatch.setattr(lab_router, "READY_TIMEOUT", 3.0)
+    config = "config protocol 'ipsec'\n\toption enabled '1'\n\tlist allow_src '192.168.1.300'\n\tlist allow_src 'laptop'\n"
+    with Lab(1, 1, "vpnpt", "config protocol 'ipsec'\n\toption enabled '1'\n\tlist allow_src '192.168.1.55'\n", ipv6=False) as lab:
+        assert blocks(lab)
+        lab.router.write_config(config)
+        lab.router.ask(method="reload")
+        assert blocks(lab), "after a reload"
+        lab.router.kill_vpnpt(signal.SIGTERM)
+        with contextlib.suppress(RuntimeError):
+            lab.router.start_vpnpt(config)
+        assert blocks(lab), "after a restart"
+
+
+@pytest.mark.parametrize("how", ["restart", "kill", "flushed and killed", "switched off and on"])
+def test_tunnels_survive_a_new_start(sandbox: None, how: str) -> None:
+    """Three tunnels to one server, silent meanwhile; afterwards the server speaks first, then the clients, then one rekeys."""
+    with Lab(3, 1, "vpnpt", "config 1 ipsec\n", ipv6=False) as lab:
+        users, router = stage(lab), lab.router
+        assert set(users.do_up("c1..c3").values()) == {"up"}
+        assert not any(users.do_traffic()[name].lost for name in ("c1", "c2", "c3"))
+        if how == "switched off and on":
+            router.write_config("config vpnpt 'global'\n\toption enabled '0'\nconfig 1 ipsec\n")
+            router.ask(method="reload")
+            router.write_config("config 1 ipsec\n")
+            router.ask(method="reload")
+        else:
+            if how == "flushed and killed":
+                assert router.daemon is not None
+                router.daemon.send_signal(signal.SIGSTOP)
+                router.fw4_flush()
+            router.kill_vpnpt(signal.SIGTERM if how == "restart" else signal.SIGKILL)
+            router.start_vpnpt("config 1 ipsec\n")
+        if how in ("restart", "kill"):
+            result = users.do_traffic(first="back")
+            assert not any(result[f"{name}.back"].lost for name in ("c1", "c2", "c3"))
+        users.do_traffic(out=1, back=0)
+        result = users.do_traffic(out=3, back=3)
+        assert not any(result[name].lost for name in ("c1", "c2", "c3"))
+        assert users.do_rekey("c1") == {"c1": "done"} and users.do_dpd("c2", by="server") == {"c2": "answered"}
+        assert not users.do_traffic("c1")["c1"].lost
