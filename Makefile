@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
-.PHONY: help setup demo test test-vm test-vm-lab sim diff lint bench package feed package-sdk image clean
+.PHONY: help setup demo test test-vm test-vm-lab sim diff attack fuzz lint bench package feed package-sdk image clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,6 +21,12 @@ test-vm: setup ## real VPN programs, stock router beside vpnpt, in an emulated m
 test-vm-lab: setup ## the lab, software flow offload, VLAN and PPPoE (with OPENWRT_ROOT), on that kernel
 	@tests/vm/run --timeout 7200 -- .venv/bin/python -m pytest -c tests/pytest.ini tests/lab tests/wire tests/golden tests/vm \
 		tests/openwrt/test_network.py $(ARGS)
+
+attack: setup ## what attackers try, stock router beside vpnpt where it matters (ARGS="--long" for whole floods, "--run-pending")
+	@.venv/bin/python -m pytest -c tests/pytest.ini tests/attack $(ARGS)
+
+fuzz: setup ## spoiled input for every decoder, the UCI parser, the control socket and the drivers (ARGS="--minutes 60")
+	@.venv/bin/python -m tests.fuzz $(ARGS)
 
 sim: setup ## thousands of clients against the engine (ARGS="--help" for options)
 	@.venv/bin/python -m tests.sim $(ARGS)

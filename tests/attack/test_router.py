@@ -15,8 +15,8 @@ from tests.lab.topology import Lab
 
 EVIL = ("$(touch {0})", "`touch {0}`", "; touch {0} ;", "| touch {0}", "\" ; flush ruleset ; #", "} flush ruleset ; #", "-q", "--help",
         "/etc/passwd", "../../../../etc/x", "a\tb", "x" * 5000, "..", "*", "", "lan wan", "\\n", "é\u202e")
-OPTIONS = {"vpnpt": ("lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "max_clients", "log_level", "on_drift",
-                     "history", "metrics_file", "metrics_interval"),
+OPTIONS = {"vpnpt": ("lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "max_clients", "log_level",
+                     "on_drift", "history", "metrics_file", "metrics_interval"),
            "protocol": ("enabled", "allow_src", "deny_src", "port", "ports", "natt_port", "when_disabled", "ipv6_inbound", "multi_client")}
 
 
