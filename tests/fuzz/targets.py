@@ -305,8 +305,9 @@ def _stories() -> list[bytes]:
 
 
 UCI_WORDS = (b"config ", b"option ", b"list ", b"\n", b"'", b'"', b"\\", b"#", b";", b"vpnpt", b"protocol", b"global", b"ipsec", b"pptp",
-             b"enabled", b"allow_src", b"deny_src", b"lan_device", b"lan_zone", b"history", b"zone_base", b"max_clients", b"port", b"\xff", b"\xc3\xa9",
-             b"\0", b"0", b"-1", b"65536", b"1e9", b"0x10", b"192.168.1.0/33", b"::/0", b"\xe2\x80\xae", b"\r", b"1_000", "²".encode())
+             b"enabled", b"allow_src", b"deny_src", b"lan_device", b"lan_zone", b"history", b"zone_base", b"max_clients", b"port",
+             b"\xff", b"\xc3\xa9", b"\0", b"0", b"-1", b"65536", b"1e9", b"0x10", b"192.168.1.0/33", b"::/0", b"\xe2\x80\xae",
+             b"\r", b"1_000", "²".encode())
 JSON_WORDS = (b'{"method": "', b'"}', b"[", b"{", b"\n", b"1e999", b"null", b"true", b'"\\ud800"', b"-", b"NaN", b"\xff", b'{"a":')
 
 
@@ -319,4 +320,4 @@ def targets() -> list[Target]:
     return [Target("netlink", _netlink_corpus(), _netlink, slow=4), Target("packets", packets, _packets),
             Target("ubus", _ubus_corpus(), _ubus, slow=4),
             Target("config", _config_corpus(), _config, UCI_WORDS, slow=40), Target("edit", _config_corpus(), _edit, UCI_WORDS, slow=30),
-            Target("control", requests, Control().run, JSON_WORDS, slow=10), Target("driver", _stories(), Driver().run, slow=60)]
+            Target("control", requests, Control().run, JSON_WORDS, slow=10), Target("driver", _stories(), Driver().run, slow=150)]
