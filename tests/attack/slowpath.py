@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`python -m tests.attack.slowpath [--packets N] [--rounds N]`: what a packet costs that takes the slow path each time, beside a stock router.
+"""`python -m tests.attack.slowpath [--packets N] [--rounds N]`: what a packet costs on the slow path, beside a stock router.
 
 Streams of ESP with sequence number 1, of SPIs that nobody answers, of unknown cookies; from inside and from outside. A figure is the
 processor time of the sender, in whose context the kernel forwards (no queue between namespaces), for the first and the last thousand

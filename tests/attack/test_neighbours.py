@@ -50,7 +50,7 @@ def test_made_up_esp_wins_nothing(sandbox: None, long: bool, every: float, spis:
         chatter(lab, lab.clients[2], every, spis)
         lab.pump.run_for(0.5)
         assert users.do_rekey("c1") == {"c1": "done"}
-        sent, delivered = listen(lab, users, "c1", 20.0 if long else 3.0, ping)
+        sent, delivered = listen(lab, users, "c1", 20.0 if long else 2.0, ping)
         assert delivered == sent
         sent, delivered = listen(lab, users, "c2", 1.0, ping)
         assert delivered == sent
