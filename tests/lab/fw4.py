@@ -2,7 +2,8 @@
 """The ruleset of a stock OpenWrt router as fw4 writes it: two zones, lan and wan, with the default policies.
 
 Taken from what `fw4 print` shows for the default /etc/config/firewall; only what cannot matter here is left out (syn flood
-limits, DHCP rules). The drop-in at the top of `forward` is where fw4 includes /usr/share/nftables.d/chain-pre/forward/*.nft.
+limits, DHCP rules). The drop-in at the end of `forward`, after the zones' rules, is where fw4 includes
+/usr/share/nftables.d/chain-post/forward/*.nft.
 """
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ BODY = """
 
 	chain forward {
 		type filter hook forward priority filter; policy drop;
-OFFLOAD		include "DROPIN"
-		ct state vmap { established : accept, related : accept } comment "!fw4: Handle forwarded flows"
+OFFLOAD		ct state vmap { established : accept, related : accept } comment "!fw4: Handle forwarded flows"
 		iifname { LAN } jump forward_lan comment "!fw4: Handle lan IPv4/IPv6 forward traffic"
 GUEST		iifname { WAN } jump forward_wan comment "!fw4: Handle wan IPv4/IPv6 forward traffic"
+		include "DROPIN"
 		jump handle_reject
 	}
 
@@ -49,12 +50,11 @@ GUEST		iifname { WAN } jump forward_wan comment "!fw4: Handle wan IPv4/IPv6 forw
 	chain forward_lan {
 		oifname { WAN } accept comment "!fw4: Accept lan to wan forwarding"
 		oifname { LAN } accept comment "!fw4: accept lan IPv4/IPv6 traffic"
-		jump handle_reject
 	}
 
 	chain forward_wan {
 		icmpv6 type { ERRORS } limit rate 1000/second counter accept comment "!fw4: Allow-ICMPv6-Forward"
-IPSEC		jump handle_reject
+IPSEC		oifname { WAN } jump handle_reject comment "!fw4: reject wan IPv4/IPv6 traffic"
 	}
 
 	chain dstnat {
@@ -108,7 +108,6 @@ IPSEC_RULES = """		oifname { LAN } meta l4proto esp counter accept comment "!fw4
 GUEST_ZONE = """
 	chain forward_guest {
 		oifname { WAN } accept comment "!fw4: Accept guest to wan forwarding"
-		jump handle_reject
 	}
 """
 
@@ -122,7 +121,7 @@ def body(lan: tuple[str, ...], wan: tuple[str, ...], dropin: str, ipsec_rules: b
          guest: str = "") -> str:
     """The contents of `table inet fw4` for the devices of the two zones.
 
-    dropin: the pattern to include at the top of `forward`. ipsec_rules: OpenWrt's Allow-IPSec-ESP and Allow-ISAKMP.
+    dropin: the pattern to include at the end of `forward`. ipsec_rules: OpenWrt's Allow-IPSec-ESP and Allow-ISAKMP.
     offload: software flow offload, which the kernel must know. guest: the device of a third zone, which may only go to wan.
     """
     text = BODY.replace("OFFLOAD", OFFLOAD_RULE if offload else "").replace("IPSEC", IPSEC_RULES if ipsec_rules else "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..model import PROTOCOLS
 from ..ruleset import TABLE, refused_set
+from ..ruleset.maps import MAPS
 from ..wire.nftables import FAMILIES, Element
 from .netfilter import NetlinkError, dump_elements
 
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
 # Their elements carry a limit, which begins anew, or a count.
-_METERS = ("rate_in", "rate_out", "rate_exchange", "rate_l2tp", "copied", *map(refused_set, PROTOCOLS))
-LEFT_OUT = frozenset((*_METERS, "esp_fast", "ike_fast", "ip_ids", "parted", "asked"))
-"""Not worth the time: the fast path's next packet puts its entry back itself, IP IDs are those of packets that are
-gone, who has parted or was asked counts for a second."""
+_METERS = (*(row.name for row in MAPS if row.name.startswith("rate_")), "rate_l2tp", "copied", *map(refused_set, PROTOCOLS))
+LEFT_OUT = frozenset((*_METERS, "esp_fast", "ike_fast", "spi_new", "came_esp", "came_ike", "parted", "asked"))
+"""Not worth the time: the fast path's next packet puts its entry back itself, the others count for a second or for one packet."""
 
 
 class Mirror:

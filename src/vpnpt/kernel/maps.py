@@ -6,7 +6,7 @@ from __future__ import annotations
 from errno import ENOENT
 
 from ..ruleset import TABLE
-from ..ruleset.sharing import SLOTS
+from ..ruleset.maps import SLOTS
 from ..wire import nftables
 from ..wire.nftables import IPV4, Element, pack_key, pack_zone, unpack_key, unpack_zone
 from .netfilter import NetlinkError, delete_elements, dump_elements

@@ -2,7 +2,8 @@
 """Config → nftables text: pure, deterministic, each rule with its comment.
 
     prerouting, raw (-300)    dispatch by protocol; for ESP, IKE and their ICMP errors: the client's zone, learning   (family ip)
-    prerouting, dstnat - 5    first packets only: refusals, the PPTP helper, delivery of what a server starts         (ip, ip6)
+    prerouting, dstnat - 5    first packets only: refusals, the PPTP helper, delivery by key                          (ip, ip6)
+    prerouting, dstnat + 5    first packets only, after the user's forwards: delivery of what a server begins           (ip)
     postrouting, srcnat - 5   first packets only: who talks with whom; WAN → LAN refusals                             (ip, ip6)
     postrouting, srcnat + 50  only where there is a flow table: IKE is kept out of it                                   (ip)
     output, raw               the router's own IKE and ESP: remembered, never touched                                 (ip)
@@ -19,6 +20,7 @@ from .dispatch import Dispatch
 from .errors import add_errors
 from .ipsec import add_ipsec
 from .l2tp import add_l2tp, l2tp_forward_rule
+from .maps import declare
 from .sharing import add_sharing
 from .text import TABLE, Table, names
 from .zones import add_zones, zone_range
@@ -59,11 +61,12 @@ class Ruleset:
 
 
 def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, offload: bool = False,
-                    byteorder: str = sys.byteorder) -> Ruleset:
+                    byteorder: str = sys.byteorder, seed: int = 0) -> Ruleset:
     """The ruleset of a configuration.
 
     `helper`: the kernel has the PPTP helper (a ruleset that names it does not load without). `offload`: somebody
-    (fw4) has a flow table. `byteorder`: the router's.
+    (fw4) has a flow table. `byteorder`: the router's. `seed`: of the zones, of this boot (32 bits): nobody may know it, and it stays
+    while the maps live.
     """
     tables: dict[str, Table] = {}
     if not config.general.enabled:
@@ -73,7 +76,8 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, of
         if family == "ip":
             dispatch = Dispatch()
             if shares_servers(config):
-                add_zones(table, config, byteorder)
+                declare(table, config)
+                add_zones(table, config, byteorder, seed)
                 add_sharing(table, config, devices)
                 add_ipsec(table, config, devices, dispatch)
             if config.behaviour("l2tp") == "help":
@@ -88,7 +92,7 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, of
 
 
 def forward_rules(config: Config, devices: Devices) -> str:
-    """Rules for the top of fw4's forward chain: what our DNAT lets in, and IPv6 that RFC 6092 wants let in.
+    """Rules for the end of fw4's forward chain, after the user's own: what our DNAT lets in, and IPv6 that RFC 6092 wants let in.
 
     A verdict of our own tables can't do it: a packet passes only if every base chain accepts it.
     """
@@ -97,9 +101,11 @@ def forward_rules(config: Config, devices: Devices) -> str:
     lan, wan, ipsec = names(devices.lan), names(devices.wan), config.protocols["ipsec"]
     rules = []
     if shares_servers(config):
-        rules.append(f'iifname {wan} ct zone {zone_range(config)} ct status dnat accept comment "vpnpt: a server speaks first"')
+        for match in ("meta l4proto esp", "udp sport 500 udp dport 500"):
+            rules.append(f'iifname {wan} oifname {lan} ct zone {zone_range(config)} ct status dnat {match} accept '
+                         'comment "vpnpt: a server speaks first"')
     if config.behaviour("l2tp") == "help":
-        rules.append(l2tp_forward_rule(wan))
+        rules.append(l2tp_forward_rule(lan, wan))
     if config.behaviour("ipsec") == "help" and ipsec.ipv6_inbound == "open":
         ports = ", ".join(str(port) for port in (500, *ipsec.ports))
         for match in ("meta l4proto { esp, ah }", f"udp dport {{ {ports} }}"):

@@ -9,7 +9,10 @@ is silence.
 
 from __future__ import annotations
 
+from .ike import BEGINNING
+from .maps import COOKIE, SPI
 from .notices import AH, REFUSED, notice
+from .sharing import IKE_BOTH
 from .text import Table, names, numbers
 from .zones import zone_range
 
@@ -53,7 +56,7 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, 
     end = table.chain("flow_end", "nat hook postrouting priority srcnat - 6; policy accept;")
     out, inbound = table.chain("from_lan"), table.chain("to_lan")
     if table.family == "ip":
-        _add_delivery(table, config, start, wan, offload=offload)
+        _add_delivery(table, config, start, lan, wan, offload=offload)
     for protocol in config.protocols.values():
         behaviour = config.behaviour(protocol.name)
         if behaviour != "ignore":
@@ -80,7 +83,7 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, 
     table.chains = [chain for chain in table.chains if chain.rules]
 
 
-def _add_delivery(table: Table, config: Config, start: Chain, wan: str, *, offload: bool) -> None:
+def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str, *, offload: bool) -> None:
     if config.behaviour("ipsec") == "help" and config.protocols["ipsec"].multi_client:
         if offload:
             # The flow table knows no zones: it would take two clients' UDP 500 for one flow. It takes no flow that has the extension of
@@ -91,8 +94,23 @@ def _add_delivery(table: Table, config: Config, start: Chain, wan: str, *, offlo
             table.expectation("keep_out", "gives a flow the extension that keeps it out of flow tables")
             late = table.chain("flow_kept", "filter hook postrouting priority srcnat + 50; policy accept;")
             late.rule(f'ct state new ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
-        start.rule(f"iifname {wan} ct zone {zone_range(config)} fib daddr type local dnat to ct zone map @zone_client",
-                   "the server speaks first: to the zone's client")
+        zoned = f"iifname != {lan} ct zone {zone_range(config)}"
+        start.rule(f"{zoned} ip protocol esp ip saddr . {SPI} != @spi_new dnat to ct zone map @zone_client", "by SPI: to its client")
+        start.rule(f"{zoned} {IKE_BOTH} @th,128,64 != 0 dnat to ct zone map @zone_client", "by cookie: to its client")
+        last = table.chain("flow_begin", "nat hook prerouting priority dstnat + 5; policy accept;")
+        last.rule(f"{zoned} goto begin_zoned", "what a server begins, and the user does not forward")
+        last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @slot1 {BEGINNING} goto begin_shared", "the same, of a contended server")
+        own = table.chain("begin_zoned")
+        own.rule(f"{IKE_BOTH} socket transparent 0-1 return", "the router itself listens: as without vpnpt")
+        own.rule("dnat to ct zone map @zone_client", "the server speaks first: to the zone's client")
+        shared = table.chain("begin_shared")
+        shared.rule(f"{COOKIE} 0 return", "not IKE")
+        shared.rule("socket transparent 0-1 return", "the router itself listens: as without vpnpt")
+        shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "once more: not answered")
+        shared.rule("fib daddr type != local return", "not addressed to the router")
+        shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA: anybody would answer")
+        shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for the client that has just closed its SA")
+        shared.rule("goto copies", "several could be meant")
 
 
 def _refusal(table: Table, protocol: Protocol, reason: str) -> str:

@@ -4,8 +4,9 @@
 What plain NAT does well it goes on doing alone: one port of the router for each client, in conntrack zone 0. Here is only what it lacks.
 
 An answer from another port (RFC 2661 8.1) is a new flow for conntrack. It comes to the port that the client's own flow has on the WAN,
-so that port says whose it is: `l2tp_way`. The kernel learns it alone, because masquerading keeps the port unless two clients of one server
-clash; then the daemon looks it up, and the answer is held until it has.
+so that port names the client: `l2tp_way`. The kernel learns it alone, because masquerading keeps the port unless two clients of one server
+clash or ports are drawn at random; then the daemon looks it up, and the answer is held until it has. Only an SCCRP is such an answer, and
+only while its client waits for one (`l2tp_waits`, `l2tp_asks`); from then on the server may use that port (`l2tp_moved`), and no other.
 
 A packet to port 1701 has the wrong port, but the right tunnel ID, which its client chose: `l2tp_port`, of the daemon, names the port. The
 packet gets that port before conntrack sees it, and is then a packet of the client's own flow: no DNAT, no hole in the firewall. A
@@ -19,9 +20,9 @@ with L bit, else @th,80,16 and @th,96,16; message type of a control message @th,
 
 from __future__ import annotations
 
+from .maps import ENTRIES_PER_CLIENT
 from .notices import L2TP, L2TP_HELD, L2TP_MOVED, L2TP_PASSED, notice, whole
 from .text import Table, names, numbers
-from .zones import ENTRIES_PER_CLIENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ SHARED_TIMEOUT = 60
 """The same for `l2tp_shared`, whose packets only the daemon can deliver: it dies soon after the daemon."""
 MARK = 0x80000000
 """The bit of the conntrack mark by which fw4's forward chain knows our flows; fw4, mwan3, pbr and SQM use lower ones."""
+ANSWER_WITHIN = 15
+"""Seconds for which a request waits for its answer: clients repeat it after 1, 2, 4 and 8 (RFC 2661 5.8)."""
 TELLING = "{ 1, 3, 4, 7, 8, 10, 11 }"
 """Messages of a client that tell an ID: SCCRQ, SCCCN (in its header the server's), StopCCN, OCRQ, OCRP, ICRQ, ICRP (RFC 2661 3.2)."""
-SCCRP, STOPCCN = 2, 4
+SCCRQ, SCCRP, STOPCCN = 1, 2, 4
+CONTROL = "@th,64,16 0xc802"
+"""A control message: T, L and S bits, version 2 (RFC 2661 3.1)."""
 REQUEST_RATE = "20/second burst 50 packets"
 """Such messages a second of which one client may tell the daemon."""
 HELD_RATE = "1000/second burst 1000 packets"
@@ -50,13 +55,14 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     for port in config.protocols["l2tp"].ports:
         dispatch.udp_to[port], dispatch.udp_from[port] = "l2tp", "l2tp_from"
     either = table.chain("l2tp")
+    either.rule("@th,76,4 != 2 return", "not L2TP version 2")
     either.rule(f"@th,64,1 0 iifname {lan} return", "a client's data: nothing to learn")
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
     either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
     _add_out(table)
-    _add_in(table, wan)
+    _add_in(table, lan, wan)
     _add_registration(table, lan, wan, ports)
-    _add_other_port(table, wan, ports)
+    _add_other_port(table, lan, wan, ports)
 
 
 def _declare(table: Table, config: Config) -> None:
@@ -78,6 +84,9 @@ def _declare(table: Table, config: Config) -> None:
     add("l2tp_session", "ip saddr . @th,96,16 . @th,112,16", "the same by session, where two clients have the same tunnel ID",
         value="udp dport", size=sessions)
     add("l2tp_shared", "ip saddr . @th,96,16", "tunnel IDs that two clients have: the daemon delivers", timeout=SHARED_TIMEOUT)
+    add("l2tp_waits", "ip saddr . udp dport", "server, port on the WAN: its client waits for an answer", timeout=ANSWER_WITHIN)
+    add("l2tp_asks", "ip saddr", "servers that some client has asked for a tunnel", timeout=ANSWER_WITHIN)
+    add("l2tp_moved", "ip saddr . udp sport . udp dport", "server, its port, port on the WAN: it answers from there")
     add("l2tp_router", "ip saddr", "servers with which the router itself talks L2TP")
     add("rate_l2tp", "ip saddr", "how fast a client makes tunnels", size=config.general.max_clients, timeout=60)
     table.counter("l2tp_held", "packets of servers that the daemon was given to deliver")
@@ -86,6 +95,9 @@ def _declare(table: Table, config: Config) -> None:
 def _add_out(table: Table) -> None:
     out = table.chain("l2tp_out")
     out.rule(f"@th,208,16 {TELLING} jump l2tp_tell", "a tunnel or session begins or ends")
+    out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr . udp sport @l2tp_ports update @l2tp_waits {{ ip daddr . udp sport }}",
+             "waits for an answer")
+    out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr @l2tp_servers update @l2tp_asks {{ ip daddr }}", "waits for an answer")
     out.rule("ip saddr . udp sport . ip daddr != @l2tp_flows return", "has not passed the firewall yet")
     out.rule("update @l2tp_flows { ip saddr . udp sport . ip daddr } update @l2tp_pairs { ip daddr . ip saddr } "
              "update @l2tp_servers { ip daddr }", "lives: a control message a minute")
@@ -98,9 +110,10 @@ def _add_out(table: Table) -> None:
     tell.rule(whole(L2TP, "500/second burst 1000 packets"), "tell the daemon")
 
 
-def _add_in(table: Table, wan: str) -> None:
+def _add_in(table: Table, lan: str, wan: str) -> None:
     end = table.chain("l2tp_from")
     end.rule(f"iifname != {wan} return", "not from a server")
+    end.rule("@th,76,4 != 2 return", "not L2TP version 2")
     end.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
              "the server ends a tunnel: tell the daemon")
     end.rule("@th,64,1 1 ip saddr . udp dport @l2tp_ports update @l2tp_plain { ip saddr }", "it heeds its clients' ports")
@@ -110,7 +123,7 @@ def _add_in(table: Table, wan: str) -> None:
                  "the server ends a tunnel: tell the daemon")
     inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
     inbound.rule("ip saddr @l2tp_plain return", "it means this very port")
-    inbound.rule("fib daddr type != local return", "not for the router's address: no NAT")
+    inbound.rule(f"fib daddr oifname {lan} return", "addressed to a host inside: no NAT")
     inbound.rule("@th,48,16 != 0 goto l2tp_in_find", "with a checksum, which nft keeps right")
     # To nft a checksum of 0 is one like others (nft_payload_csum_inet), to UDP it is none: xl2tpd sends none.
     inbound.rule("jump l2tp_in_find", "without")
@@ -155,6 +168,9 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register = table.chain("l2tp_register")
     register.rule("fib saddr type local update @l2tp_router { ip daddr } return", "the router's own")
     register.rule(f"iifname != {lan} return", "no client of ours")
+    register.rule("@th,76,4 != 2 return", "not L2TP version 2")
+    register.rule(f"{CONTROL} @th,208,16 {SCCRQ} update @l2tp_waits {{ ip daddr . udp sport }} update @l2tp_asks {{ ip daddr }}",
+                  "waits for an answer")
     register.rule("add @l2tp_flows { ip saddr . udp sport . ip daddr } add @l2tp_ports { ip daddr . udp sport } "
                   "add @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "the port is kept unless it clashes: the first has it")
     register.rule(f"udp sport != {ports} update @l2tp_odd {{ ip daddr }}", "its port is not the server's")
@@ -165,27 +181,36 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register.rule("add @l2tp_servers { ip daddr } add @l2tp_solo { ip daddr : udp sport }", "the only client")
 
 
-def _add_other_port(table: Table, wan: str, ports: str) -> None:
-    start = table.chain("l2tp_flow_start", "nat hook prerouting priority dstnat - 4; policy accept;")
-    start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp fib daddr type local goto l2tp_other_port",
-               "a flow that an L2TP server starts")
+def _add_other_port(table: Table, lan: str, wan: str, ports: str) -> None:
+    start = table.chain("l2tp_flow_start", "nat hook prerouting priority dstnat + 4; policy accept;")
+    start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp fib daddr oifname != {lan} goto l2tp_other_port",
+               "a flow that an L2TP server starts, and the user does not forward")
     other = table.chain("l2tp_other_port")
     other.rule("udp dport { 500, 4500 } return", "IPsec")
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
-    other.rule("ip saddr . udp dport @l2tp_ports goto l2tp_deliver", "to a port that is a client's")
-    other.rule(f"@th,64,16 0xc802 @th,208,16 {SCCRP} ip saddr @l2tp_many update @l2tp_plain {{ ip saddr }} goto l2tp_hold",
+    other.rule(f"udp sport {ports} ip saddr . udp dport @l2tp_ports goto l2tp_deliver",
+               "from the port that was asked: conntrack has forgotten")
+    other.rule("ip saddr . udp sport . udp dport @l2tp_moved goto l2tp_deliver", "from where it has answered before")
+    other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr . udp dport @l2tp_waits goto l2tp_moves", "the answer to a request")
+    other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr @l2tp_asks update @l2tp_plain {{ ip saddr }} goto l2tp_hold",
                "SCCRP to a port that the daemon will know in a moment")
+    moves = table.chain("l2tp_moves")
+    moves.rule("delete @l2tp_waits { ip saddr . udp dport } update @l2tp_moved { ip saddr . udp sport . udp dport }",
+               "from here and nowhere else")
+    moves.rule(notice(L2TP_MOVED), "tell the daemon from which port this server answers")
+    moves.rule("goto l2tp_deliver", "to its client")
     deliver = table.chain("l2tp_deliver")
-    deliver.rule(f"udp sport != {ports} {notice(L2TP_MOVED)}", "tell the daemon from which port this server answers")
     deliver.rule(f"ct mark set ct mark or {MARK:#x}", "fw4's forward chain lets it in")
     deliver.rule("dnat to ip saddr . udp dport map @l2tp_way", "to the client that has this port on the WAN")
 
     again = table.chain("l2tp_delivered", "nat hook output priority -100; policy accept;")
-    again.rule("ip saddr @l2tp_servers meta l4proto udp fib saddr type != local dnat to ip saddr . udp dport map @l2tp_way",
-               "what was held and the daemon sends on")
+    again.rule("ip saddr @l2tp_servers meta l4proto udp fib saddr type != local goto l2tp_again", "what was held and the daemon sends on")
+    again = table.chain("l2tp_again")
+    again.rule(f"udp sport != {ports} update @l2tp_moved {{ ip saddr . udp sport . udp dport }}", "it answers from there")
+    again.rule("dnat to ip saddr . udp dport map @l2tp_way", "to the client that has this port on the WAN")
 
 
-def l2tp_forward_rule(wan: str) -> str:
+def l2tp_forward_rule(lan: str, wan: str) -> str:
     """For fw4's forward chain: what an L2TP server sends from another port."""
     marked = f"ct status dnat ct mark and {MARK:#x} == {MARK:#x}"
-    return f'iifname {wan} {marked} accept comment "vpnpt: an L2TP server answers from another port"'
+    return f'iifname {wan} oifname {lan} meta l4proto udp {marked} accept comment "vpnpt: an L2TP server answers from another port"'

@@ -7,6 +7,10 @@ packet is logged, to a group of its own; all others carry headers only.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .text import Table
+
 GROUP = 9107
 GROUP_WHOLE = 9108
 GROUP_SPILLED = 9109
@@ -31,6 +35,16 @@ L2TP_HELD = "L2TP-HELD"
 L2TP_PASSED = "L2TP-PASSED"
 L2TP_MOVED = "L2TP-MOVED"
 L2TP_ALL = (L2TP, L2TP_HELD, L2TP_PASSED, L2TP_MOVED)
+
+
+def add_teller(table: Table, name: str, prefix: str, meter: str, key: str, rate: str, group: int = 0) -> str:
+    """The chain `tell_NAME` that tells the daemon of a packet, at most `rate` for each `key` (in a meter): nobody drowns the notices about
+    others. group: the whole packet to that group, else headers only. Returns the chain's name."""
+    chain = table.chain(f"tell_{name}")
+    chain.rule(f"update @{meter} {{ {key} limit rate over {rate} }} return", "enough of this one")
+    limit = "2000/second burst 2000 packets"
+    chain.rule(whole(prefix, limit, group) if group else notice(prefix, limit), "tell the daemon")
+    return chain.name
 
 
 def notice(prefix: str, rate: str = "100/second burst 200 packets") -> str:

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ESP through NAT: each inbound SPI is one client's. The order in which a packet's owner is asked for is in docs/DATAPATH.md.
+
+Fast path: one lookup (`esp_fast`), no write. Its entries live some minutes only; when one has died, the next packet takes the slow path,
+which renews the long-lived state and puts it back. So a tunnel that lives is never forgotten, a dead one is, and no packet of an
+established tunnel pays for either.
+"""
+
+from __future__ import annotations
+
+from .maps import FAST, SERVER, SERVER_OUT, SPI
+from .notices import GROUP_WHOLE, SAME_SPI, SPI_OUT, SPI_TAKEN, add_teller
+from .text import Table, names
+from .zones import ZONE, add_way_out, add_zoned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Devices
+    from .dispatch import Dispatch
+
+SPI_OUT_RATE = "200/second burst 300 packets"
+"""Packets without an answer a second that the daemon is told of, of one client: its evidence for the owner of an SPI."""
+
+LEARNING_RATE = "20/second burst 300 packets"
+"""New keys a second that one server may put into the maps: made-up ones can't fill them."""
+
+INBOUND = f"ip saddr . {SPI}"
+"""Server and inbound SPI."""
+
+
+def add_esp(table: Table, devices: Devices, dispatch: Dispatch) -> None:
+    """The chains for ESP, from `dispatch` on."""
+    dispatch.at_once.append((f"ip protocol esp @th,32,32 != 1 ct zone set {FAST} map @esp_fast accept",
+                             "ESP, established, either way: one lookup, unless an SA begins"))
+    dispatch.protocols["esp"] = "esp_slow"
+    esp = table.chain("esp_slow")
+    esp.rule(f"iifname {names(devices.lan)} goto esp_out", "from inside")
+    esp.rule("goto esp_in", "from anywhere else")
+    _add_out(table, devices)
+    _add_in(table, devices)
+
+
+def _add_out(table: Table, devices: Devices) -> None:
+    out = table.chain("esp_out")
+    out.rule(f"{ZONE} set ip saddr . ip daddr map @called goto esp_out_called", "the answer of a host that was called from outside")
+    add_way_out(out, "esp_out_zoned", devices)
+    add_zoned(table, "esp_out_zoned", "esp_out_learn")
+    add_zoned(table, "esp_out_called", "esp_out_answer")
+    answer = table.chain("esp_out_answer")
+    answer.rule(f"update @called {{ ip saddr . ip daddr : {ZONE} }}", "it goes on answering")
+
+    learn = table.chain("esp_out_learn")
+    learn.rule("jump refresh_out", "renew what lives")
+    learn.rule(f"{FAST} @esp_known update @esp_known {{ {FAST} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
+               f"add @esp_fast {{ {FAST} : {ZONE} }} return", "answered before: back to the fast path")
+    learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} return",
+               "a pair's first packet: the firewall may not let it pass")
+    learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "seen before")
+    learn.rule(f"add @esp_unanswered {{ {FAST} }} add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}", "a new SPI")
+    learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before it")
+    teller = add_teller(table, "spi_out", SPI_OUT, "rate_asks", "ip saddr", "500/second burst 500 packets")
+    learn.rule(f"jump {teller}", "tell the daemon")
+    learn.rule("jump wait_out", "an answer will come with an SPI that we don't know")
+
+    again = table.chain("esp_out_again")
+    again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "answered since")
+    again.rule(f"jump {teller}", "tell the daemon")
+    again.rule("jump wait_out", "still not: a lost race is tried again")
+
+    answered = table.chain("esp_out_answered")
+    answered.rule(f"add @esp_known {{ {FAST} }} add @esp_fast {{ {FAST} : {ZONE} }} delete @esp_unanswered {{ {FAST} }} "
+                  f"delete @answered {{ ip daddr . {ZONE} }}", "one answer for one SPI")
+
+
+def _add_in(table: Table, devices: Devices) -> None:
+    inbound = table.chain("esp_in")
+    inbound.rule("@th,32,32 1 goto esp_in_first", "an SA begins")
+    inbound.rule("goto esp_in_slow", "new, or to be renewed")
+
+    first = table.chain("esp_in_first")
+    first.rule("ip saddr != @slot1 goto esp_in_slow", "one client: it can only be its")
+    first.rule(f"{INBOUND} @fanned goto esp_in_slow", "shared already")
+    first.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_same", "an SPI that has an owner begins anew")
+    first.rule("goto esp_in_slow", "new")
+    same = table.chain("esp_in_same")
+    same.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} goto esp_in_whose", "made up, perhaps")
+    teller = add_teller(table, "same_spi", SAME_SPI, "rate_notice", "ip saddr", "500/second burst 1000 packets")
+    same.rule(f"jump {teller}", "two clients chose the same SPI, or this is a repeated packet: the daemon knows who waits")
+    same.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+    same.rule(f"delete @esp_fast {{ {FAST} : {ZONE} }} delete @spi_zone {{ {INBOUND} : {ZONE} }} add @fanned {{ {INBOUND} }} goto copies",
+              "until it has decided: to all")
+
+    # The key first.
+    inbound = table.chain("esp_in_slow")
+    inbound.rule(f"{INBOUND} @router_spis return", "the router's own SA")
+    inbound.rule(f"{INBOUND} @fanned goto fan", "it may be several clients'")
+    inbound.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_whose", "known")
+    inbound.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    inbound.rule("ip saddr != @servers goto esp_elsewhere", "no client talks with it")
+    inbound.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another host inside, without NAT: not ours")
+    inbound.rule("ip saddr @router_hosts goto copies", "the router's own SAs: the daemon knows which")
+    inbound.rule("ip saddr @left_out goto copies", "a host that is no client talks with it, too")
+    inbound.rule("ip saddr != @slot1 goto esp_in_solo", "the only client")
+    inbound.rule("ip saddr @waiting_many goto copies", "several wait: never guess")
+    inbound.rule("ip saddr @doubted goto copies", "the daemon still tracks a waiter that the kernel has forgotten")
+    inbound.rule(f"{ZONE} set ip saddr map @waiting_one goto esp_in_one", "exactly one waits")
+    inbound.rule("goto copies", "nobody waits, several could be meant")
+
+    solo = table.chain("esp_in_solo")
+    solo.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_new", "its zone is what the router is without vpnpt")
+    one = table.chain("esp_in_one")
+    one.rule(f"ip saddr . {ZONE} @heard goto esp_in_new", "one that this server has answered before")
+    one.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+    one.rule("goto copies", "anybody can send ESP: that proves nothing")
+
+    whose = table.chain("esp_in_whose")
+    whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
+    whose.rule("goto esp_in_known", "its zone")
+    add_zoned(table, "esp_in_known", "esp_in_renew")
+    renew = table.chain("esp_in_renew")
+    renew.rule(f"update @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }} update @heard {{ ip saddr . {ZONE} }}",
+               "back to the fast path")
+
+    add_zoned(table, "esp_in_new", "esp_in_take")
+    take = table.chain("esp_in_take")
+    take.rule(f"update @answered {{ ip saddr . {ZONE} }} delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
+              f"delete @waiting_one {{ ip saddr : {ZONE} }}", "no longer waits")
+    take.rule(f"update @heard {{ ip saddr . {ZONE} }}", "the server has answered this client")
+    take.rule(f"update @spi_new {{ {INBOUND} }}", "what conntrack does not know goes to a forward of the user's, if there is one")
+    take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
+    take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "learned")
+    contended = add_teller(table, "spi_taken_whole", SPI_TAKEN, "rate_notice", "ip saddr", "500/second burst 1000 packets", GROUP_WHOLE)
+    take.rule(f"ip saddr @slot1 goto {contended}", "the daemon may know of others")
+    teller = add_teller(table, "spi_taken", SPI_TAKEN, "rate_notice", "ip saddr", "500/second burst 1000 packets")
+    take.rule(f"goto {teller}", "tell the daemon")
+
+    # A host that is no client of ours (its device was left out) talks with a server: what that sends may be for it.
+    elsewhere = table.chain("esp_elsewhere")
+    elsewhere.rule(f"iifname {names(devices.wan)} return", "from outside")
+    elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return", "too many")
+    elsewhere.rule(f"update @left_out {{ ip daddr }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}", "remembered")

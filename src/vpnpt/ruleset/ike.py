@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""IKE through NAT: UDP 500 on both sides, by initiator cookie. The order in which a packet's owner is asked for is in docs/DATAPATH.md.
+
+From another port than 500 NAT tells clients apart by itself: such IKE is only watched, for what it says of SAs to come. What does not
+look like IKE (version, exchange type, length) is left alone, whatever its ports.
+
+Offsets of raw payload after 8 bytes of UDP (RFC 2408 3.1, RFC 7296 3.1): initiator cookie @th,64,64, responder cookie @th,128,64, version
+@th,200,8, exchange type @th,208,8, flags @th,216,8 (IKEv2: initiator 8), length @th,256,32.
+"""
+
+from __future__ import annotations
+
+from .maps import COOKIE, IKE_FAST, SERVER, SERVER_OUT
+from .notices import ANSWERED, EXCHANGE, LEARNED, add_teller
+from .text import Table, names, numbers
+from .zones import ZONE, add_way_out, add_zoned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Devices
+    from .dispatch import Dispatch
+    from .text import Chain
+
+CREATES_SAS = (32, 35, 36)
+"""IKE exchanges after which new SPIs appear: quick mode (RFC 2409 5.5), IKE_AUTH, CREATE_CHILD_SA (RFC 7296 3.1)."""
+
+BEGINS = (2, 4, 34)
+"""IKE exchanges that begin an IKE SA: main and aggressive mode (RFC 2409 5), IKE_SA_INIT (RFC 7296 1.2)."""
+
+INFORMATIONAL = (5, 37)
+"""IKE exchanges about an IKE SA itself, as its end (RFC 2408 3.1, RFC 7296 3.1)."""
+
+KNOWN_EXCHANGES = "{ 1-6, 32-47, 240-255 }"
+"""Exchange types of IKEv1 (RFC 2408 3.1, with its private ones; RFC 2409) and of IKEv2 (IANA's registry)."""
+
+EXCHANGE_RATE = "50/second burst 200 packets"
+"""Messages of such exchanges a second, of one address, that the daemon is told of."""
+
+LEARNING_RATE = "20/second burst 300 packets"
+"""New cookies a second that one server may put into the maps."""
+
+BEGINNING = "@th,128,64 0"
+"""No responder cookie yet: the first message of an IKE SA, which whoever has it can answer."""
+
+
+def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
+    """The chains for UDP 500, from `dispatch` on."""
+    dispatch.udp_to[500], dispatch.udp_from[500] = "to_ike", "from_ike"
+    chain = table.chain("to_ike")
+    chain.rule("@th,0,16 500 goto ike", "from port 500 too")
+    chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out", "from another port: only watched")
+    chain = table.chain("from_ike")
+    chain.rule(f"iifname != {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another port: only watched")
+
+    _add_exchanges(table)
+    ike = table.chain("ike")
+    kinds = ", ".join([*(f"{kind} : jump ike_said" for kind in INFORMATIONAL), *(f"{kind} : goto ike_slow" for kind in CREATES_SAS)])
+    ike.rule(f"@th,208,8 vmap {{ {kinds} }}", "an IKE SA may end, or new SPIs are about to appear")
+    ike.rule(f"ip saddr . {COOKIE} != @cookie_many ct zone set {IKE_FAST} map @ike_fast return", "established, either way")
+    ike.rule("goto ike_slow", "new, or to be renewed")
+    slow = table.chain("ike_slow")
+    slow.rule(f"{COOKIE} 0 goto ike_marker", "ESP in UDP 500")
+    _looks_like_ike(slow)
+    slow.rule(f"iifname {names(devices.lan)} goto ike_out", "from inside")
+    slow.rule("goto ike_in", "from anywhere else")
+    _add_out(table, devices)
+    _add_in(table, devices)
+    _add_said(table, devices)
+    _add_marker(table, devices)
+    _add_watch(table)
+
+
+def _looks_like_ike(chain: Chain) -> None:
+    chain.rule("@th,200,4 != { 1, 2 } return", "not IKE: version")
+    chain.rule(f"@th,208,8 != {KNOWN_EXCHANGES} return", "not IKE: exchange type")
+    chain.rule("@th,256,16 != 0 return", "not IKE: length")
+
+
+def _add_exchanges(table: Table) -> None:
+    for way in ("out", "in"):
+        exchange = table.chain(f"exchange_{way}")
+        if way == "out":
+            exchange.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
+        exchange.rule(f"jump wait_{way}", "waits from the first message on")
+        exchange.rule(f"goto {add_teller(table, f'exchange_{way}', EXCHANGE, 'rate_exchange', 'ip saddr', EXCHANGE_RATE)}",
+                      "tell the daemon")
+
+
+def _add_out(table: Table, devices: Devices) -> None:
+    out = table.chain("ike_out")
+    out.rule(f"{ZONE} set {SERVER_OUT} . {COOKIE} map @called_ike goto ike_out_called", "the answer of a host that was called")
+    out.rule(f"{ZONE} set ip saddr map @client_zone goto ike_out_client", "a client we know")
+    out.rule("goto ike_out_unknown", "a host we don't know")
+
+    client = table.chain("ike_out_client")
+    client.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_zoned", "its own IKE SA")
+    client.rule("jump ike_out_unknown", "an IKE SA that we don't know of it")
+    client.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+
+    unknown = table.chain("ike_out_unknown")
+    unknown.rule(f"{ZONE} set ip saddr . ip daddr map @called goto ike_out_called", "the answer of a host that was called from outside")
+    unknown.rule(f"{BEGINNING} goto ike_out_new", "it begins an IKE SA")
+    unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "it has begun this IKE SA (IKEv2 says who)")
+    unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "it answers what its server has begun")
+    unknown.rule("ip saddr . ip daddr @pairs goto ike_out_new", "a client of this server")
+    add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
+    add_zoned(table, "ike_out_zoned", "ike_out_learn")
+    add_zoned(table, "ike_out_called", "ike_out_answer")
+
+    answer = table.chain("ike_out_answer")
+    answer.rule(f"update @called {{ ip saddr . ip daddr : {ZONE} }} update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}",
+                "it goes on answering")
+    answer.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
+                "what the caller says next comes there too")
+
+    learn = table.chain("ike_out_learn")
+    learn.rule("jump refresh_out", "renew what lives")
+    learn.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_out", "its client waits for an SPI that we don't know")
+    learn.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_renew", "a cookie we know")
+    learn.rule(f"ip daddr . {COOKIE} @cookies update @cookie_many {{ ip daddr . {COOKIE} }}",
+               "another host has this cookie: its address has changed, or both chose the same")
+    learn.rule(f"add @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }}", "a new cookie, of this client")
+    learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}", "a new cookie")
+    learn.rule(f"jump {add_teller(table, 'learned', LEARNED, 'rate_asks', 'ip saddr', '500/second burst 500 packets')}",
+               "tell the daemon")
+    learn.rule("goto ike_out_renew", "into the fast path")
+    renew = table.chain("ike_out_renew")
+    renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "
+               f"update @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
+
+
+def _add_in(table: Table, devices: Devices) -> None:
+    # The key first.
+    slow = table.chain("ike_in")
+    slow.rule(f"ip saddr . {COOKIE} @cookie_many goto ike_in_many", "two hosts have this cookie")
+    slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a cookie we know")
+    slow.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    slow.rule("ip saddr != @servers goto ike_elsewhere", "no client talks with it")
+    slow.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another host inside, without NAT: not ours")
+    slow.rule("ip saddr @router_hosts goto ike_in_router", "the router is a candidate too")
+    slow.rule("ip saddr @left_out goto ike_in_router", "so is a host that is no client")
+    slow.rule("ip saddr @slot1 goto ike_in_shared", "several could be meant")
+    slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the only client: its zone is what the router is without vpnpt")
+
+    many = table.chain("ike_in_many")
+    many.rule(f"update @cookie_many {{ ip saddr . {COOKIE} }}", "still in use")
+    many.rule(f"@th,208,8 {numbers(CREATES_SAS)} ip saddr != @slot1 goto copies", "to all who may have it")
+    many.rule("goto copies", "to all who may have it")
+
+    router = table.chain("ike_in_router")
+    router.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }}", "whoever answers has it")
+    router.rule("goto copies", "the packet itself goes on as without vpnpt")
+
+    # Whoever gets a message of an IKE SA that it has not can't read it. But the first one of a new IKE SA any client can answer, and the
+    # server takes the first answer for that of the one it means. It may mean no client at all: that is seen after NAT (`begin_shared`).
+    shared = table.chain("ike_in_shared")
+    shared.rule("@th,128,64 != 0 goto copies", "only one has this IKE SA: never guess")
+
+    whose = table.chain("ike_in_whose")
+    whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
+    whose.rule("goto ike_in_known", "its zone")
+    add_zoned(table, "ike_in_known", "ike_in_renew")
+    renew = table.chain("ike_in_renew")
+    renew.rule(f"{ZONE} 0 return", "as without vpnpt")
+    renew.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
+    teller = add_teller(table, "answered", ANSWERED, "rate_notice", "ip saddr", "500/second burst 1000 packets")
+    renew.rule(f"@th,208,8 {numbers(BEGINS)} jump {teller}", "tell the daemon")
+    renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
+               f"update @heard {{ ip saddr . {ZONE} }} update @ike_answered {{ ip saddr . {COOKIE} }} "
+               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
+
+    add_zoned(table, "ike_in_new", "ike_in_take")
+    take = table.chain("ike_in_take")
+    take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
+    take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
+    take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
+              f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "learned")
+
+    # A host that is no client of ours (its device was left out) talks IKE: the answers are for it.
+    elsewhere = table.chain("ike_elsewhere")
+    elsewhere.rule(f"iifname {names(devices.wan)} return", "from outside")
+    elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return", "too many")
+    elsewhere.rule(f"update @left_out {{ ip daddr }} update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
+                   f"update @cookies {{ ip daddr . {COOKIE} }}", "remembered")
+
+
+def _add_said(table: Table, devices: Devices) -> None:
+    said = table.chain("ike_said")
+    said.rule(f"iifname {names(devices.wan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return", "its client answers")
+    said.rule(f"iifname != {names(devices.lan)} return", "not from inside")
+    said.rule("ip daddr != @slot1 return", "the only client")
+    said.rule(f"ip daddr . {COOKIE} @asked return", "an answer")
+    said.rule(f"ip daddr . {COOKIE} != @ike_answered return", "not of an IKE SA that this server knows")
+    said.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
+    said.rule("update @rate_parted { ip daddr limit rate over 5/second burst 20 packets } return", "replacing costs: not for each of many")
+    said.rule("delete @parted { ip daddr : ip saddr } add @parted { ip daddr : ip saddr }",
+              "unasked: who begins anew now means this client")
+
+
+def _add_marker(table: Table, devices: Devices) -> None:
+    """NAT-T of the drafts 00 and 01 (draft-ietf-ipsec-udp-encaps): ESP in UDP 500, where IKE has its cookie there are eight zero bytes.
+
+    It belongs to the flow of the client's IKE. Nothing in it names the client: several of one server all get what it sends.
+    """
+    marker = table.chain("ike_marker")
+    marker.rule(f"iifname {names(devices.lan)} goto ike_marker_out", "from inside")
+    marker.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    marker.rule("ip saddr != @servers return", "no client talks with it")
+    marker.rule("ip saddr @router_hosts goto copies", "the router may be meant")
+    marker.rule("ip saddr @left_out goto copies", "a host that is no client may be meant")
+    marker.rule("ip saddr @slot1 goto copies_slots", "to all who may have it")
+    marker.rule(f"ct zone set {SERVER} map @solo", "the only client")
+    out = table.chain("ike_marker_out")
+    out.rule("ct zone set ip saddr . ip daddr map @called return", "the answer of a host that was called from outside")
+    out.rule("ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone", "the flow of its IKE")
+
+
+def _add_watch(table: Table) -> None:
+    out = table.chain("ike_watch_out")
+    out.rule("ip saddr . ip daddr != @pairs return", "a client without ESP: nothing to wait for")
+    _looks_like_ike(out)
+    out.rule(f"{ZONE} set ip saddr map @client_zone jump ike_watched", "its client waits for an SPI that we don't know")
+    out.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+    watched = table.chain("ike_watched")
+    watched.rule(f"update @watched {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "whose the answer is")
+    watched.rule("goto exchange_out", "tell the daemon")
+    back = table.chain("ike_watch_in")
+    back.rule("ip saddr != @servers return", "no client talks with it")
+    back.rule(f"{ZONE} set {SERVER} . {COOKIE} map @watched goto ike_watch_back", "the answer")
+    back = table.chain("ike_watch_back")
+    back.rule("jump exchange_in", "tell the daemon")
+    back.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
