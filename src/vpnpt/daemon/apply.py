@@ -68,6 +68,7 @@ class Service:
         self.helper_missing = self.offload = False
         self.helper = True  # may the ruleset in force name the PPTP helper?
         self.started = time.time()
+        self.seed = remembered.zone_seed(run_dir)
         self._local: set[bytes] = set()
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
@@ -327,7 +328,7 @@ class Service:
         """For the flow table and the PPTP helper that there are."""
         if self.offload:
             self._make_room()
-        return compile_ruleset(config, devices, helper=self.helper, offload=self.offload)
+        return compile_ruleset(config, devices, helper=self.helper, offload=self.offload, seed=self.seed)
 
     def _load_modules(self, config: Config) -> None:
         for name, modules in MODULES.items():

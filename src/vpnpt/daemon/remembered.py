@@ -16,9 +16,9 @@ import contextlib
 import os
 import time
 
-from ..ruleset.sharing import SLOTS
+from ..ruleset.maps import SLOTS
 from ..sessions.classify import ends
-from ..wire.conntrack import DST_NAT, ESP, SRC_NAT, UDP
+from ..wire.conntrack import DST_NAT, ESP, SEEN_REPLY, SRC_NAT, UDP
 from ..wire.nftables import Element, pack_key, pack_zone, unpack_zone
 from . import safe_file
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Elements = dict[tuple[str, str], list[Element]]
 
-FILE = "maps"
+FILE, SEED = "maps", "seed"
 LIMIT = 16 << 20
 """Bytes of the file that are read at most."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -81,7 +81,7 @@ def load(path: str, ruleset: Ruleset) -> Elements:
 def add_flows(elements: Elements, flows: Iterable[Flow], config: Config) -> int:
     """Adds the clients and pairs that IPv4 flows in our zones tell of and `elements` lacks; how many pairs. As chain `register` does."""
     of = {name: elements.setdefault(("ip", name), []) for name in (
-        "client_zone", "zone_client", "zones", "pairs", "servers", "solo", "contended", "crowded",
+        "client_zone", "zone_client", "zones", "proven", "pairs", "heard", "servers", "solo", "contended", "crowded",
         *(f"client{slot}" for slot in range(SLOTS)), *(f"slot{slot}" for slot in range(1, SLOTS)))}
     zones = {one.key[:4]: zone for one in of["client_zone"] if (zone := unpack_zone(one.data)) is not None}
     taken = set(zones.values())
@@ -112,6 +112,9 @@ def add_flows(elements: Elements, flows: Iterable[Flow], config: Config) -> int:
             continue
         pairs.add(key)
         of["pairs"].append(Element(key))
+        if flow.status & SEEN_REPLY:
+            of["heard"].append(Element(pack_key(server, pack_zone(flow.zone))))
+            of["proven"].append(Element(client))
         if server not in servers:
             servers.add(server)
             of["servers"].append(Element(server))
@@ -127,6 +130,19 @@ def add_flows(elements: Elements, flows: Iterable[Flow], config: Config) -> int:
             of[f"slot{slot}"].append(Element(server))
         of[f"client{slot}"].append(Element(server, client))
     return len(pairs) - before
+
+
+def zone_seed(run_dir: str) -> int:
+    """The seed of the zones (32 bits), the same until the next boot: in the run directory, which only root reads."""
+    path = os.path.join(run_dir, SEED)
+    with contextlib.suppress(OSError, ValueError):
+        boot, _, seed = safe_file.read(path, 128).decode("ascii").strip().partition(" ")
+        if boot == _boot():
+            return int(seed, 16) & 0xFFFFFFFF
+    made = int.from_bytes(os.urandom(4), "big")
+    with contextlib.suppress(OSError):  # without it, a new one at the next start: clients that are known keep their zones
+        safe_file.replace(path, f"{_boot()} {made:08x}\n".encode())
+    return made
 
 
 def _kind(ruleset: Ruleset, family: str, name: str) -> str:
