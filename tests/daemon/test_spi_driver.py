@@ -12,11 +12,13 @@ import pytest
 from vpnpt.config.compile import default_config
 from vpnpt.daemon.log import Log
 from vpnpt.daemon.spi_driver import Tracker
+from vpnpt.kernel.netfilter import get_element
 from vpnpt.model import Devices
 from vpnpt.ruleset import compile_ruleset, notices
 from vpnpt.spi.evidence import MEASURED
 from vpnpt.wire.ike import AUTH, CREATE_CHILD, MAIN, QUICK, RESPONSE, SA_INIT
 from vpnpt.wire.nflog import LogPacket
+from vpnpt.wire.nftables import IPV4, unpack_zone
 
 if TYPE_CHECKING:
     from tests.golden.kernel import Kernel
@@ -113,6 +115,76 @@ def test_a_server_without_clients_is_not_remembered(tracker: Tracker) -> None:
     say(tracker, SA_INIT, 0, outward=True, notice=notices.LEARNED)
     say(tracker, SA_INIT, 0, outward=False, response=True, notice=notices.ANSWERED)
     assert not tracker.engine.servers
+
+
+def esp(source: bytes, destination: bytes, spi: bytes, sequence: int, notice: str, *, zone: int = ZONE, group: int = notices.GROUP,
+        ) -> LogPacket:
+    """An ESP packet as the rules log it."""
+    ident = int.from_bytes(zone.to_bytes(2, "big"), sys.byteorder)
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 60, ident, 0, 64, 50, 0, source, destination)
+    return LogPacket(group, 2, 0, 0x0800, notice, 1, 0, 0, b"", head + spi + sequence.to_bytes(4, "big") + bytes(32), None, None, None)
+
+
+SECOND, SECOND_ZONE = bytes([192, 168, 1, 102]), 20501
+
+
+@pytest.fixture
+def contended(tracker: Tracker, kernel: Kernel) -> Tracker:
+    """Of a router on which two clients talk with one server."""
+    kernel.load(f"add element ip vpnpt client_zone {{ 192.168.1.102 : {SECOND_ZONE} }}\n"
+                f"add element ip vpnpt zone_client {{ {SECOND_ZONE} : 192.168.1.102 }}\n"
+                "add element ip vpnpt pairs { 192.168.1.101 . 198.51.100.11, 192.168.1.102 . 198.51.100.11 }\n"
+                "add element ip vpnpt client0 { 198.51.100.11 : 192.168.1.101 }\n"
+                "add element ip vpnpt client1 { 198.51.100.11 : 192.168.1.102 }\n"
+                "add element ip vpnpt slot1 { 198.51.100.11 }\n")
+    return tracker
+
+
+def all_notices() -> list[LogPacket]:
+    """Each kind about ESP once; of one SPI, both clients of which wait for one."""
+    out = [esp(client, SERVER, b"out" + client[3:], 1, notices.SPI_OUT, zone=zone)
+           for client, zone in ((CLIENT, ZONE), (SECOND, SECOND_ZONE))]
+    return [esp(CLIENT, SERVER, b"out\1", 1, notices.PAIRED), *out,
+            esp(SERVER, WAN, b"new1", 2, notices.SHARED), esp(SERVER, WAN, b"new1", 3, notices.SHARED),
+            esp(SERVER, WAN, b"new1", 4, notices.FANNED), esp(SERVER, WAN, b"new2", 1, notices.SAME_SPI),
+            esp(SERVER, WAN, b"new3", 2, notices.SPI_TAKEN)]
+
+
+def test_no_map_is_dumped_for_a_notice(contended: Tracker, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan makes notices as fast as the rules let it, and maps as large as they may be: only single keys are asked for."""
+    def dump(*_arguments: object) -> None:
+        raise AssertionError("a map was dumped")
+
+    monkeypatch.setattr(kernel.netlink, "dump", dump)
+    contended.on_notices(all_notices())
+    assert set(contended.engine.servers[SERVER].pairs) == {CLIENT, SECOND}
+    assert contended.engine.servers[SERVER].settled[b"new1"].owner == SECOND, "the first one got an SPI by the last notice"
+
+
+def test_who_waits_is_asked_of_the_kernel(contended: Tracker, kernel: Kernel) -> None:
+    """No notice told of it: it was beyond the rate, or lost."""
+    kernel.load(f"add element ip vpnpt waiting {{ 198.51.100.11 . {SECOND_ZONE} }}\n")
+    contended.on_notices([esp(SERVER, WAN, b"new1", 2, notices.SHARED)])
+    found = get_element(kernel.netlink, IPV4, "vpnpt", "spi_zone", SERVER + b"new1")
+    assert found is not None
+    assert unpack_zone(found.data) == SECOND_ZONE
+
+
+def test_lost_notices_are_made_up_for(contended: Tracker, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The maps are read again, but not more often than every few seconds, however often notices are lost."""
+    now = [1000.0]
+    monkeypatch.setattr(contended, "_clock", lambda: now[0])
+    reads: list[float] = []
+    resync = contended.resync
+    monkeypatch.setattr(contended, "resync", lambda: (reads.append(now[0]), resync()))
+    for step in range(100):
+        now[0] = 1000.0 + step * 0.1
+        contended.overrun()
+        due = contended.next_deadline()
+        if due is not None and due <= now[0]:
+            contended.tick()
+    assert 2 <= len(reads) <= 6, reads
+    assert set(contended.engine.servers[SERVER].pairs) == {CLIENT, SECOND}
 
 
 def test_what_is_no_ike_is_none(tracker: Tracker) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.golden.kernel import NUMBERS, Kernel
 from vpnpt.config.compile import default_config
 from vpnpt.kernel.backup import _METERS
-from vpnpt.kernel.netfilter import dump_elements
+from vpnpt.kernel.netfilter import dump_elements, get_element
 from vpnpt.model import Devices
 from vpnpt.ruleset import TABLE, compile_ruleset
 from vpnpt.ruleset.text import Collection
@@ -75,6 +75,20 @@ def test_round_trip(kernel: Kernel, other: Kernel, family: str, name: str) -> No
     for old, new in zip(before, after, strict=True):
         # Whole seconds are written, and the time that the load took is lost too.
         assert 0 <= old.expires_ms - new.expires_ms < 3000
+
+
+@pytest.mark.parametrize(("family", "name"), KEPT)
+def test_one_key_is_asked_for(kernel: Kernel, family: str, name: str) -> None:
+    kernel.clear()
+    kernel.load(RULESET.render())
+    assert get_element(kernel.netlink, NUMBERS[family], TABLE, "no_such_set", bytes(4)) is None
+    kernel.load(f"add element {family} {TABLE} {name} {{ {sample(RULESET.tables[family].collections[name], 0)} }}\n")
+    [there] = dump(kernel, family, name)
+    found = get_element(kernel.netlink, NUMBERS[family], TABLE, name, there.key)
+    assert found is not None
+    assert (found.key, found.data, found.timeout_ms) == (there.key, there.data, there.timeout_ms)
+    other = bytes([there.key[0] ^ 1]) + there.key[1:]
+    assert get_element(kernel.netlink, NUMBERS[family], TABLE, name, other) is None
 
 
 def listed(kernel: Kernel, family: str, name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpnpt.spi.messages import Assign, Deliver, Exchange, Fan, Forget, Paired, SpiOut, SpiShared, SpiTaken, Unpaired
+from vpnpt.spi.messages import Assign, Deliver, Doubt, Exchange, Fan, Forget, Paired, SpiOut, SpiShared, SpiTaken, Unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,7 @@ class Peer:
         self.many_until = -1.0
         self.answered: dict[bytes, float] = {}
         self.known_out: set[tuple[bytes, bytes]] = set()
+        self.doubted = False
 
     def wait(self, client: bytes, now: float) -> None:
         others = now < self.many_until or any(other != client and now < until for other, until in self.waiting.items())
@@ -78,11 +79,8 @@ class Kernel:
         self.unknown, self.fanned = Bucket(shared_rate, shared_burst), Bucket(shared_rate, shared_rate)
         self.outward = Bucket(out_rate, out_rate)
         self.full_on_take = True
-        self.doubts: Callable[[bytes, float], bool] = lambda server, now: False
-        """Has the daemon put the server into the set `doubted`?"""
         self.spilled = Bucket(2000, 2000)
         self.spills: set[bytes] = set()
-        self.spill: Callable[[bytes, bytes], bool] = lambda server, spi: False
 
     def _paired(self, server: bytes, client: bytes, now: float) -> Peer:
         peer = self.peers.get(server)
@@ -124,7 +122,7 @@ class Kernel:
             return self._copies(peer, spi, sequence, packet, now, owner)
         if spi in peer.fans:
             return self._copies(peer, spi, sequence, packet, now, None, peer.fans[spi])
-        taker = None if self.doubts(server, now) else peer.only_one(now)
+        taker = None if peer.doubted else peer.only_one(now)
         if taker is None and len(peer.clients) == 1:
             taker = peer.clients[0]
         if taker is None:
@@ -168,10 +166,13 @@ class Kernel:
                 peer.gift(action.client, now)
         elif isinstance(action, Fan):
             peer = self.peers[action.server]
-            (self.spills.add if self.spill(action.server, action.spi) else self.spills.discard)(action.spi)
+            (self.spills.add if action.spills else self.spills.discard)(action.spi)
             assert 0 < len(action.clients) <= SLOTS, action
             peer.spis.pop(action.spi, None)
             peer.fans[action.spi] = action.clients
+        elif isinstance(action, Doubt):
+            if action.server in self.peers:
+                self.peers[action.server].doubted = action.yes
         elif isinstance(action, Forget):
             peer = self.peers[action.server]
             peer.fans.pop(action.spi, None)

@@ -32,7 +32,6 @@ class Router:
         self.kernel = Kernel(self._tell, shared_rate=options.shared_rate, shared_burst=options.shared_burst,
                              out_rate=options.out_rate)
         self.engine = Engine()
-        self.kernel.doubts, self.kernel.spill = self.engine.doubts, self.engine.spills
         self.queue: list[tuple[float, int, Event]] = []
         self.told = self.packets = self.inbound = self.copies = self.to_many = 0
         self.events: Counter[str] = Counter()

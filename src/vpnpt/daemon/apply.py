@@ -131,6 +131,7 @@ class Service:
         self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
         self.watch.seal(ruleset)
         self._note(how, first)
+        self.tracker.pending_timeout = float(config.general.pending_timeout)
         if shares_servers(config):
             self.tracker.resync()
             local = local_addresses()

@@ -44,6 +44,8 @@ HOUSEKEEPING = 600.0
 NFTABLES_GROUP = 7
 REFUSED_PAUSE = 0.05
 """Seconds of rest after the system has refused something."""
+EARLIER = 32
+"""Portions of headers that are read before a whole packet, at most: requests are waiting, too."""
 BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
@@ -285,17 +287,20 @@ class Daemon:
         or the engine would not know who has finished an exchange. The packets are read before, so that nothing newer is meant."""
         found = log.receive()
         if log is not self.logs[0]:
-            while earlier := self.logs[0].receive():
+            for _ in range(EARLIER):
+                earlier = self.logs[0].receive()
                 self._handle_notices(earlier)
+                if not earlier:
+                    break
         self._handle_notices(found)
         self._schedule_tracker()
 
     def _handle_notices(self, found: list[LogPacket | Overrun]) -> None:
-        tracker = self.service.tracker
+        batch = []
         for notice in found:
             if isinstance(notice, Overrun):
                 self.log.warning("OVERRUN", "notices of the kernel were lost: what it knows is read again")
-                tracker.resync()
+                self.service.tracker.overrun()
                 self._at("remember", 0.2)
             elif notice.prefix.startswith(notices.REFUSED):
                 self._on_refusal(notice)
@@ -305,11 +310,13 @@ class Daemon:
             elif notice.prefix == notices.FULL:
                 self.log.error("FULL", f"{_addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
             else:
-                tracker.on_notice(notice)
-                self.feed.on_notice(notice)
-                # At once, for what was learned, and once more for what follows from it without a notice of its own.
-                self._at("remember", max(0.02, self.remember_not_before - time.monotonic()))
-                self.due["remember_again"] = time.monotonic() + 3
+                batch.append(notice)
+        if batch:
+            self.service.tracker.on_notices(batch)
+            self.feed.on_notices(batch)
+            # At once, for what was learned, and once more for what follows from it without a notice of its own.
+            self._at("remember", max(0.02, self.remember_not_before - time.monotonic()))
+            self.due["remember_again"] = time.monotonic() + 3
 
     def _schedule_tracker(self) -> None:
         deadline = self.service.tracker.next_deadline()

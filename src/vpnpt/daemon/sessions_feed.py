@@ -183,6 +183,11 @@ class SessionsFeed:
                     "id": change.session.ident}
             self._tell({**told, "reason": change.reason} if change.reason else told)
 
+    def on_notices(self, batch: Iterable[LogPacket]) -> None:
+        """Packets that the rules logged, in their order."""
+        for notice in batch:
+            self.on_notice(notice)
+
     def on_notice(self, notice: LogPacket) -> None:
         """What the rules log of IKE tells of rekeying, of L2TP its version."""
         if notice.prefix not in (prefixes.EXCHANGE, prefixes.LEARNED, prefixes.L2TP):

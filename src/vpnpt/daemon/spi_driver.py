@@ -11,11 +11,17 @@ from ..kernel.maps import Learned
 from ..kernel.netfilter import NetlinkError
 from ..kernel.xfrm import associations
 from ..ruleset import notices
+from ..ruleset.sharing import SLOTS
 from ..spi.engine import Engine
 from ..spi.messages import (
+    Alive,
+    Ask,
     Assign,
+    AssignRouter,
+    Began,
     CookieShared,
     Deliver,
+    Doubt,
     Exchange,
     Fan,
     Fanned,
@@ -23,6 +29,7 @@ from ..spi.messages import (
     Paired,
     RoundTrip,
     Say,
+    SpiOfRouter,
     SpiOut,
     SpiShared,
     SpiTaken,
@@ -36,7 +43,8 @@ from .l2tp_driver import L2tpTracker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Any
 
     from ..kernel.netfilter import Netlink
     from ..spi.messages import Action, Event
@@ -45,43 +53,60 @@ if TYPE_CHECKING:
     from .log import Log
 
 ESP, UDP = 50, 17
-DOUBT_RENEWED = 1800.0
-"""Seconds after which the kernel is told again; it forgets after an hour."""
 QUEUED = 10.0
 """Seconds for which a logged packet may have waited for us."""
 HELD_CAP = 4096
 """SPIs seen once that are remembered."""
 BEGUN_CAP = 256
 """IKE SAs whose first answer is waited for."""
+SERVERS_CAP = 1024
+"""Servers with several clients that are looked at, and whose slots are remembered; beyond, what is read by key is read again."""
+ASKED_RATE = 2000
+"""Keys a second that are looked up because the engine asks who waits; beyond, all of those may."""
+PAUSE, SHARE = 2.0, 20
+"""Lost notices: the kernel's maps are read again so many seconds after the last time, or that many times as long as it took."""
 
 
 class Tracker:
-    """Feeds the engine and does what it says. `clock` gives seconds that never go back."""
+    """Feeds the engine and does what it says. `clock` gives seconds that never go back.
+
+    A notice only becomes an event. What it does not say itself (which client has this zone, who got the kernel's copies) is looked up
+    by key; whole maps are read at the start, every few minutes, and some time after notices were lost.
+    """
 
     def __init__(self, sock: Netlink, log: Log, clock: Callable[[], float]) -> None:
         self.engine = Engine()
+        self.pending_timeout = 10.0  # vpnpt.global.pending_timeout, in force from the next `resync` on
         self._learned, self._log, self._clock = Learned(sock), log, clock
-        self._zones: dict[bytes, int] = {}
-        self._clients: dict[int, bytes] = {}
+        self._clients: dict[int, bytes | None] = {}  # zones, as long as one batch of notices is handled
         self._slots: dict[bytes, list[bytes]] = {}
         self._addresses: dict[bytes, set[bytes]] = {}
         self._fans: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
         self._retired: dict[tuple[bytes, bytes], list[tuple[float, tuple[bytes, ...]]]] = {}
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
-        self._doubted: dict[bytes, float] = {}
         self._begun: dict[bytes, float] = {}
+        self._ended: set[tuple[bytes, bytes]] = set()
+        self._asked, self._asked_since = 0, 0.0
+        self._read_at: float | None = None  # when the maps are to be read again
+        self._not_before = 0.0
         self._injector = Injector()
         self.l2tp = L2tpTracker(sock, log, clock, self._injector)
 
+    # the kernel's state
+
     def resync(self) -> None:
-        """Takes over what the kernel knows: at our start, after an overrun, and when the tables were put back."""
+        """Takes over what the kernel knows: at our start, after lost notices, and when the tables were put back."""
+        began = self._clock()
+        self._read_at = None
         try:
-            self._read_clients()
-            self._slots = self._learned.slots()
-            for client, server in self._learned.pairs():
-                self._handle(Paired(server=server, client=client))
-            self._doubted.clear()
+            self._clients.clear()
+            self._slots.clear()
+            self._handle(Began(pending_timeout=self.pending_timeout))
+            everybody: dict[bytes, list[bytes]] = {}
+            for server in self._some(self._learned.contended()):
+                for client in self._clients_of(server, everybody):
+                    self._handle(Paired(server=server, client=client))
             self._fans.clear()
             self._retired.clear()
             self._held.clear()
@@ -90,6 +115,32 @@ class Tracker:
                 self._handle(Fanned(server=server, spi=spi, clients=tuple(clients)))
         except NetlinkError as error:
             self._log.debug("RESYNC", f"the tables can't be read: {error.strerror}")
+        ended = self._clock()
+        self._not_before = ended + max(PAUSE, SHARE * (ended - began))
+
+    def overrun(self) -> None:
+        """Notices were lost: the maps are read again by `tick`, soon, but not more often than we can bear."""
+        if self._read_at is None:
+            self._read_at = max(self._clock(), self._not_before)
+
+    def _some(self, servers: Iterable[bytes]) -> list[bytes]:
+        """Those that the engine knows first, so many at most."""
+        return sorted(servers, key=lambda server: server not in self.engine.servers)[:SERVERS_CAP]
+
+    def _clients_of(self, server: bytes, everybody: dict[bytes, list[bytes]]) -> list[bytes]:
+        """A server's clients that the kernel has, in the order of their slots. everybody: for the next server, of all pairs."""
+        found = self._learned.slots(server)
+        if len(found) == SLOTS and self._learned.is_crowded(server):
+            if not everybody:
+                for client, own in self._learned.pairs():
+                    everybody.setdefault(own, []).append(client)
+            found += [client for client in everybody.get(server, ()) if client not in found]
+        return [client for client in found if self._learned.talks(client, server)]
+
+    def _set_clients(self, server: bytes, clients: Iterable[bytes]) -> None:
+        zones = [(client, self._learned.zone_of(client)) for client in clients]
+        self._learned.set_clients(server, [(client, zone) for client, zone in zones if zone is not None])
+        self._slots.pop(server, None)
 
     def renumbered(self, local: Collection[bytes]) -> None:
         """The router's addresses are others than before: nothing of the old ones stays."""
@@ -102,21 +153,18 @@ class Tracker:
     def housekeep(self) -> None:
         """Clients that the kernel has forgotten with a server leave it: what was contended may be no longer."""
         try:
-            alive = set(self._learned.pairs())
-            slots = self._learned.slots()
-            self._read_clients()
-            for server, clients in slots.items():
-                known = [client for client, own in alive if own == server]
-                if all(client in known for client in clients):
+            everybody: dict[bytes, list[bytes]] = {}
+            for server in self._some({*self._learned.contended(), *(server for _, server in self._ended)}):
+                slots = self._learned.slots(server)
+                known = self._clients_of(server, everybody)
+                if all(client in known for client in slots):
                     continue
-                staying = [client for client in clients if client in known]
-                staying += [client for client in known if client not in staying]
-                self._learned.set_clients(server, [(client, self._zones[client]) for client in staying if client in self._zones])
-                for client in set(clients) - set(known):
+                self._set_clients(server, known)
+                for client in set(slots) - set(known):
                     self._handle(Unpaired(server=server, client=client))
-            for event in self.engine.gone(alive, self._clock()):
-                self._handle(event)
-            self._slots = self._learned.slots()
+            self._handle(Alive(pairs=frozenset(pair for pair in self.engine.pairs() if self._learned.talks(*pair))))
+            self._ended.clear()
+            self._slots.clear()
         except NetlinkError as error:
             self._log.debug("HOUSEKEEPING", f"the tables can't be read: {error.strerror}")
 
@@ -126,7 +174,10 @@ class Tracker:
 
     def client_of(self, ident: int) -> bytes | None:
         """The client in whose zone a logged packet was."""
-        return self._client(ident)
+        try:
+            return self._client(ident)
+        except NetlinkError:
+            return None
 
     def forget_pair(self, protocol: str, client: bytes, server: bytes) -> None:
         """The user has ended what a client has with a server; its flows are gone already. Raises NetlinkError.
@@ -136,41 +187,53 @@ class Tracker:
         if protocol == "l2tp":
             self.l2tp.forget_pair(client, server)
         elif protocol == "ipsec":
-            self._read_clients()
-            if client in self._zones:
-                self._learned.end([(client, server, self._zones[client])])
+            self._end([(client, server)])
+            self._ended.add((client, server))
 
     def refuse(self, pairs: Collection[tuple[bytes, bytes]]) -> None:
         """These (client, server) may not have IPsec any more; their flows are gone already. Raises NetlinkError.
 
         The engine hears of it at once, and no copy goes there any more. The maps are read once, however many pairs there are.
         """
-        self._read_clients()
-        self._learned.end([(client, server, self._zones[client]) for client, server in pairs if client in self._zones])
         gone: dict[bytes, set[bytes]] = {}
         for client, server in pairs:
             gone.setdefault(server, set()).add(client)
-        staying = {server: [client for client in self._slots.get(server, ()) if client not in clients] for server, clients in gone.items()}
-        for client, server in self._learned.pairs():
-            if server in gone and client not in gone[server] and client not in staying[server]:
-                staying[server].append(client)
+        everybody: dict[bytes, list[bytes]] = {}
+        known = {server: self._clients_of(server, everybody) for server in gone}
+        self._end(pairs)
         for server, clients in gone.items():
-            self._learned.set_clients(server, [(client, self._zones[client]) for client in staying[server] if client in self._zones])
+            self._set_clients(server, [client for client in known[server] if client not in clients])
             for client in clients:
                 self._handle(Unpaired(server=server, client=client))
-        self._slots = self._learned.slots()
+
+    def _end(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        zoned = [(client, server, self._learned.zone_of(client)) for client, server in pairs]
+        self._learned.end([(client, server, zone) for client, server, zone in zoned if zone is not None])
+
+    # time
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""
-        return min((when for when in (self.engine.next_deadline(), self.l2tp.next_deadline()) if when is not None), default=None)
+        deadlines = (self.engine.next_deadline(), self.l2tp.next_deadline(), self._read_at)
+        return min((when for when in deadlines if when is not None), default=None)
 
     def tick(self) -> None:
-        """The engine's deadline has come."""
+        """A deadline has come: of the engine, of L2TP, or for what is to be read again."""
+        if self._read_at is not None and self._read_at <= self._clock():
+            self.resync()
         try:
             self._handle(Tick())
         except NetlinkError as error:
             self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
         self.l2tp.tick()
+
+    # notices
+
+    def on_notices(self, batch: Iterable[LogPacket]) -> None:
+        """Packets that the rules logged, in their order. What can't be read is none."""
+        self._clients.clear()
+        for notice in batch:
+            self.on_notice(notice)
 
     def on_notice(self, notice: LogPacket) -> None:
         """A packet that the rules logged. What can't be read is none."""
@@ -181,118 +244,127 @@ class Tracker:
             self.l2tp.on_notice(notice, packet)
             return
         try:
-            event = self._event(notice, packet)
-            if event is not None:
+            for event in self._events(notice, packet):
                 self._handle(event)
         except NetlinkError as error:
             # The tables may just have been deleted: they come back, and so does the next packet.
             self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
 
-    def _event(self, notice: LogPacket, packet: Ipv4) -> Event | None:
+    def _events(self, notice: LogPacket, packet: Ipv4) -> list[Event]:
         kind, whole = notice.prefix, notice.payload if notice.group != notices.GROUP else b""
         if kind == notices.PAIRED:
-            self._slots = self._learned.slots()
-            return Paired(server=packet.dst, client=packet.src)
+            return self._paired(packet)
         if kind == notices.EXCHANGE:
             return self._exchange(packet)
         if kind in (notices.LEARNED, notices.ANSWERED):
             return self._first_answer(packet, answered=kind == notices.ANSWERED)
         if kind == notices.SHARED and packet.proto == UDP:
-            return CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)
+            return [CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)]
         esp = parse_esp(packet.payload) if packet.proto == ESP else None
         if esp is None:
-            return None
+            return []
         if kind == notices.SPI_OUT:
-            return SpiOut(server=packet.dst, client=packet.src, spi=esp.spi)
-        self._addresses.setdefault(packet.src, set()).add(packet.dst)
+            return [SpiOut(server=packet.dst, client=packet.src, spi=esp.spi)]
+        self._remember_address(packet)
         if kind == notices.SPI_TAKEN:
             client = self._client(packet.ident)
-            return None if client is None else SpiTaken(server=packet.src, client=client, spi=esp.spi, packet=whole)
-        if kind in (notices.SHARED, notices.FANNED, notices.SAME_SPI):
-            if self._may_be_the_routers(notice, packet, esp.spi):
-                return None
-            same = kind == notices.SAME_SPI
-            return SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=self._waiting(packet.src),
-                             copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
-                             owner=self._client(packet.ident) if same else None)
-        return None
+            return [] if client is None else [SpiTaken(server=packet.src, client=client, spi=esp.spi, packet=whole)]
+        if kind not in (notices.SHARED, notices.FANNED, notices.SAME_SPI):
+            return []
+        if self._learned.router_speaks(packet.src):
+            own = [association for association in associations() if packet.src in (association.src, association.dst)]
+            if any(association.spi == esp.spi and association.src == packet.src for association in own):
+                return [SpiOfRouter(server=packet.src, spi=esp.spi)]
+            if not own:
+                # An IPsec in userspace: nobody says which SPIs are its own. While that is open, every packet goes to the router and to all
+                # clients, and nothing is decided.
+                return [CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)]
+        same = kind == notices.SAME_SPI
+        return [SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=None,
+                          copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
+                          owner=self._client(packet.ident) if same else None)]
 
-    def _may_be_the_routers(self, notice: LogPacket, packet: Ipv4, spi: bytes) -> bool:
-        """Is the router a candidate? Its kernel says which SPIs are its own; of an IPsec in userspace nobody does.
+    def _paired(self, packet: Ipv4) -> list[Event]:
+        """A new pair. Of a server that has others already, all are told of, in case that a notice about one was lost."""
+        self._slots.pop(packet.dst, None)
+        found: list[Event] = []
+        if packet.dst not in self.engine.servers and self._learned.is_contended(packet.dst):
+            found += [Paired(server=packet.dst, client=client) for client in self._learned.slots(packet.dst) if client != packet.src]
+        return [*found, Paired(server=packet.dst, client=packet.src)]
 
-        While that is open, every packet goes to the router and to all clients: nothing is decided.
-        """
-        if packet.src not in self._learned.router_peers():
-            return False
-        own = [association for association in associations() if packet.src in (association.src, association.dst)]
-        if any(association.spi == spi and association.src == packet.src for association in own):
-            self._learned.assign_router(packet.src, spi)
-            return True
-        if own:
-            return False
-        if notice.group != notices.GROUP:
-            copied = self._copied(packet.src)
-            clients = tuple(client for client, server in self._learned.pairs() if server == packet.src and client not in copied)
-            self._do(Deliver(packet=notice.payload, clients=clients))
-        return True
-
-    def _exchange(self, packet: Ipv4) -> Event | None:
+    def _exchange(self, packet: Ipv4) -> list[Event]:
         udp = parse_udp(packet.payload)
         ike = parse_ike(udp.payload) if udp is not None else None
         if ike is None:
-            return None
-        outbound = packet.src in self._zones or self._client(packet.ident) == packet.src
-        client, server = (packet.src, packet.dst) if outbound else (self._client(packet.ident), packet.src)
-        if client is None:
-            return None
+            return []
+        owner = self._client(packet.ident)
+        if owner is None:
+            return []
+        outbound = owner == packet.src
         # Either end counts its own IKEv2 exchanges from 0 (RFC 7296 2.2); IKEv1 names each at random (RFC 2409 5.5).
         by_client = outbound != ike.is_response if ike.version == 2 else None
         message = ike.icookie + ike.message_id.to_bytes(4, "big") + {True: b"c", False: b"s", None: b""}[by_client]
-        return Exchange(server=server, client=client, message=message, outbound=outbound, auth=ike.exchange == AUTH,
-                        sure=ike.exchange != CREATE_CHILD)
+        return [Exchange(server=packet.dst if outbound else packet.src, client=owner, message=message, outbound=outbound,
+                         auth=ike.exchange == AUTH, sure=ike.exchange != CREATE_CHILD)]
 
-    def _first_answer(self, packet: Ipv4, *, answered: bool) -> Event | None:
+    def _first_answer(self, packet: Ipv4, *, answered: bool) -> list[Event]:
         """An IKE SA begins, or its first answer comes."""
         udp = parse_udp(packet.payload) if packet.proto == UDP else None
         ike = parse_ike(udp.payload) if udp is not None else None
         if ike is None or ike.exchange not in (MAIN, AGGRESSIVE, SA_INIT):
-            return None
+            return []
         now = self._clock()
         if not answered:
             self._begun[ike.icookie] = now
-            while len(self._begun) > BEGUN_CAP:
-                del self._begun[next(iter(self._begun))]
-            return None
+            _cap(self._begun, BEGUN_CAP)
+            return []
         began = self._begun.pop(ike.icookie, None)
-        return None if began is None else RoundTrip(server=packet.src, seconds=now - began)
+        return [] if began is None else [RoundTrip(server=packet.src, seconds=now - began)]
+
+    def _remember_address(self, packet: Ipv4) -> None:
+        self._addresses.setdefault(packet.src, set()).add(packet.dst)
+        _cap(self._addresses, SERVERS_CAP)
+
+    # what notices do not say
 
     def _client(self, ident: int) -> bytes | None:
-        """Whose zone a logged packet's IP ID holds: the kernel wrote it there in its own byte order."""
+        """Whose zone a logged packet's IP ID holds: the kernel wrote it there in its own byte order. Looked up once a batch."""
         zone = int.from_bytes(ident.to_bytes(2, "big"), BYTEORDER)
         if zone not in self._clients:
-            self._read_clients()
-        return self._clients.get(zone)
-
-    def _read_clients(self) -> None:
-        self._zones = self._learned.zones()
-        self._clients = {zone: client for client, zone in self._zones.items()}
-
-    def _waiting(self, server: bytes) -> frozenset[bytes]:
-        zones = self._learned.waiting(server)
-        if any(zone not in self._clients for zone in zones):
-            self._read_clients()
-        return frozenset(self._clients[zone] for zone in zones if zone in self._clients)
+            self._clients[zone] = self._learned.client_of(zone)
+        return self._clients[zone]
 
     def _copied(self, server: bytes, spi: bytes = b"") -> frozenset[bytes]:
         """Who got the kernel's own copy: all in the server's slots, or (spi) those that were listed for it."""
         if not spi:
-            return frozenset(self._slots.get(server, ()))
+            if server not in self._slots:
+                self._slots[server] = self._learned.slots(server)
+                _cap(self._slots, SERVERS_CAP)
+            return frozenset(self._slots[server])
         copied = frozenset(self._fans.get((server, spi), ()))
         # The packet may have come while an earlier list was in force: a second copy does no harm, none does.
         for until, clients in self._retired.get((server, spi), ()):
             if self._clock() - until < QUEUED:
                 copied &= frozenset(clients)
         return copied
+
+    def _waiting(self, ask: Ask) -> frozenset[bytes]:
+        """Who of these waits? Where too many are asked for, all of them may."""
+        now = self._clock()
+        if now - self._asked_since >= 1.0:
+            self._asked, self._asked_since = 0, now
+        found = set()
+        for client in ask.clients:
+            self._asked += 1
+            if self._asked > ASKED_RATE:
+                found.add(client)
+            else:
+                zone = self._learned.zone_of(client)
+                if zone is not None and self._learned.waits(ask.event.server, zone):
+                    found.add(client)
+        return frozenset(found)
+
+    # what the engine wants done
 
     def _handle(self, event: Event) -> None:
         self._opening = None
@@ -303,60 +375,60 @@ class Tracker:
                 self._do(held)
             elif key not in self._fans:
                 self._opening = key
-        now = self._clock()
-        for action in self.engine.handle(event, now):
+        for action in self.engine.handle(event, self._clock()):
             self._do(action)
-        if isinstance(event, (Exchange, SpiOut, SpiTaken, SpiShared)):
-            self._doubt(event.server, now)
-
-    def _doubt(self, server: bytes, now: float) -> None:
-        """Tells the kernel when it may not decide alone, and for how long: the element dies an hour after us."""
-        doubts = len(self._slots.get(server, ())) > 1 and self.engine.doubts(server, now)
-        told = self._doubted.get(server)
-        if doubts != (told is not None) or (told is not None and now - told > DOUBT_RENEWED):
-            self._learned.doubt(server, yes=doubts)
-            if doubts:
-                self._doubted[server] = now
-            else:
-                del self._doubted[server]
 
     def _do(self, action: Action) -> None:
-        if isinstance(action, Assign):
-            zone = self._zones.get(action.client)
-            if zone is None:
-                self._read_clients()
-                zone = self._zones.get(action.client)
-            self._held.pop((action.server, action.spi), None)
-            self._fans.pop((action.server, action.spi), None)
-            self._retired.pop((action.server, action.spi), None)
+        if isinstance(action, Ask):
+            for following in self.engine.handle(action.event.replace(waiting=self._waiting(action)), self._clock()):
+                self._do(following)
+        elif isinstance(action, Assign):
+            self._forget(action.server, action.spi)
+            zone = self._learned.zone_of(action.client)
             if zone is not None:
                 self._learned.assign(action.server, action.spi, zone, credit=action.credit)
                 self._log.debug("ASSIGNED", f"an SPI of {_text(action.server)} is {_text(action.client)}'s")
+        elif isinstance(action, AssignRouter):
+            self._forget(action.server, action.spi)
+            self._learned.assign_router(action.server, action.spi)
         elif isinstance(action, Fan):
-            key = (action.server, action.spi)
-            if key not in self._fans and key == self._opening:
-                # Made-up SPIs are seen once and are not worth the kernel's time: the kernel copies to all until the second packet.
-                self._held[key] = action
-                while len(self._held) > HELD_CAP:
-                    del self._held[next(iter(self._held))]
-                return
-            self._held.pop(key, None)
-            if key in self._fans:
-                self._retired[key] = [*self._retired.get(key, ())[-3:], (self._clock(), self._fans[key])]
-            self._fans[key] = action.clients
-            self._learned.fan(action.server, action.spi, action.clients, self._addresses.get(action.server, ()),
-                              spills=self.engine.spills(action.server, action.spi))
-            self._log.debug("FANNED", f"an SPI of {_text(action.server)} may be {' or '.join(map(_text, action.clients))}'s")
+            self._fan(action)
         elif isinstance(action, Forget):
-            if self._held.pop((action.server, action.spi), None) is None:
-                self._fans.pop((action.server, action.spi), None)
-                self._retired.pop((action.server, action.spi), None)
+            if not self._forget(action.server, action.spi):
                 self._learned.forget(action.server, action.spi)
+        elif isinstance(action, Doubt):
+            self._learned.doubt(action.server, yes=action.yes)
         elif isinstance(action, Deliver):
             for client in action.clients:
                 self._injector.send(action.packet, client)
         elif isinstance(action, Say):
             self._log.write(action.level, action.code, action.text)
+
+    def _fan(self, action: Fan) -> None:
+        key = (action.server, action.spi)
+        if key not in self._fans and key == self._opening:
+            # Made-up SPIs are seen once and are not worth the kernel's time: the kernel copies to all until the second packet.
+            self._held[key] = action
+            _cap(self._held, HELD_CAP)
+            return
+        self._held.pop(key, None)
+        if key in self._fans:
+            self._retired[key] = [*self._retired.get(key, ())[-3:], (self._clock(), self._fans[key])]
+        self._fans[key] = action.clients
+        self._learned.fan(action.server, action.spi, action.clients, self._addresses.get(action.server, ()), spills=action.spills)
+        self._log.debug("FANNED", f"an SPI of {_text(action.server)} may be {' or '.join(map(_text, action.clients))}'s")
+
+    def _forget(self, server: bytes, spi: bytes) -> bool:
+        """The list of this SPI is no more. Was it only held back, so that the kernel does not have it?"""
+        self._fans.pop((server, spi), None)
+        self._retired.pop((server, spi), None)
+        return self._held.pop((server, spi), None) is not None
+
+
+def _cap(remembered: dict[Any, Any], limit: int) -> None:
+    """The oldest go."""
+    while len(remembered) > limit:
+        del remembered[next(iter(remembered))]
 
 
 def _text(address: bytes) -> str:

@@ -9,7 +9,7 @@ from ..ruleset import TABLE
 from ..ruleset.maps import SLOTS
 from ..wire import nftables
 from ..wire.nftables import IPV4, Element, pack_key, pack_zone, unpack_key, unpack_zone
-from .netfilter import NetlinkError, delete_elements, dump_elements
+from .netfilter import NetlinkError, delete_elements, dump_elements, get_element
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,24 +39,51 @@ class Learned:
         """(client, server) that talk."""
         return [(fields[0], fields[1]) for element in self._dump("pairs") if (fields := unpack_key(element.key, 4, 4))]
 
-    def slots(self) -> dict[bytes, list[bytes]]:
-        """Server to the clients that get the kernel's own copies, in the order of their slots."""
-        found: dict[bytes, list[bytes]] = {}
-        for slot in range(SLOTS):
-            for element in self._dump(f"client{slot}"):
-                if element.data:
-                    found.setdefault(element.key[:4], []).append(element.data[:4])
-        return found
+    def contended(self) -> list[bytes]:
+        """Servers that more than one client talks with."""
+        return [element.key[:4] for element in self._dump("slot1")]
 
-    def waiting(self, server: bytes) -> set[int]:
-        """Zones of the clients that wait for a new SPI of this server."""
-        found = set()
-        for element in self._dump("waiting"):
-            fields = unpack_key(element.key, 4, 2)
-            zone = unpack_zone(fields[1]) if fields and fields[0] == server else None
-            if zone is not None:
-                found.add(zone)
-        return found
+    # one key
+
+    def _get(self, name: str, key: bytes) -> Element | None:
+        return get_element(self._sock, IPV4, TABLE, name, key)
+
+    def zone_of(self, client: bytes) -> int | None:
+        """The client's zone."""
+        element = self._get("client_zone", client)
+        return None if element is None else unpack_zone(element.data)
+
+    def client_of(self, zone: int) -> bytes | None:
+        """The client of this zone."""
+        element = self._get("zone_client", pack_zone(zone))
+        return element.data[:4] if element is not None and element.data else None
+
+    def talks(self, client: bytes, server: bytes) -> bool:
+        """Does this client talk with this server?"""
+        return self._get("pairs", pack_key(client, server)) is not None
+
+    def waits(self, server: bytes, zone: int) -> bool:
+        """Does the client of this zone wait for a new SPI of this server?"""
+        return self._get("waiting", pack_key(server, pack_zone(zone))) is not None
+
+    def is_contended(self, server: bytes) -> bool:
+        """Does more than one client talk with this server?"""
+        return self._get("slot1", server) is not None
+
+    def is_crowded(self, server: bytes) -> bool:
+        """Has this server more clients than the kernel can copy to?"""
+        return self._get("crowded", server) is not None
+
+    def slots(self, server: bytes) -> list[bytes]:
+        """The server's clients that get the kernel's own copies, in the order of their slots."""
+        found = [self._get(f"client{slot}", server) for slot in range(SLOTS)]
+        return [element.data[:4] for element in found if element is not None and element.data]
+
+    def router_speaks(self, server: bytes) -> bool:
+        """Does the router itself speak IPsec with this server?"""
+        return self._get("router_hosts", server) is not None
+
+    # lists
 
     def spi_owners(self) -> list[tuple[bytes, int]]:
         """(server, zone) of each inbound SPI that is known."""
@@ -91,10 +118,6 @@ class Learned:
     def counted(self, family: int, name: str) -> list[Element]:
         """The elements of a set that counts, in either family."""
         return dump_elements(self._sock, family, TABLE, name)
-
-    def router_peers(self) -> set[bytes]:
-        """Servers with which the router itself speaks IPsec."""
-        return {element.key[:4] for element in self._dump("router_hosts")}
 
     def forget_addresses(self, local: Collection[bytes]) -> None:
         """What names an address that was the router's and is not one of `local`: keys of inbound packets, and where its own VPN is.

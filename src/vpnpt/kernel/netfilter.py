@@ -48,6 +48,18 @@ def dump_elements(sock: Netlink, family: int, table: str, name: str) -> list[nft
     return list(found.values())
 
 
+def get_element(sock: Netlink, family: int, table: str, name: str, key: bytes) -> nftables.Element | None:
+    """One element of a set or map; None if there is no such key, or no such set or table."""
+    try:
+        answer = sock.request(nftables.get_element(family, table, name, key))
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    found = nftables.decode_elements(answer) if answer is not None else None
+    return found[0] if found else None
+
+
 def add_elements(sock: Netlink, family: int, table: str, name: str, elements: Iterable[nftables.Element],
                  flags: int = nl.CREATE) -> None:
     """Add elements, see `nftables.add_elements`. 128 KiB (about 2,000 elements) are atomic, more go in several transactions."""

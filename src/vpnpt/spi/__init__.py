@@ -1,2 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own."""
+"""Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
+
+messages.py has the events and actions, candidates.py who may own an SPI that is first seen, evidence.py what speaks for whom, engine.py the
+one door: `handle(event, now) -> [Action]`, `next_deadline()`.
+
+The rules
+ 1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
+    the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
+ 2. The candidates for an SPI are all clients that need one when it is first seen, however long they have waited. Who begins to need one
+    later is none: the SPI was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the
+    server is the first to use). Where nobody is known to need one, every client of the server is a candidate. A group of
+    clients that needs just as many SPIs as are open among themselves needs no other, nor does a client whose own is proven (5).
+ 3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
+    the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
+ 4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
+ 5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one
+    that it reacts to at once. How long that takes the first answer of an IKE SA tells: for others a server may compute. Proof is a
+    number of hits that chance gives with a probability below e^-SURE, while no other candidate's are more than chance; who has waited
+    for less time needs fewer of them. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
+    proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
+    silent too, unless there is a hint that the winner owns another SPI. Nothing is proven against a candidate that has spoken whenever
+    such a packet came: hosts that ask at the same intervals (pings) are always as far from each other, and an answer in ESP may be
+    faster than one of IKE.
+ 6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
+    could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
+    incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
+ 7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
+    them for good, but for those that get another one.
+ 8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones; beyond, the oldest go.
+"""

@@ -1,41 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
-
-The rules
- 1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
-    the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
- 2. The candidates for an SPI are all clients that need one when it is first seen, however long they have waited. Who begins to need one
-    later is none: the SPI was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the
-    server is the first to use). Where nobody is known to need one, every client of the server is a candidate. A group of
-    clients that needs just as many SPIs as are open among themselves needs no other, nor does a client whose own is proven (5).
- 3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
-    the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
- 4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
- 5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one
-    that it reacts to at once. How long that takes the first answer of an IKE SA tells: for others a server may compute. Proof is a
-    number of hits that chance gives with a probability below e^-SURE, while no other candidate's are more than chance; who has waited
-    for less time needs fewer of them. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
-    proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
-    silent too, unless there is a hint that the winner owns another SPI. Nothing is proven against a candidate that has spoken whenever
-    such a packet came: hosts that ask at the same intervals (pings) are always as far from each other, and an answer in ESP may be
-    faster than one of IKE.
- 6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
-    could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
-    incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
- 7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
-    them for good, but for those that get another one.
- 8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones; beyond, the oldest go.
-"""
+"""The engine: what is to be done about each event. The rules that it follows, with their numbers, are in the docstring of this package."""
 
 from __future__ import annotations
 
 from math import log
 
+from .candidates import by_likelihood, candidates_of, doubts, to_be_asked
 from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, Open, Pair, Server, Settled, Tally, cap
 from .messages import (
+    Alive,
+    Ask,
     Assign,
+    AssignRouter,
+    Began,
     CookieShared,
     Deliver,
+    Doubt,
     Exchange,
     Fan,
     Fanned,
@@ -43,6 +23,7 @@ from .messages import (
     Paired,
     RoundTrip,
     Say,
+    SpiOfRouter,
     SpiOut,
     SpiShared,
     SpiTaken,
@@ -78,21 +59,38 @@ ASKED = 2
 """Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
 CHALLENGE = 8
 """Unanswered questions after which a challenger has lost."""
-KERNEL_WAITS = 8.0
-"""Seconds for which the kernel surely knows who waits (vpnpt.global.pending_timeout is 10 by default)."""
+DOUBT_RENEWED = 1800.0
+"""Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
 OPEN_CAP, SETTLED_CAP, EXCHANGE_CAP = 1024, 1024, 64
 
 
 class Engine:
-    """All state in one place. `handle` takes an event and the time, and says what to do; `next_deadline` when to send a Tick."""
+    """All state in one place. `handle` takes an event and the time, and says what to do; `next_deadline` when to send a Tick.
 
-    def __init__(self) -> None:
+    pending_timeout: seconds for which the kernel remembers who waits for a new SPI; the event Began changes it.
+    """
+
+    def __init__(self, pending_timeout: float = 10.0) -> None:
         self.servers: dict[bytes, Server] = {}
+        self.pending_timeout = pending_timeout
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """One event in, what to do out. Never raises for anything that came from the wire."""
+        actions = self._on_event(event, now)
+        if isinstance(event, (Exchange, SpiOut, SpiTaken, SpiShared)):
+            actions += self._doubt(event.server, now)
+        return actions
+
+    def _on_event(self, event: Event, now: float) -> list[Action]:
         if isinstance(event, Tick):
             return self._tick(now)
+        if isinstance(event, Alive):
+            return self._alive(event.pairs, now)
+        if isinstance(event, Began):
+            self.pending_timeout = event.pending_timeout
+            for state in self.servers.values():
+                state.doubted = None
+            return []
         if isinstance(event, RoundTrip):
             if event.server in self.servers:  # who has no clients would never be forgotten
                 self.servers[event.server].sample(event.seconds, now, pure=True)
@@ -113,6 +111,10 @@ class Engine:
             return self._shared(server, event, now)
         if isinstance(event, CookieShared):
             return _deliver(event.packet, server.pairs, event.copied)
+        if isinstance(event, SpiOfRouter):
+            server.open.pop(event.spi, None)
+            server.settled.pop(event.spi, None)
+            return [AssignRouter(server=event.server, spi=event.spi)]
         assert isinstance(event, Unpaired)
         return self._unpaired(event.server, server, event.client)
 
@@ -120,21 +122,20 @@ class Engine:
         """When a Tick is due, None if nothing is open: at rest the engine needs no time at all."""
         return min((found.last + IDLE for server in self.servers.values() for found in server.open.values()), default=None)
 
-    def doubts(self, server: bytes, now: float) -> bool:
-        """May the kernel not decide alone, because somebody needs an SPI of this server of whom it no longer knows?"""
-        found = self.servers.get(server)
-        return found is not None and any(pair.follows or (pair.needs() and pair.latest() < now - KERNEL_WAITS)
-                                         for pair in found.pairs.values())
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """(client, server) of each pair that is remembered."""
+        return [(client, name) for name, server in self.servers.items() for client in server.pairs]
 
-    def gone(self, alive: Collection[tuple[bytes, bytes]], now: float) -> list[Unpaired]:
-        """Events about pairs (client, server) that are not `alive`, and of which nothing has been heard for long."""
-        return [Unpaired(server=name, client=client) for name, server in self.servers.items() for client, pair in server.pairs.items()
-                if (client, name) not in alive and max(pair.latest(), pair.answered) < now - GONE]
-
-    def spills(self, server: bytes, spi: bytes) -> bool:
-        """Has this SPI more candidates than the kernel can copy to?"""
-        found = self.servers[server].open.get(spi) if server in self.servers else None
-        return found is not None and len(found.candidates) > FAN
+    def _doubt(self, name: bytes, now: float) -> list[Action]:
+        """Tells the kernel when it may not decide alone, and when it may again."""
+        server = self.servers.get(name)
+        if server is None:
+            return []
+        yes = doubts(server, now, self.pending_timeout)
+        if yes == (server.doubted is not None) and (server.doubted is None or now - server.doubted < DOUBT_RENEWED):
+            return []
+        server.doubted = now if yes else None
+        return [Doubt(server=name, yes=yes)]
 
     # needs
 
@@ -189,38 +190,17 @@ class Engine:
                         actions += self._without(name, server, spi, found, {owner}, owners)
         return actions
 
-    def _candidates(self, server: Server, waiting: Iterable[bytes], now: float) -> tuple[bytes, ...]:
-        """Who may own an SPI that is first seen now, the likeliest first (rules 1 and 2), empty if nobody is known to need one."""
-        for pair in server.pairs.values():
-            pair.expire(now)
-        unexplained = {client for client in waiting if server.pairs[client].unexplained(now, server.round_trip)}
-        sated = server.sated(unexplained)
-        needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated
-        needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
-        if needy:
-            needy.update(client for client, pair in server.pairs.items() if pair.follows)
-        return self._by_likelihood(server, needy, now)
-
-    def _by_likelihood(self, server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
-        """Who asked about a round trip ago first, then by the last sign of a need."""
-        def rank(client: bytes) -> tuple[bool, float, bytes]:
-            pair = server.pairs[client]
-            early, late = server.window(now)
-            last = max([FAR_PAST, *(end for _, end in pair.spurts[-1:]), *(when for when, _ in pair.entitled.values())])
-            return not pair.asked(early, late), -last, client
-        return tuple(sorted(clients, key=rank))
-
     # open SPIs
 
     def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
         pair = server.pairs.setdefault(event.client, Pair())
-        others = tuple(client for client in self._candidates(server, (), now) if client != event.client)
+        others = tuple(client for client in candidates_of(server, (), now, self.pending_timeout) if client != event.client)
         if pair.follows:
             # What the kernel took for a need of this client may have been none.
             others = tuple(client for client in server.pairs if client != event.client)
             found = server.open[event.spi] = Open((event.client, *others), now)
             found.loose = True
-            return [*_deliver(event.packet, others, frozenset()), Fan(server=event.server, spi=event.spi, clients=found.fan()),
+            return [*_deliver(event.packet, others, frozenset()), self._fan(event.server, event.spi, found),
                     *self._capped(event.server, server)]
         server.settled[event.spi] = Settled(event.client, others, now, challenged=False)
         cap(server.settled, SETTLED_CAP)
@@ -236,10 +216,10 @@ class Engine:
         owner = server.settled.pop(spi).owner
         found = server.open[spi] = Open((owner, *challengers), now)
         found.incumbent = owner
-        return [*_deliver(packet, challengers, frozenset()), Fan(server=name, spi=spi, clients=found.fan()), *self._capped(name, server)]
+        return [*_deliver(packet, challengers, frozenset()), self._fan(name, spi, found), *self._capped(name, server)]
 
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
-        named = event.waiting | event.copied if event.owner is None else event.waiting | event.copied | {event.owner}
+        named = event.copied | (event.waiting or frozenset()) | ({event.owner} if event.owner is not None else frozenset())
         for client in named - server.pairs.keys():
             server.pairs[client] = Pair()
         decision = server.settled.get(event.spi)
@@ -248,6 +228,10 @@ class Engine:
             return [*_deliver(event.packet, [decision.owner], event.copied),
                     Assign(server=event.server, spi=event.spi, client=decision.owner, credit=False)]
         known = server.open.get(event.spi)
+        if event.waiting is None and (known is None or event.sequence == 1):
+            if asked := to_be_asked(server, now, self.pending_timeout):
+                return [Ask(event=event, clients=asked)]
+            event = event.replace(waiting=frozenset())
         if known is None:
             return self._opened(server, event, now)
         if event.sequence == 1 and now - known.first > BEGINS and not known.shared:
@@ -261,22 +245,22 @@ class Engine:
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         if event.same and event.owner is not None:
             return self._same_spi(server, event, now)
-        candidates = self._candidates(server, event.waiting, now)
+        candidates = candidates_of(server, event.waiting or (), now, self.pending_timeout)
         loose = not candidates
-        candidates = candidates or self._by_likelihood(server, server.pairs, now)
+        candidates = candidates or by_likelihood(server, server.pairs, now)
         if not candidates:
             return []
         found = Open(candidates, now)
         found.loose = loose
         found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
-        found.ahead = server.surplus(candidates, event.waiting)
+        found.ahead = server.surplus(candidates, event.waiting or (), now)
         actions = _deliver(event.packet, candidates, event.copied)
         if len(candidates) == 1:
             return [*actions, self._settle(event.server, server, event.spi, found, candidates[0]),
                     *self._given(event.server, server, candidates[0], now)]
         server.open[event.spi] = found
         self._judge_timing(server, found, now)
-        return [*actions, Fan(server=event.server, spi=event.spi, clients=candidates[:FAN]), *self._capped(event.server, server)]
+        return [*actions, self._fan(event.server, event.spi, found), *self._capped(event.server, server)]
 
     def _capped(self, name: bytes, server: Server) -> list[Action]:
         """Rule 8, for open SPIs."""
@@ -290,14 +274,15 @@ class Engine:
 
     def _begins_anew(self, server: Server, event: SpiShared, known: Open, now: float) -> list[Action]:
         """Rule 7, for an SPI that is open: whoever needs one now may have chosen the same."""
-        more = [client for client in self._candidates(server, event.waiting, now) if client not in known.candidates]
+        needy = candidates_of(server, event.waiting or (), now, self.pending_timeout)
+        more = [client for client in needy if client not in known.candidates]
         known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), bool(more), now
         return [*_deliver(event.packet, known.candidates, event.copied),
-                Fan(server=event.server, spi=event.spi, clients=known.fan())]
+                self._fan(event.server, event.spi, known)]
 
     def _same_spi(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         assert event.owner is not None
-        others = [client for client in self._candidates(server, event.waiting, now) if client != event.owner]
+        others = [client for client in candidates_of(server, event.waiting or (), now, self.pending_timeout) if client != event.owner]
         if not others:
             return [*_deliver(event.packet, [event.owner], event.copied),
                     Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
@@ -306,8 +291,11 @@ class Engine:
         found.shared, found.incumbent = True, event.owner
         server.settled.pop(event.spi, None)
         say = Say(level="warning", code="SAME-SPI", text=f"{len(clients)} clients chose the same SPI with one server: all get its packets")
-        return [*_deliver(event.packet, clients, event.copied), Fan(server=event.server, spi=event.spi, clients=clients[:FAN]), say,
+        return [*_deliver(event.packet, clients, event.copied), self._fan(event.server, event.spi, found), say,
                 *self._capped(event.server, server)]
+
+    def _fan(self, name: bytes, spi: bytes, found: Open) -> Action:
+        return Fan(server=name, spi=spi, clients=found.fan(), spills=len(found.candidates) > FAN)
 
     def _fanned(self, server: Server, event: Fanned, now: float) -> list[Action]:
         for client in event.clients:
@@ -341,7 +329,7 @@ class Engine:
                     # What it was given was not its own: it still waits for that.
                     server.pairs[found.incumbent].entitled[b"again" + spi] = found.first, True
             return [self._settle(name, server, spi, found, owner)]
-        return [Fan(server=name, spi=spi, clients=found.fan())] if found.fan() != before else []
+        return [self._fan(name, spi, found)] if found.fan() != before else []
 
     # evidence
 
@@ -360,7 +348,7 @@ class Engine:
         if len(scores) > FAN:
             before, found.candidates = found.fan(), dict.fromkeys(sorted(scores, key=lambda client: -scores[client]))
             if set(before) != set(found.fan()):
-                actions.append(Fan(server=name, spi=spi, clients=found.fan()))
+                actions.append(self._fan(name, spi, found))
         best, *others = sorted(scores, key=lambda client: -scores[client])
         chance = log(len(scores))
         # More than one may be right: the one asks the other, through the server.
@@ -411,6 +399,12 @@ class Engine:
                 actions.append(Forget(server=name, spi=spi))
         return actions
 
+    def _alive(self, alive: frozenset[tuple[bytes, bytes]], now: float) -> list[Action]:
+        """Pairs that the kernel has forgotten, and of which nothing has been heard for long, are no more."""
+        gone = [(name, client) for name, server in self.servers.items() for client, pair in server.pairs.items()
+                if (client, name) not in alive and max(pair.latest(), pair.answered) < now - GONE]
+        return [action for name, client in gone for action in self._unpaired(name, self.servers[name], client)]
+
     def _unpaired(self, name: bytes, server: Server, client: bytes) -> list[Action]:
         server.pairs.pop(client, None)
         actions: list[Action] = []
@@ -422,7 +416,7 @@ class Engine:
                     del server.open[spi]
                     actions.append(Forget(server=name, spi=spi))
                 else:
-                    actions.append(Fan(server=name, spi=spi, clients=found.fan()))
+                    actions.append(self._fan(name, spi, found))
         for spi in [spi for spi, decision in server.settled.items() if decision.owner == client]:
             del server.settled[spi]
         if not server.pairs:

@@ -25,8 +25,6 @@ RECENT, LONG = 10.0, 60.0
 """Seconds over which it is counted how much of its time a client speaks."""
 AT_ONCE, NEVER = 0.5, 200.0
 """Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
-KERNEL_REMEMBERS = 12.0
-"""Seconds for which the kernel may go on to call a client waiting that has its SPI (vpnpt.global.pending_timeout)."""
 MEASURED = 86400.0
 """Seconds for which a round trip that was measured without any computing counts: ways change."""
 NEAR = 0.25
@@ -87,9 +85,12 @@ class Pair:
         """Is an exchange under way that the server may have answered, though its answer has not passed (it may be overtaken)?"""
         return any(len(seen) == 1 and round_trip / 2 < now - began < HALF_OPEN for began, seen in self.exchanges.values())
 
-    def unexplained(self, now: float, round_trip: float) -> bool:
-        """The kernel saw this client begin to wait: is that for nothing that we know? Then a notice was lost, or is yet to come."""
-        if self.needs() or now - self.answered < KERNEL_REMEMBERS:
+    def unexplained(self, now: float, round_trip: float, remembers: float) -> bool:
+        """Where the kernel says that this client waits: is that for nothing that we know? Then a notice was lost, or is yet to come.
+
+        remembers: seconds for which the kernel may go on to say so of a client that has its SPI.
+        """
+        if self.needs() or now - self.answered < remembers:
             return False
         return not any(len(seen) == 1 and now - began <= round_trip / 2 for began, seen in self.exchanges.values())
 
@@ -253,6 +254,7 @@ class Server:
         self.settled: dict[bytes, Settled] = {}
         self.round_trip = 0.0
         self.measured = FAR_PAST  # when last by an answer that needs no computing
+        self.doubted: float | None = None  # when the kernel was told last that it may not decide alone
 
     def sample(self, seconds: float, now: float, *, pure: bool = False) -> None:
         """A time from question to answer: the shortest counts, and older ones count less and less.
@@ -266,10 +268,11 @@ class Server:
         grows = pure or now - self.measured > MEASURED
         self.round_trip = min(seconds, self.round_trip * (1.1 if grows else 1.0)) if self.round_trip else seconds
 
-    def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes]) -> bool:
+    def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes], now: float) -> bool:
         """Would these, with one more open SPI among themselves, need fewer than are open? waiting: as of `sated`."""
         inside = sum(found.candidates.keys() <= set(candidates) for found in self.open.values() if not found.shared)
-        return inside + 1 > sum(self.pairs[client].needs() or client in waiting for client in candidates)
+        return inside + 1 > sum(self.pairs[client].needs() or client in waiting or self.pairs[client].may_come(now, self.round_trip)
+                                for client in candidates)
 
     def was_ahead(self, client: bytes, now: float) -> bool:
         """Has an SPI come of late that may be this client's, before anything showed that need?"""

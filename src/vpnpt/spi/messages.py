@@ -43,9 +43,10 @@ class SpiTaken(Record):
 class SpiShared(Record):
     """An ESP packet with an SPI that nobody knows, of a server with several clients.
 
-    waiting: clients that the kernel has seen to wait for a new SPI of this server. copied: clients that the kernel itself gave a copy.
-    packet: the whole IP packet where the kernel could not reach everybody, else b''. sequence: ESP's. same: the SPI was somebody's
-    already, and began anew with sequence number 1: two clients chose the same one, or the packet was repeated.
+    waiting: clients that the kernel has seen to wait for a new SPI of this server, of those that the engine asked for; None: not asked
+    yet. copied: clients that the kernel itself gave a copy. packet: the whole IP packet where the kernel could not reach everybody,
+    else b''. sequence: ESP's. same: the SPI was somebody's already, and began anew with sequence number 1: two clients chose the same
+    one, or the packet was repeated.
     """
 
     __slots__ = ("server", "spi", "sequence", "waiting", "copied", "packet", "same", "owner")
@@ -53,7 +54,7 @@ class SpiShared(Record):
     server: bytes
     spi: bytes
     sequence: int
-    waiting: frozenset[bytes]
+    waiting: frozenset[bytes] | None
     copied: frozenset[bytes]
     packet: bytes
     same: bool
@@ -86,12 +87,23 @@ class RoundTrip(Record):
 
 
 class CookieShared(Record):
-    """An IKE packet with a cookie that nobody knows, of a server with several clients. Fields as of SpiShared."""
+    """A packet for all clients of a server, of which nothing can be concluded. Fields as of SpiShared.
+
+    IKE with a cookie that nobody knows; ESP of a server with which the router itself speaks IPsec.
+    """
 
     __slots__ = ("server", "copied", "packet")
     server: bytes
     copied: frozenset[bytes]
     packet: bytes
+
+
+class SpiOfRouter(Record):
+    """This inbound SPI is of an SA that the router itself has."""
+
+    __slots__ = ("server", "spi")
+    server: bytes
+    spi: bytes
 
 
 class Fanned(Record):
@@ -111,6 +123,23 @@ class Unpaired(Record):
     client: bytes
 
 
+class Alive(Record):
+    """The kernel still has these pairs (client, server), of those that `Engine.pairs` names; the others it has forgotten."""
+
+    __slots__ = ("pairs",)
+    pairs: frozenset[tuple[bytes, bytes]]
+
+
+class Began(Record):
+    """The kernel's tables were read again. What the kernel was told before, it may not have any more.
+
+    pending_timeout: seconds for which the kernel remembers who waits (vpnpt.global.pending_timeout), 1..120.
+    """
+
+    __slots__ = ("pending_timeout",)
+    pending_timeout: float
+
+
 class Tick(Record):
     """A deadline of the engine has come."""
 
@@ -128,12 +157,44 @@ class Assign(Record):
     credit: bool
 
 
-class Fan(Record):
-    """Every packet with this inbound SPI goes to all of these clients, by the kernel (at most 8)."""
+class AssignRouter(Record):
+    """This inbound SPI is the router's own: the kernel lets its packets pass untouched."""
 
-    __slots__ = ("server", "spi", "clients")
+    __slots__ = ("server", "spi")
     server: bytes
     spi: bytes
+
+
+class Fan(Record):
+    """Every packet with this inbound SPI goes to all of these clients, by the kernel (at most 8).
+
+    spills: it has more candidates than that. The kernel gives the daemon whole packets, for the others.
+    """
+
+    __slots__ = ("server", "spi", "clients", "spills")
+    DEFAULTS = {"spills": False}
+    server: bytes
+    spi: bytes
+    clients: tuple[bytes, ...]
+    spills: bool
+
+
+class Doubt(Record):
+    """May the kernel not decide alone, because a client needs an SPI of this server of which the kernel no longer knows?
+
+    Where yes, it is said again from time to time: the kernel forgets it after an hour.
+    """
+
+    __slots__ = ("server", "yes")
+    server: bytes
+    yes: bool
+
+
+class Ask(Record):
+    """Which of these clients does the kernel know to wait for a new SPI? The event comes again, with the answer in `waiting`."""
+
+    __slots__ = ("event", "clients")
+    event: SpiShared
     clients: tuple[bytes, ...]
 
 
@@ -164,5 +225,6 @@ class Say(Record):
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Event = Paired | SpiOut | SpiTaken | SpiShared | Exchange | RoundTrip | CookieShared | Fanned | Unpaired | Tick
-    Action = Assign | Fan | Forget | Deliver | Say
+    Event = (Paired | SpiOut | SpiTaken | SpiShared | Exchange | RoundTrip | CookieShared | SpiOfRouter | Fanned | Unpaired | Alive | Began
+             | Tick)
+    Action = Assign | AssignRouter | Fan | Forget | Deliver | Doubt | Ask | Say

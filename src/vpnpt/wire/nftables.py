@@ -160,6 +160,12 @@ def dump_elements(family: int, table: str, name: str) -> bytes:
     return request(GETSETELEM, nl.DUMP, family, nl.text(LIST_TABLE, table), nl.text(LIST_SET, name))
 
 
+def get_element(family: int, table: str, name: str, key: bytes) -> bytes:
+    """Ask for one element by its key: a NEWSETELEM message, or ENOENT."""
+    wanted = nl.nested(LIST_ELEMENTS, _pack_element(Element(key)))
+    return request(GETSETELEM, 0, family, nl.text(LIST_TABLE, table), nl.text(LIST_SET, name), wanted)
+
+
 def add_elements(family: int, table: str, name: str, elements: Iterable[Element], flags: int = nl.CREATE) -> Iterator[bytes]:
     """NEWSETELEM requests for a batch, as few as their size allows.
 

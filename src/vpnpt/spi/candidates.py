@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may own an inbound SPI that is first seen now (rules 1 and 2), and whether the kernel knows enough to say so alone."""
+
+from __future__ import annotations
+
+from .evidence import FAR_PAST
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from .evidence import Server
+
+SURELY = 0.8
+"""Of `pending_timeout`, the part for which the kernel surely knows who waits."""
+LATE = 2.0
+"""Seconds beyond `pending_timeout` for which the kernel may still call a client waiting that has its SPI."""
+
+
+def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending: float) -> tuple[bytes, ...]:
+    """The clients that may own it, the likeliest first; empty if nobody is known to need one.
+
+    waiting: clients that wait as the kernel says. pending: seconds for which the kernel remembers that.
+    """
+    for pair in server.pairs.values():
+        pair.expire(now)
+    unexplained = {client for client in waiting if _unexplained(server, client, now, pending)}
+    sated = server.sated(unexplained)
+    needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated
+    needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
+    if needy:
+        needy.update(client for client, pair in server.pairs.items() if pair.follows)
+    return by_likelihood(server, needy, now)
+
+
+def by_likelihood(server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
+    """Who asked about a round trip ago first, then by the last sign of a need."""
+    def rank(client: bytes) -> tuple[bool, float, bytes]:
+        pair = server.pairs[client]
+        early, late = server.window(now)
+        last = max([FAR_PAST, *(end for _, end in pair.spurts[-1:]), *(when for when, _ in pair.entitled.values())])
+        return not pair.asked(early, late), -last, client
+    return tuple(sorted(clients, key=rank))
+
+
+def to_be_asked(server: Server, now: float, pending: float) -> tuple[bytes, ...]:
+    """The clients of which it matters whether the kernel has them waiting: nothing that we know would explain it."""
+    for pair in server.pairs.values():
+        pair.expire(now)
+    return tuple(client for client in server.pairs if _unexplained(server, client, now, pending))
+
+
+def _unexplained(server: Server, client: bytes, now: float, pending: float) -> bool:
+    return server.pairs[client].unexplained(now, server.round_trip, pending + LATE)
+
+
+def doubts(server: Server, now: float, pending: float) -> bool:
+    """May the kernel not decide alone, because a client needs an SPI of which it no longer knows?"""
+    forgotten = now - SURELY * pending
+    return len(server.pairs) > 1 and any(pair.follows or (pair.needs() and pair.latest() < forgotten) for pair in server.pairs.values())
