@@ -27,5 +27,6 @@ The rules
     incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
     them for good, but for those that get another one.
- 8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones; beyond, the oldest go.
+ 8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many
+    servers, and all of these together; beyond, the oldest of whoever has the most go.
 """

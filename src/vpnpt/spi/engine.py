@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from math import log
 
+from .bounds import Known, forget_open
 from .candidates import by_likelihood, candidates_of, doubts, to_be_asked
 from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, Open, Pair, Server, Settled, Tally, cap
 from .messages import (
@@ -61,7 +62,7 @@ CHALLENGE = 8
 """Unanswered questions after which a challenger has lost."""
 DOUBT_RENEWED = 1800.0
 """Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
-OPEN_CAP, SETTLED_CAP, EXCHANGE_CAP = 1024, 1024, 64
+SETTLED_CAP, EXCHANGE_CAP = 1024, 64
 
 
 class Engine:
@@ -73,12 +74,15 @@ class Engine:
     def __init__(self, pending_timeout: float = 10.0) -> None:
         self.servers: dict[bytes, Server] = {}
         self.pending_timeout = pending_timeout
+        self._known = Known()
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """One event in, what to do out. Never raises for anything that came from the wire."""
         actions = self._on_event(event, now)
         if isinstance(event, (Exchange, SpiOut, SpiTaken, SpiShared)):
             actions += self._doubt(event.server, now)
+        for name, client in self._known.beyond(self.servers):
+            actions += self._unpaired(name, self.servers[name], client)
         return actions
 
     def _on_event(self, event: Event, now: float) -> list[Action]:
@@ -95,9 +99,14 @@ class Engine:
             if event.server in self.servers:  # who has no clients would never be forgotten
                 self.servers[event.server].sample(event.seconds, now, pure=True)
             return []
+        if isinstance(event, Unpaired) and event.server not in self.servers:
+            return []
+        if isinstance(event, Paired) and event.server not in self.servers and self._known.is_alone(event.server, event.client):
+            return []
         server = self.servers.setdefault(event.server, Server())
         if isinstance(event, Paired):
-            server.pairs.setdefault(event.client, Pair())
+            for client in (*self._known.first(event.server), event.client):
+                self._pair(event.server, client)
             return []
         if isinstance(event, Exchange):
             return self._exchange(server, event, now)
@@ -137,10 +146,17 @@ class Engine:
         server.doubted = now if yes else None
         return [Doubt(server=name, yes=yes)]
 
+    def _pair(self, name: bytes, client: bytes) -> Pair:
+        pairs = self.servers[name].pairs
+        if client not in pairs:
+            pairs[client] = Pair()
+            self._known.add(name, client)
+        return pairs[client]
+
     # needs
 
     def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
-        pair = server.pairs.setdefault(event.client, Pair())
+        pair = self._pair(event.server, event.client)
         began, seen = pair.exchanges.setdefault(event.message, (now, set()))
         if len(seen) == 1 and not event.outbound and event.outbound not in seen:
             server.sample(now - began, now)
@@ -154,7 +170,7 @@ class Engine:
         return []
 
     def _outbound(self, server: Server, event: SpiOut, now: float) -> list[Action]:
-        pair = server.pairs.setdefault(event.client, Pair())
+        pair = self._pair(event.server, event.client)
         pair.expire(now)
         begins = pair.speaks(now)
         if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
@@ -182,7 +198,7 @@ class Engine:
         owners = [client]
         while owners:
             owner = owners.pop()
-            pair = server.pairs.setdefault(owner, Pair())
+            pair = self._pair(name, owner)
             pair.spend(now)
             if not pair.needs():
                 for spi, found in list(server.open.items()):
@@ -193,7 +209,7 @@ class Engine:
     # open SPIs
 
     def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
-        pair = server.pairs.setdefault(event.client, Pair())
+        pair = self._pair(event.server, event.client)
         others = tuple(client for client in candidates_of(server, (), now, self.pending_timeout) if client != event.client)
         if pair.follows:
             # What the kernel took for a need of this client may have been none.
@@ -201,7 +217,7 @@ class Engine:
             found = server.open[event.spi] = Open((event.client, *others), now)
             found.loose = True
             return [*_deliver(event.packet, others, frozenset()), self._fan(event.server, event.spi, found),
-                    *self._capped(event.server, server)]
+                    *forget_open(event.server, server, self.servers)]
         server.settled[event.spi] = Settled(event.client, others, now, challenged=False)
         cap(server.settled, SETTLED_CAP)
         actions = self._given(event.server, server, event.client, now)
@@ -216,12 +232,12 @@ class Engine:
         owner = server.settled.pop(spi).owner
         found = server.open[spi] = Open((owner, *challengers), now)
         found.incumbent = owner
-        return [*_deliver(packet, challengers, frozenset()), self._fan(name, spi, found), *self._capped(name, server)]
+        return [*_deliver(packet, challengers, frozenset()), self._fan(name, spi, found), *forget_open(name, server, self.servers)]
 
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         named = event.copied | (event.waiting or frozenset()) | ({event.owner} if event.owner is not None else frozenset())
-        for client in named - server.pairs.keys():
-            server.pairs[client] = Pair()
+        for client in sorted(named):
+            self._pair(event.server, client)
         decision = server.settled.get(event.spi)
         if decision is not None and not event.same:
             # Sent before the kernel had the decision, or long ago and forgotten there.
@@ -260,17 +276,7 @@ class Engine:
                     *self._given(event.server, server, candidates[0], now)]
         server.open[event.spi] = found
         self._judge_timing(server, found, now)
-        return [*actions, self._fan(event.server, event.spi, found), *self._capped(event.server, server)]
-
-    def _capped(self, name: bytes, server: Server) -> list[Action]:
-        """Rule 8, for open SPIs."""
-        actions: list[Action] = []
-        while len(server.open) > OPEN_CAP:
-            # Made-up SPIs are seen once: what is in use stays.
-            idle = min(server.open, key=lambda spi: server.open[spi].last)
-            del server.open[idle]
-            actions.append(Forget(server=name, spi=idle))
-        return actions
+        return [*actions, self._fan(event.server, event.spi, found), *forget_open(event.server, server, self.servers)]
 
     def _begins_anew(self, server: Server, event: SpiShared, known: Open, now: float) -> list[Action]:
         """Rule 7, for an SPI that is open: whoever needs one now may have chosen the same."""
@@ -292,19 +298,19 @@ class Engine:
         server.settled.pop(event.spi, None)
         say = Say(level="warning", code="SAME-SPI", text=f"{len(clients)} clients chose the same SPI with one server: all get its packets")
         return [*_deliver(event.packet, clients, event.copied), self._fan(event.server, event.spi, found), say,
-                *self._capped(event.server, server)]
+                *forget_open(event.server, server, self.servers)]
 
     def _fan(self, name: bytes, spi: bytes, found: Open) -> Action:
         return Fan(server=name, spi=spi, clients=found.fan(), spills=len(found.candidates) > FAN)
 
     def _fanned(self, server: Server, event: Fanned, now: float) -> list[Action]:
         for client in event.clients:
-            server.pairs.setdefault(client, Pair())
+            self._pair(event.server, client)
         if not event.clients or event.spi in server.open:
             return []
         found = server.open[event.spi] = Open(tuple(sorted(event.clients)), now)
         found.shared = True
-        return self._capped(event.server, server)
+        return forget_open(event.server, server, self.servers)
 
     def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
         server.open.pop(spi, None)
@@ -407,6 +413,7 @@ class Engine:
 
     def _unpaired(self, name: bytes, server: Server, client: bytes) -> list[Action]:
         server.pairs.pop(client, None)
+        self._known.remove(name, client)
         actions: list[Action] = []
         for spi, found in list(server.open.items()):
             if client in found.candidates:

@@ -47,6 +47,8 @@ class Pair:
     answered before they were seen, by an SPI that was ahead: they count as no need.
     """
 
+    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "answered")
+
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
         self.entitled: dict[bytes, tuple[float, bool]] = {}
@@ -153,6 +155,9 @@ class Tally:
     unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
     """
 
+    __slots__ = ("prior", "judged", "hits", "sharp", "reactions", "apart", "unanswered", "hits_by_chance", "sharp_by_chance",
+                 "reactions_by_chance", "reacted_to")
+
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
         self.judged = self.hits = self.sharp = self.reactions = self.apart = self.unanswered = 0
@@ -188,6 +193,8 @@ class Open:
     nobody is known to need it, so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge.
     proven: whose timing speaks for it, though it is not decided yet.
     """
+
+    __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)

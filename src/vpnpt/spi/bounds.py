@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How much is remembered of whom (rule 8): a scan, or a host that makes up others, costs nobody else his memory."""
+
+from __future__ import annotations
+
+from .messages import Forget
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .evidence import Server
+    from .messages import Action
+
+PAIRS_CAP = 8192
+"""Pairs in all."""
+CLIENT_CAP = 64
+"""Servers of one client."""
+OPEN_CAP, OPEN_ALL_CAP = 1024, 4096
+"""Open SPIs of one server, and of all together."""
+ALONE_CAP = 1024
+"""Servers with one client, which is all that is known of them. The kernel knows them, too."""
+AT_ONCE = 64
+"""Pairs that go at once when there are too many: looking for them takes time."""
+
+
+class Known:
+    """The pairs that the engine has, by client; and the lone clients of servers of which nothing else is known."""
+
+    def __init__(self) -> None:
+        self._servers: dict[bytes, dict[bytes, None]] = {}
+        self._alone: dict[bytes, bytes] = {}
+        self._count = 0
+        self._crowded: set[bytes] = set()
+
+    def is_alone(self, server: bytes, client: bytes) -> bool:
+        """Is this the only client of the server, as far as we know? Then it is remembered as that."""
+        if self._alone.setdefault(server, client) != client:
+            return False
+        while len(self._alone) > ALONE_CAP:
+            del self._alone[next(iter(self._alone))]
+        return True
+
+    def first(self, server: bytes) -> tuple[bytes, ...]:
+        """The client that was alone with the server until now, if it is known: it is remembered elsewhere from now on."""
+        client = self._alone.pop(server, None)
+        return () if client is None else (client,)
+
+    def add(self, server: bytes, client: bytes) -> None:
+        """A pair that was not known."""
+        own = self._servers.setdefault(client, {})
+        own[server] = None
+        self._count += 1
+        if len(own) > CLIENT_CAP:
+            self._crowded.add(client)
+
+    def remove(self, server: bytes, client: bytes) -> None:
+        """The pair is forgotten."""
+        own = self._servers.get(client, {})
+        if server in own:
+            del own[server]
+            self._count -= 1
+            if not own:
+                del self._servers[client]
+
+    def beyond(self, servers: dict[bytes, Server]) -> list[tuple[bytes, bytes]]:
+        """(server, client) of what is to be forgotten: of a client with too many, or of those with the most, if there are too many in all.
+
+        What was never answered goes first, then what has been quiet for longest. The newest stays.
+        """
+        gone = []
+        for client in self._crowded:
+            own = list(self._servers.get(client, ()))
+            if len(own) > CLIENT_CAP:
+                gone += [(server, client) for server in _idlest(servers, client, own[:-1])[:len(own) - CLIENT_CAP]]
+        self._crowded.clear()
+        if not gone and self._count > PAIRS_CAP:
+            busiest = sorted(self._servers, key=lambda client: -len(self._servers[client]))
+            for client in busiest[:AT_ONCE]:
+                own = list(self._servers[client])
+                gone += [(server, client) for server in _idlest(servers, client, own)[:max(1, len(own) // 2)]]
+        return gone
+
+
+def _idlest(servers: dict[bytes, Server], client: bytes, own: Iterable[bytes]) -> list[bytes]:
+    def rank(server: bytes) -> tuple[bool, float]:
+        pair = servers[server].pairs[client]
+        return pair.answered > 0, max(pair.answered, pair.latest())
+    return sorted(own, key=rank)
+
+
+def forget_open(name: bytes, server: Server, servers: dict[bytes, Server]) -> list[Action]:
+    """An SPI of this server was opened: where there are too many, one is forgotten, of the server that has the most."""
+    actions: list[Action] = []
+    while len(server.open) > OPEN_CAP:
+        actions.append(_forget_idlest(name, server))
+    if sum(len(other.open) for other in servers.values()) > OPEN_ALL_CAP:
+        most = max(servers, key=lambda other: len(servers[other].open))
+        actions.append(_forget_idlest(most, servers[most]))
+    return actions
+
+
+def _forget_idlest(name: bytes, server: Server) -> Action:
+    """Made-up SPIs are seen once: what is in use stays."""
+    idlest = min(server.open, key=lambda spi: server.open[spi].last)
+    del server.open[idlest]
+    return Forget(server=name, spi=idlest)
