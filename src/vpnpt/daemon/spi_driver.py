@@ -104,9 +104,13 @@ class Tracker:
             self._slots.clear()
             self._handle(Began(pending_timeout=self.pending_timeout))
             everybody: dict[bytes, list[bytes]] = {}
-            for server in self._some(self._learned.contended()):
+            contended = self._some(self._learned.contended())
+            heard = set(self._learned.spi_owners()) if contended else set()
+            ike = {(server, zone) for server, zone, _, _ in self._learned.zoned("cookie_zone", 8, 0.0)} if contended else set()
+            for server in contended:
                 for client in self._clients_of(server, everybody):
-                    self._handle(Paired(server=server, client=client))
+                    key = (server, self._learned.zone_of(client))
+                    self._handle(Paired(server=server, client=client, heard=key in heard, ike=key in ike))
             self._fans.clear()
             self._retired.clear()
             self._held.clear()

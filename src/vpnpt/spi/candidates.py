@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-from .evidence import FAR_PAST
+from .evidence import ASKED, FAR_PAST, HINT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from .evidence import Server
+    from .evidence import Open, Server
 
 SURELY = 0.8
 """Of `pending_timeout`, the part for which the kernel surely knows who waits."""
 LATE = 2.0
 """Seconds beyond `pending_timeout` for which the kernel may still call a client waiting that has its SPI."""
+
+STARVES = 5.0
+"""Seconds without an answer, while it sends, after which a client starves."""
+GRACE = 5.0
+"""Seconds after which a candidate that the server has never answered must have something to show."""
 
 
 def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending: float) -> tuple[bytes, ...]:
@@ -30,7 +35,24 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
     needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
     if needy:
         needy.update(client for client, pair in server.pairs.items() if pair.follows)
+        if not any(server.pairs[client].heard for client in needy):
+            needy.update(listeners(server))
     return by_likelihood(server, needy, now)
+
+
+def listeners(server: Server) -> set[bytes]:
+    """Rule 9: clients with manual keys that the server has answered before: nothing need tell that it begins to use new keys."""
+    return {client for client, pair in server.pairs.items() if pair.heard and not pair.ike}
+
+
+def unheard(server: Server, found: Open, now: float) -> set[bytes]:
+    """Rule 9: candidates that the server has never answered and that have nothing to show, where one that it has answered needs an SPI."""
+    if now - found.first < GRACE or found.shared or found.loose:
+        return set()
+    heard = {client for client in found.candidates if server.pairs[client].heard}
+    if not any(server.pairs[client].needs() or client == found.incumbent for client in heard):
+        return set()
+    return {client for client in found.candidates.keys() - heard if client not in found.tally or found.tally[client].evidence() < HINT}
 
 
 def by_likelihood(server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
@@ -58,3 +80,15 @@ def doubts(server: Server, now: float, pending: float) -> bool:
     """May the kernel not decide alone, because a client needs an SPI of which it no longer knows?"""
     forgotten = now - SURELY * pending
     return len(server.pairs) > 1 and any(pair.follows or (pair.needs() and pair.latest() < forgotten) for pair in server.pairs.values())
+
+
+def lost(server: Server, client: bytes, since: float) -> list[tuple[bytes, float]]:
+    """Rule 6: decisions (SPI, when it was first seen) that this client lost and that may have been wrong, if it starves since then.
+
+    None where an open SPI could be its own, or where it starved before.
+    """
+    if any(client in found.candidates and (client not in found.tally or found.tally[client].unanswered < ASKED)
+           for found in server.open.values()):
+        return []
+    return [(spi, decision.first) for spi, decision in server.settled.items()
+            if client in decision.losers and not decision.challenged and abs(decision.first - since) < STARVES]

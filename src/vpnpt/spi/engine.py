@@ -6,8 +6,24 @@ from __future__ import annotations
 from math import log
 
 from .bounds import Known, forget_open
-from .candidates import by_likelihood, candidates_of, doubts, to_be_asked
-from .evidence import FAN, FAR_PAST, OUTBOUND_CAP, Open, Pair, Server, Settled, Tally, cap
+from .candidates import STARVES, by_likelihood, candidates_of, doubts, listeners, lost, to_be_asked, unheard
+from .evidence import (
+    APART,
+    ASKED,
+    CERTAIN,
+    CHALLENGE,
+    FAN,
+    FAR_PAST,
+    HINT,
+    OUTBOUND_CAP,
+    SURE,
+    Open,
+    Pair,
+    Server,
+    Settled,
+    Tally,
+    cap,
+)
 from .messages import (
     Alive,
     Ask,
@@ -15,7 +31,6 @@ from .messages import (
     AssignRouter,
     Began,
     CookieShared,
-    Deliver,
     Doubt,
     Exchange,
     Fan,
@@ -30,11 +45,12 @@ from .messages import (
     SpiTaken,
     Tick,
     Unpaired,
+    deliver,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from .messages import Action, Event
 
@@ -46,20 +62,6 @@ IDLE = 3600.0
 """Seconds without a packet after which an open SPI is forgotten."""
 GONE = 600.0
 """Seconds: a need that is younger may be of a pair that the kernel has not registered yet."""
-STARVES = 5.0
-"""Seconds without an answer, while it sends, after which a client starves."""
-SURE = 12.0
-"""Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
-CERTAIN = 13.0
-"""The same against candidates that are silent, so that nothing speaks against them."""
-APART = 4.0
-"""The same for that part of it which came while another candidate had not spoken, or nothing is proven against that one."""
-HINT = 5.0
-"""The same for a suspicion, which is enough to stop another's proof."""
-ASKED = 2
-"""Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
-CHALLENGE = 8
-"""Unanswered questions after which a challenger has lost."""
 DOUBT_RENEWED = 1800.0
 """Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
 SETTLED_CAP, EXCHANGE_CAP = 1024, 64
@@ -107,6 +109,8 @@ class Engine:
         if isinstance(event, Paired):
             for client in (*self._known.first(event.server), event.client):
                 self._pair(event.server, client)
+            pair = server.pairs[event.client]
+            pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
             return []
         if isinstance(event, Exchange):
             return self._exchange(server, event, now)
@@ -119,7 +123,7 @@ class Engine:
         if isinstance(event, SpiShared):
             return self._shared(server, event, now)
         if isinstance(event, CookieShared):
-            return _deliver(event.packet, server.pairs, event.copied)
+            return deliver(event.packet, server.pairs, event.copied)
         if isinstance(event, SpiOfRouter):
             server.open.pop(event.spi, None)
             server.settled.pop(event.spi, None)
@@ -163,6 +167,7 @@ class Engine:
         done = len(seen) == 2
         seen.add(event.outbound)
         if len(seen) == 2 and not done:
+            pair.heard = pair.ike = True
             # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
             pair.entitled[event.message[:8] if event.auth else event.message] = now, event.sure
         cap(pair.exchanges, EXCHANGE_CAP)
@@ -189,7 +194,8 @@ class Engine:
         if actions:
             return actions
         if now - first >= STARVES and now - pair.answered >= STARVES:
-            return self._starves(event.server, server, event.client, first)
+            return [action for spi, opened in lost(server, event.client, first)
+                    for action in self._challenge(event.server, server, spi, (event.client,), opened)]
         return []
 
     def _given(self, name: bytes, server: Server, client: bytes, now: float) -> list[Action]:
@@ -211,12 +217,15 @@ class Engine:
     def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
         pair = self._pair(event.server, event.client)
         others = tuple(client for client in candidates_of(server, (), now, self.pending_timeout) if client != event.client)
-        if pair.follows:
+        if not pair.heard and not others:
+            others = tuple(sorted(listeners(server) - {event.client}))
+        if pair.follows or (others and not pair.heard):
             # What the kernel took for a need of this client may have been none.
-            others = tuple(client for client in server.pairs if client != event.client)
+            if pair.follows:
+                others = tuple(client for client in server.pairs if client != event.client)
             found = server.open[event.spi] = Open((event.client, *others), now)
-            found.loose = True
-            return [*_deliver(event.packet, others, frozenset()), self._fan(event.server, event.spi, found),
+            found.loose = bool(pair.follows)
+            return [*deliver(event.packet, others, frozenset()), self._fan(event.server, event.spi, found),
                     *forget_open(event.server, server, self.servers)]
         server.settled[event.spi] = Settled(event.client, others, now, challenged=False)
         cap(server.settled, SETTLED_CAP)
@@ -232,7 +241,7 @@ class Engine:
         owner = server.settled.pop(spi).owner
         found = server.open[spi] = Open((owner, *challengers), now)
         found.incumbent = owner
-        return [*_deliver(packet, challengers, frozenset()), self._fan(name, spi, found), *forget_open(name, server, self.servers)]
+        return [*deliver(packet, challengers, frozenset()), self._fan(name, spi, found), *forget_open(name, server, self.servers)]
 
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         named = event.copied | (event.waiting or frozenset()) | ({event.owner} if event.owner is not None else frozenset())
@@ -241,7 +250,7 @@ class Engine:
         decision = server.settled.get(event.spi)
         if decision is not None and not event.same:
             # Sent before the kernel had the decision, or long ago and forgotten there.
-            return [*_deliver(event.packet, [decision.owner], event.copied),
+            return [*deliver(event.packet, [decision.owner], event.copied),
                     Assign(server=event.server, spi=event.spi, client=decision.owner, credit=False)]
         known = server.open.get(event.spi)
         if event.waiting is None and (known is None or event.sequence == 1):
@@ -252,11 +261,20 @@ class Engine:
             return self._opened(server, event, now)
         if event.sequence == 1 and now - known.first > BEGINS and not known.shared:
             return self._begins_anew(server, event, known, now)
-        actions = _deliver(event.packet, known.candidates, event.copied)
+        actions = deliver(event.packet, known.candidates, event.copied)
         if self._judge_timing(server, known, now):
             actions += self._proof(event.server, server, event.spi, known, now)
         known.last = now
+        if event.spi in server.open:
+            actions += self._weed(event.server, server, event.spi, known, now)
         return actions
+
+    def _weed(self, name: bytes, server: Server, spi: bytes, found: Open, now: float) -> list[Action]:
+        """Rule 9: who has never been heard by the server, and has nothing to show, leaves it to those who have been."""
+        owners: list[bytes] = []
+        out = unheard(server, found, now)
+        actions = self._without(name, server, spi, found, out, owners)
+        return actions + [action for owner in owners for action in self._given(name, server, owner, now)]
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         if event.same and event.owner is not None:
@@ -270,7 +288,7 @@ class Engine:
         found.loose = loose
         found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
         found.ahead = server.surplus(candidates, event.waiting or (), now)
-        actions = _deliver(event.packet, candidates, event.copied)
+        actions = deliver(event.packet, candidates, event.copied)
         if len(candidates) == 1:
             return [*actions, self._settle(event.server, server, event.spi, found, candidates[0]),
                     *self._given(event.server, server, candidates[0], now)]
@@ -283,21 +301,21 @@ class Engine:
         needy = candidates_of(server, event.waiting or (), now, self.pending_timeout)
         more = [client for client in needy if client not in known.candidates]
         known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), bool(more), now
-        return [*_deliver(event.packet, known.candidates, event.copied),
+        return [*deliver(event.packet, known.candidates, event.copied),
                 self._fan(event.server, event.spi, known)]
 
     def _same_spi(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         assert event.owner is not None
         others = [client for client in candidates_of(server, event.waiting or (), now, self.pending_timeout) if client != event.owner]
         if not others:
-            return [*_deliver(event.packet, [event.owner], event.copied),
+            return [*deliver(event.packet, [event.owner], event.copied),
                     Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
         clients = (event.owner, *others)
         found = server.open[event.spi] = Open(clients, now)
         found.shared, found.incumbent = True, event.owner
         server.settled.pop(event.spi, None)
         say = Say(level="warning", code="SAME-SPI", text=f"{len(clients)} clients chose the same SPI with one server: all get its packets")
-        return [*_deliver(event.packet, clients, event.copied), self._fan(event.server, event.spi, found), say,
+        return [*deliver(event.packet, clients, event.copied), self._fan(event.server, event.spi, found), say,
                 *forget_open(event.server, server, self.servers)]
 
     def _fan(self, name: bytes, spi: bytes, found: Open) -> Action:
@@ -373,6 +391,8 @@ class Engine:
             return actions + self._without(name, server, spi, found, set(others) - rivals - together if certain else (), [])
         out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
                or not server.pairs[client].must_have()} - together
+        if not server.pairs[best].heard:
+            out -= {client for client in others if server.pairs[client].heard and server.pairs[client].needs()}
         owners: list[bytes] = []
         actions += self._without(name, server, spi, found, out, owners)
         if together:
@@ -385,15 +405,6 @@ class Engine:
         for owner in owners:
             actions += self._given(name, server, owner, now)
         return actions
-
-    def _starves(self, name: bytes, server: Server, client: bytes, since: float) -> list[Action]:
-        """Rule 6: nothing open could be this client's; a decision that it lost may have been wrong, if it did not starve before."""
-        if any(client in found.candidates and (client not in found.tally or found.tally[client].unanswered < ASKED)
-               for found in server.open.values()):
-            return []
-        wrong = [(spi, decision) for spi, decision in server.settled.items()
-                 if client in decision.losers and not decision.challenged and abs(decision.first - since) < STARVES]
-        return [action for spi, decision in wrong for action in self._challenge(name, server, spi, (client,), decision.first)]
 
     # time and change
 
@@ -429,8 +440,3 @@ class Engine:
         if not server.pairs:
             del self.servers[name]
         return actions
-
-
-def _deliver(packet: bytes, clients: Iterable[bytes], copied: frozenset[bytes]) -> list[Action]:
-    rest = tuple(client for client in clients if client not in copied)
-    return [Deliver(packet=packet, clients=rest)] if packet and rest else []

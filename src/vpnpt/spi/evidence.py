@@ -23,6 +23,8 @@ SPURT = 0.05
 """Seconds between packets of a client that belong together: a question, or what confirms an answer."""
 RECENT, LONG = 10.0, 60.0
 """Seconds over which it is counted how much of its time a client speaks."""
+BEGUN = 1.0
+"""The same, of a client that has begun only just now, at least."""
 AT_ONCE, NEVER = 0.5, 200.0
 """Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
 MEASURED = 86400.0
@@ -31,6 +33,18 @@ NEAR = 0.25
 """Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered."""
 REACTS = 0.03
 """Seconds within which a client's own packet is a reaction to one that it has just got."""
+SURE = 12.0
+"""Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
+CERTAIN = 13.0
+"""The same against candidates that are silent, so that nothing speaks against them."""
+APART = 4.0
+"""The same for that part of it which came while another candidate had not spoken, or nothing is proven against that one."""
+HINT = 5.0
+"""The same for a suspicion, which is enough to stop another's proof."""
+ASKED = 2
+"""Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
+CHALLENGE = 8
+"""Unanswered questions after which a challenger has lost."""
 FAN = 8
 """Candidates that the kernel can copy to."""
 CHANCE = 0.01
@@ -44,10 +58,11 @@ class Pair:
 
     entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
     SPI → when it was answered. spurts: from when to when unanswered SPIs were used. follows: those of `outbound` that may have been
-    answered before they were seen, by an SPI that was ahead: they count as no need.
+    answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered this client, in IKE
+    or with an SPI. ike: its SPIs are made by IKE.
     """
 
-    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "answered")
+    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "answered", "heard", "ike")
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
@@ -57,6 +72,7 @@ class Pair:
         self.credited: dict[bytes, float] = {}
         self.spurts: list[list[float]] = []
         self.answered = FAR_PAST
+        self.heard = self.ike = False
 
     def expire(self, now: float) -> None:
         """Drops what is too old to count."""
@@ -98,7 +114,7 @@ class Pair:
 
     def spend(self, now: float) -> None:
         """An SPI was given to this client: the oldest need is met."""
-        self.answered = now
+        self.answered, self.heard = now, True
         if self.entitled:
             del self.entitled[next(iter(self.entitled))]
         if self.outbound:
@@ -137,6 +153,9 @@ class Pair:
                 covered, count = covered + end - max(start, now - period), count + 1
             if count == SPURT_CAP:
                 period = max(now - self.spurts[0][0], SPURT)
+            elif count == len(self.spurts):
+                # It has spoken for less time than that, and may have begun to speak all the time.
+                period = min(period, max(now - self.spurts[0][0], BEGUN))
             speaks.append((covered / period, count / period))
         return [min(1.0, max(share + rate * width for share, rate in speaks)) for width in widths]
 

@@ -10,11 +10,17 @@ from ..record import Record
 
 
 class Paired(Record):
-    """A client's first flow to a server passed the firewall."""
+    """A client's first flow to a server passed the firewall, or the kernel was found to know the pair.
 
-    __slots__ = ("server", "client")
+    heard: it knows of an SPI or an IKE SA of theirs. ike: of an IKE SA.
+    """
+
+    __slots__ = ("server", "client", "heard", "ike")
+    DEFAULTS = {"heard": False, "ike": False}
     server: bytes
     client: bytes
+    heard: bool
+    ike: bool
 
 
 class SpiOut(Record):
@@ -214,6 +220,12 @@ class Deliver(Record):
     clients: tuple[bytes, ...]
 
 
+def deliver(packet: bytes, clients: Iterable[bytes], copied: frozenset[bytes]) -> list[Action]:
+    """To those of these clients that have no copy yet, if there is a whole packet."""
+    rest = tuple(client for client in clients if client not in copied)
+    return [Deliver(packet=packet, clients=rest)] if packet and rest else []
+
+
 class Say(Record):
     """A line for the log."""
 
@@ -225,6 +237,8 @@ class Say(Record):
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     Event = (Paired | SpiOut | SpiTaken | SpiShared | Exchange | RoundTrip | CookieShared | SpiOfRouter | Fanned | Unpaired | Alive | Began
              | Tick)
     Action = Assign | AssignRouter | Fan | Forget | Deliver | Doubt | Ask | Say
