@@ -87,7 +87,7 @@ def test_every_meter_is_known_as_one() -> None:
     assert found and found <= set(backup._METERS)
 
 
-@pytest.mark.parametrize("name", ["rate_in", "rate_out", "esp_fast", "ip_ids"])
+@pytest.mark.parametrize("name", ["rate_in", "rate_out", "esp_fast", "spi_new"])
 def test_what_is_not_copied(clock: Clock, table: dict[str, list[Element]], name: str) -> None:
     made = Mirror(clock)
     table[name] = [Element(KEY, None, 60_000, 5000)]

@@ -230,8 +230,8 @@ def test_fw4_is_told_to_include_nothing(box: Box) -> None:
     def diagnostics() -> Any:
         return box.call("vpnpt", "status")["diagnostics"]
 
-    section = "uci add firewall include; for pair in type=nftables position=chain-pre chain=forward path=/usr/share/nftables.d/" \
-              "chain-pre/forward/50-vpnpt.nft; do uci set firewall.@include[-1].$pair; done"
+    section = "uci add firewall include; for pair in type=nftables position=chain-post chain=forward path=/usr/share/nftables.d/" \
+              "chain-post/forward/50-vpnpt.nft; do uci set firewall.@include[-1].$pair; done"
     for remedy in ("uci set firewall.@defaults[0].auto_includes=1", section):
         assert diagnostics() == [] and "a server speaks first" in forward()
         box.sh("uci set firewall.@defaults[0].auto_includes=0; uci commit firewall; reload_config")

@@ -32,12 +32,14 @@ SPLIT_OFF = {"asyncio", "cProfile", "ctypes", "dbm", "decimal", "distutils", "em
              "venv", "xml", "xmlrpc", "cgi", "cgitb", "concurrent", "pstats", "profile", "hashlib", "lib2to3", "turtle", "tkinter",
              "idlelib", "webbrowser", "gzip", "bz2"}
 # Packages of OpenWrt's, as its recipes (24.10 and 25.12) name them.
-KNOWN = {"python3-light", "nftables-json", "kmod-nft-core", "kmod-nft-nat", "kmod-nft-fib", "kmod-nft-dup-inet", "kmod-nfnetlink-log",
+KNOWN = {"python3-light", "nftables-json", "kmod-nft-core", "kmod-nft-nat", "kmod-nft-fib", "kmod-nft-dup-inet", "kmod-nft-socket",
+         "kmod-nfnetlink-log",
          "kmod-nf-conntrack-netlink", "luci-base", "vpnpt", "vpnpt-tools"}
 HELPERS = {False: "kmod-nf-nathelper-extra", True: "kmod-nf-nathelper-pptp"}
 # Expressions of rules, and the package whose module knows them; all others are of kmod-nft-core (OpenWrt's include/netfilter.mk).
-EXPRESSIONS = {" fib ": "kmod-nft-fib", " dup to ": "kmod-nft-dup-inet", " dnat ": "kmod-nft-nat", " log ": "kmod-nfnetlink-log"}
-OF_OTHER_PACKAGES = (" queue ", " socket ", " tproxy ", " ct count ", " synproxy ", " flow add ", " xfrm ", " osf ")
+EXPRESSIONS = {" fib ": "kmod-nft-fib", " dup to ": "kmod-nft-dup-inet", " socket ": "kmod-nft-socket",
+               " dnat ": "kmod-nft-nat", " log ": "kmod-nfnetlink-log"}
+OF_OTHER_PACKAGES = (" queue ", " tproxy ", " ct count ", " synproxy ", " flow add ", " xfrm ", " osf ")
 MODES = {"./etc/config/vpnpt": 0o600, "./etc/init.d/vpnpt": 0o755, "./usr/bin/vpnpt": 0o755, "./usr/sbin/vpnptd": 0o755}
 
 

@@ -351,7 +351,7 @@ def test_words_instead_of_silence(system, general, said):
 
 # --- what fw4 includes ------------------------------------------------------------------------------------------------------
 
-OURS = f"config include\noption type nftables\noption position chain-pre\noption chain forward\noption path {DROP_IN}\n"
+OURS = f"config include\noption type nftables\noption position chain-post\noption chain forward\noption path {DROP_IN}\n"
 
 
 @pytest.mark.parametrize(("firewall", "told"), [

@@ -11,7 +11,7 @@ from ..kernel.maps import Learned
 from ..kernel.netfilter import NetlinkError
 from ..kernel.xfrm import associations
 from ..ruleset import notices
-from ..ruleset.sharing import SLOTS
+from ..ruleset.maps import SLOTS
 from ..spi.engine import Engine
 from ..spi.messages import (
     Alive,

@@ -43,7 +43,7 @@ CODES: dict[str, Code] = {
     "RULES_CHANGED": _code("warning", "somebody else has changed vpnpt's tables, and they were left so (option on_drift)",
                            "Run `vpnpt reload`, or find who changes them; with on_drift 'repair' they are put back by themselves."),
     "FW4_RULES_MISSING": _code("warning", "the firewall's forward chain lacks vpnpt's lines, so what a server starts is not let in",
-                               "Run `fw4 reload`; see that /usr/share/nftables.d/chain-pre/forward/50-vpnpt.nft is there."),
+                               "Run `fw4 reload`; see that /usr/share/nftables.d/chain-post/forward/50-vpnpt.nft is there."),
     "NOTICES_MISSING": _code("warning", "the kernel's notices do not reach the daemon, which decides less and shows less",
                              "Install kmod-nfnetlink-log; see that no other program uses NFLOG groups 9107 to 9109."),
     # the system

@@ -142,7 +142,9 @@ def missing(config: Config, devices: Devices, firewall: tuple[SectionText, ...],
     """Features that our configuration or the firewall's needs and the kernel lacks. Rules are checked, never loaded."""
     found = []
     chain = "chain probe {{\n\t\ttype {} hook {} priority 0;\n\t\t{}\n\t}}\n"
-    wanted = [("nft's fib expression", "vpnpt", "kmod-nft-fib", chain.format("filter", "prerouting", "fib daddr type local accept")),
+    wanted = [("nft's socket expression", "vpnpt", "kmod-nft-socket",
+               chain.format("filter", "prerouting", "socket transparent 0-1 accept")),
+              ("nft's fib expression", "vpnpt", "kmod-nft-fib", chain.format("filter", "prerouting", "fib daddr type local accept")),
               ("address translation by nft", "vpnpt", "kmod-nft-nat", chain.format("nat", "postrouting", "masquerade"))]
     if shares_servers(config):
         wanted.append(("nft's dup statement", "IPsec of several clients to one server", "kmod-nft-dup-inet",

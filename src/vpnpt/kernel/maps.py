@@ -80,8 +80,8 @@ class Learned:
         return [element.data[:4] for element in found if element is not None and element.data]
 
     def router_speaks(self, server: bytes) -> bool:
-        """Does the router itself speak IPsec with this server?"""
-        return self._get("router_hosts", server) is not None
+        """Does the router itself speak IPsec with this server, or a host that is no client of ours?"""
+        return self._get("router_hosts", server) is not None or self._get("left_out", server) is not None
 
     # lists
 
@@ -120,12 +120,13 @@ class Learned:
         return dump_elements(self._sock, family, TABLE, name)
 
     def forget_addresses(self, local: Collection[bytes]) -> None:
-        """What names an address that was the router's and is not one of `local`: keys of inbound packets, and where its own VPN is.
+        """What names an address that was the router's and is not one of `local`: keys of inbound packets.
 
         The maps that say whose an SPI or a cookie is do not name it.
         """
         clients = self.zones()
-        gone = [("router_peers", element.key) for element in self._dump("router_peers") if element.data and element.data[:4] not in local]
+        gone = [(name, element.key) for name in ("came_esp", "came_ike") for element in self._dump(name)
+                if element.data and element.data[:4] not in local]
         for name, width in (("esp_fast", 4), ("ike_fast", 8)):
             for element in self._dump(name):
                 fields = unpack_key(element.key, 4, 4, width)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., process.Result]
 
-DROP_IN = "/usr/share/nftables.d/chain-pre/forward/50-vpnpt.nft"
+DROP_IN = "/usr/share/nftables.d/chain-post/forward/50-vpnpt.nft"
 """What fw4 finds by itself, unless it is told not to look."""
 RELEASE = "/etc/openwrt_release"
 FW4_TIMEOUT = 20.0  # seconds; it compiles its whole configuration on slow flash
@@ -103,13 +103,13 @@ def include_problems(*, run: Run = process.run, config_dir: str | None = None) -
         message="fw4 leaves out what vpnpt adds to its forward chain: what a VPN server starts by itself does not pass, nor IPv6 IPsec "
                 "from outside",
         remedy="set it to 1: uci set firewall.@defaults[0].auto_includes=1; uci commit firewall; reload_config; or add a section "
-               f"'include' with type nftables, position chain-pre, chain forward and path {DROP_IN}")]
+               f"'include' with type nftables, position chain-post, chain forward and path {DROP_IN}")]
 
 
 def _includes_us(section: SectionText) -> bool:
     found = [word(section, option) for option in ("type", "position", "chain", "path")]
     return (section.type == "include" and boolean(word(section, "enabled") or "1") is not False
-            and found[0] == "nftables" and found[1] in ("chain-pre", "chain-prepend") and found[2:] == ["forward", DROP_IN])
+            and found[0] == "nftables" and found[1] in ("chain-post", "chain-append") and found[2:] == ["forward", DROP_IN])
 
 
 class _Lookup:

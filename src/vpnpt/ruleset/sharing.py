@@ -55,8 +55,9 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     lan = names(devices.lan)
     base = table.chain("registration", "nat hook postrouting priority srcnat - 5; policy accept;")
     base.rule(f"iifname {lan} ct zone {zone_range(config)} ct direction original goto register", "a new zoned flow")
-    base.rule(f"iifname != {lan} oifname {lan} ip protocol esp goto register_called", "ESP that begins outside")
-    base.rule(f"iifname != {lan} oifname {lan} {IKE_BOTH} goto register_called", "IKE that begins outside")
+    inward = f"meta iif != 0 iifname != {lan} oifname {lan}"  # copies are sent by the router itself: they have no input device
+    base.rule(f"{inward} ip protocol esp goto register_called", "ESP that begins outside")
+    base.rule(f"{inward} {IKE_BOTH} goto register_called", "IKE that begins outside")
 
     register = table.chain("register")
     register.rule("ip saddr . ip daddr @pairs return", "known")
