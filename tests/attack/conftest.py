@@ -14,26 +14,7 @@ if TYPE_CHECKING:
     from _pytest.config import Config
     from _pytest.config.argparsing import Parser
 
-PENDING: set[str] = {
-    "test_delivery::test_only_keys_open_the_way",
-    "test_delivery::test_fragments_open_nothing_more",
-    "test_delivery::test_a_drop_rule_of_the_user_holds",
-    "test_sources::test_another_s_name_opens_and_relays_nothing",
-    "test_sources::test_no_copy_leaves_by_a_wan_device",
-    "test_floods::test_a_scan_from_the_lan",
-    "test_floods::test_many_sources_take_nobody_s_place",
-    "test_floods::test_no_host_is_denied_by_chosen_addresses",
-    "test_floods::test_seeds_are_not_the_same_everywhere",
-    "test_neighbours::test_made_up_esp_wins_nothing",
-    "test_neighbours::test_made_up_esp_before_the_victim_begins",
-    "test_neighbours::test_informationals_draw_no_negotiation_away",
-    "test_neighbours::test_exchanges_that_no_server_answers_entitle_to_nothing",
-    "test_l2tp::test_a_stranger_or_another_port_reaches_no_client",
-    "test_l2tp::test_a_request_opens_one_port_to_one_server",
-    "test_router::test_files_only_where_they_belong",
-    "test_router::test_a_list_of_which_nothing_can_be_used_allows_nobody",
-    "test_router::test_tunnels_survive_a_new_start",
-}
+PENDING: set[str] = set()
 """Tests (module::function, without parameters) whose promise is not kept yet. Whoever keeps it takes its test out of here."""
 
 

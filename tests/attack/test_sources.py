@@ -48,9 +48,10 @@ def use(lab: Lab, names: tuple[str, ...]) -> set[tuple[str, str]]:
 
 
 def is_due(item: tuple[str, str]) -> bool:
-    """Under the name of a neighbour on the same wire a host can open that neighbour, as it can on any router: ESP and UDP 500 to 500."""
+    """Under the name of a neighbour on the same wire a host can open that neighbour, as it can on any router: ESP, UDP 500 to 500, and the
+    answer to an SCCRQ."""
     label, host = item
-    return host == "c2" and label.startswith(f"{NEIGHBOUR}: ") and label.rpartition(": ")[2].startswith(("ESP", "IKE", "500>500"))
+    return host == "c2" and label.startswith(f"{NEIGHBOUR}: ") and label.rpartition(": ")[2].startswith(("ESP", "IKE", "500>500", "SCCRP"))
 
 
 @pytest.mark.parametrize("attacker", ["of the LAN", "guest"])

@@ -245,7 +245,8 @@ class Tunnels:
         return self._place(server, event, now + PATIENCE, now)
 
     def _place(self, server: Server, event: Unclear, until: float, now: float) -> list[Action]:
-        owners = [tunnel for tunnel in server.by_ident(event.tunnel) if tunnel.nat]
+        # It must have come to the flow's own port, or to the port that was asked, as some servers send always.
+        owners = [tunnel for tunnel in server.by_ident(event.tunnel) if tunnel.nat and event.nat in (tunnel.nat, tunnel.asked)]
         by_port = [tunnel for tunnel in owners if tunnel.nat == event.nat != tunnel.asked]
         expected = event.message == SCCRP and any(not tunnel.nat for tunnel in server.by_ident(event.tunnel))
         if not owners or (expected and not by_port):

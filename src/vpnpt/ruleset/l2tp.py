@@ -40,7 +40,7 @@ ANSWER_WITHIN = 15
 """Seconds for which a request waits for its answer: clients repeat it after 1, 2, 4 and 8 (RFC 2661 5.8)."""
 TELLING = "{ 1, 3, 4, 7, 8, 10, 11 }"
 """Messages of a client that tell an ID: SCCRQ, SCCCN (in its header the server's), StopCCN, OCRQ, OCRP, ICRQ, ICRP (RFC 2661 3.2)."""
-SCCRQ, SCCRP, STOPCCN = 1, 2, 4
+SCCRQ, SCCRP, SCCCN, STOPCCN = 1, 2, 3, 4
 CONTROL = "@th,64,16 0xc802"
 """A control message: T, L and S bits, version 2 (RFC 2661 3.1)."""
 REQUEST_RATE = "20/second burst 50 packets"
@@ -57,6 +57,8 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     either = table.chain("l2tp")
     either.rule("@th,76,4 != 2 return", "not L2TP version 2")
     either.rule(f"@th,64,1 0 iifname {lan} return", "a client's data: nothing to learn")
+    either.rule(f"iifname {lan} ip saddr . udp sport . ip daddr != @l2tp_flows fib saddr . iif oif exists "
+                "update @l2tp_true { ip saddr . udp sport . ip daddr }", "its source address is no forged one")
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
     either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
     _add_out(table)
@@ -84,6 +86,8 @@ def _declare(table: Table, config: Config) -> None:
     add("l2tp_session", "ip saddr . @th,96,16 . @th,112,16", "the same by session, where two clients have the same tunnel ID",
         value="udp dport", size=sessions)
     add("l2tp_shared", "ip saddr . @th,96,16", "tunnel IDs that two clients have: the daemon delivers", timeout=SHARED_TIMEOUT)
+    add("l2tp_true", "ip saddr . udp sport . ip daddr", "flows whose source address routes back to where it came from",
+        timeout=ANSWER_WITHIN)
     add("l2tp_waits", "ip saddr . udp dport", "server, port on the WAN: its client waits for an answer", timeout=ANSWER_WITHIN)
     add("l2tp_asks", "ip saddr", "servers that some client has asked for a tunnel", timeout=ANSWER_WITHIN)
     add("l2tp_moved", "ip saddr . udp sport . udp dport", "server, its port, port on the WAN: it answers from there")
@@ -95,6 +99,7 @@ def _declare(table: Table, config: Config) -> None:
 def _add_out(table: Table) -> None:
     out = table.chain("l2tp_out")
     out.rule(f"@th,208,16 {TELLING} jump l2tp_tell", "a tunnel or session begins or ends")
+    out.rule(f"{CONTROL} @th,208,16 {SCCCN} delete @l2tp_waits {{ ip daddr . udp sport }}", "it was answered")
     out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr . udp sport @l2tp_ports update @l2tp_waits {{ ip daddr . udp sport }}",
              "waits for an answer")
     out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr @l2tp_servers update @l2tp_asks {{ ip daddr }}", "waits for an answer")
@@ -169,6 +174,7 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register.rule("fib saddr type local update @l2tp_router { ip daddr } return", "the router's own")
     register.rule(f"iifname != {lan} return", "no client of ours")
     register.rule("@th,76,4 != 2 return", "not L2TP version 2")
+    register.rule("ip saddr . udp sport . ip daddr != @l2tp_true return", "a forged source address: as without vpnpt")
     register.rule(f"{CONTROL} @th,208,16 {SCCRQ} update @l2tp_waits {{ ip daddr . udp sport }} update @l2tp_asks {{ ip daddr }}",
                   "waits for an answer")
     register.rule("add @l2tp_flows { ip saddr . udp sport . ip daddr } add @l2tp_ports { ip daddr . udp sport } "
