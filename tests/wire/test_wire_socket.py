@@ -9,7 +9,8 @@ import struct
 import pytest
 
 from vpnpt.kernel import socket as nlsocket
-from vpnpt.kernel.socket import Netlink, NetlinkError, Overrun
+from vpnpt.kernel.netfilter import Netlink
+from vpnpt.kernel.socket import NetlinkError, Overrun
 from vpnpt.wire import netlink as nl
 from vpnpt.wire import nftables
 
@@ -63,18 +64,16 @@ def connected(*scripts: list[object], listens: bool = False) -> Netlink:
     return sock
 
 
-def tables(sock: Netlink) -> list[str]:
-    found: list[str] = []
+def name_of(message: nl.Message) -> str:
+    parsed = nl.nfgenmsg(message.body)
+    assert parsed is not None
+    attrs = nl.attributes(parsed[2])
+    assert attrs is not None
+    return nl.string(attrs[nftables.TABLE_NAME])
 
-    def each(message: nl.Message) -> None:
-        parsed = nl.nfgenmsg(message.body)
-        assert parsed is not None
-        attrs = nl.attributes(parsed[2])
-        assert attrs is not None
-        found.append(nl.string(attrs[nftables.TABLE_NAME]))
 
-    sock.dump(nftables.request(nftables.GETTABLE, nl.DUMP, 0), each, found.clear)
-    return found
+def tables(sock: Netlink, limit: int | None = None) -> list[str]:
+    return sock.dump(nftables.request(nftables.GETTABLE, nl.DUMP, 0), name_of, limit)
 
 
 def test_an_interrupted_dump_is_done_again() -> None:
@@ -106,7 +105,7 @@ def test_an_overrun_during_a_dump_is_kept_for_the_listener() -> None:
 
 
 def test_silence_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nlsocket, "TIMEOUT_MS", 1)
+    monkeypatch.setattr(nlsocket, "WAIT_MS", 1)
     sock = Netlink()
     with pytest.raises(NetlinkError) as caught:
         sock._replies(1, 1, lambda _message: True, wait=True)
@@ -130,3 +129,50 @@ def test_what_is_set_aside_is_bounded() -> None:
     sock = connected([notice] * (nlsocket.PENDING_MAX + 10) + [table("a"), END], listens=True)
     assert tables(sock) == ["a"]
     assert sock.pending == 11 and sock.receive()[0] == Overrun()
+
+
+def test_a_dump_may_be_cut_short() -> None:
+    assert tables(connected([table("a"), table("b"), table("c"), END]), limit=2) == ["a", "b"]
+
+
+def test_a_refused_dump_is_an_error_and_no_half_of_one() -> None:
+    with pytest.raises(NetlinkError) as caught:
+        tables(connected([table("a"), answer(nl.DONE, struct.pack("=i", -errno.ENOMEM))]))
+    assert caught.value.errno == errno.ENOMEM
+
+
+def test_a_dump_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nlsocket, "WAIT_MS", 1)
+    with pytest.raises(NetlinkError) as caught:
+        tables(connected([table("a")]))
+    assert caught.value.errno == errno.ETIMEDOUT
+
+
+def test_no_such_protocol() -> None:
+    with pytest.raises(NetlinkError) as caught:
+        nlsocket.dump(31, nl.message(1, nl.REQUEST | nl.DUMP), name_of)
+    assert caught.value.errno == errno.EPROTONOSUPPORT
+
+
+def test_neighbours_by_a_socket_of_their_own(sandbox: None) -> None:
+    """Another protocol of the real kernel; every message is one of the answer."""
+    kinds = nlsocket.dump(nlsocket.ROUTE, nl.message(18, nl.REQUEST | nl.DUMP, bytes(16)), lambda message: message.kind)
+    assert kinds and set(kinds) == {16}, "RTM_NEWLINK for RTM_GETLINK"
+
+
+@pytest.mark.parametrize(("machine", "options"), [
+    ("x86_64", (32, 33)), ("aarch64", (32, 33)), ("armv7l", (32, 33)), ("s390x", (32, 33)), ("riscv64", (32, 33)), ("ppc", (32, 33)),
+    ("mips", (31, 33)), ("mips64", (31, 33)), ("sparc64", (0x100A, 0x100B))])
+def test_options_of_a_machine(machine: str, options: tuple[int, int]) -> None:
+    assert nlsocket.force_options(machine) == options
+
+
+def test_an_option_that_is_taken_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As MIPS takes 32: SO_BROADCAST is no size either. The buffers grow all the same, as far as anybody's may."""
+    monkeypatch.setattr(nlsocket, "SO_SNDBUFFORCE", socket.SO_BROADCAST)
+    monkeypatch.setattr(nlsocket, "SO_RCVBUFFORCE", socket.SO_BROADCAST)
+    with Netlink(receive_buffer=1 << 14) as sock:
+        with open("/proc/sys/net/core/wmem_max", encoding="ascii") as file:
+            allowed = min(int(file.read()), nlsocket.SEND_BUFFER)
+        assert sock._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * allowed == sock.room + nlsocket.SEND_OVERHEAD
+        assert sock._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 1 << 15

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the daemon asks of the kernel's netfilter, a function each; the socket is in nlsocket.py, the codecs are in wire/.
+"""What the daemon asks of the kernel's netfilter, a function each; the codecs are in wire/.
 
 All of them raise NetlinkError where the kernel refuses.
 """
@@ -9,38 +9,84 @@ import errno
 
 from ..wire import conntrack, nflog, nftables, nftrules
 from ..wire import netlink as nl
-from .socket import GROUP_NFTABLES as GROUP_NFTABLES
-from .socket import Netlink as Netlink
+from .socket import NETFILTER, Socket
 from .socket import NetlinkError as NetlinkError
 from .socket import Overrun as Overrun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Self
 
-# What fits into the send buffer even where the kernel refuses a larger one than net.core.wmem_max (a user namespace).
+GROUP_NFTABLES = 7  # NFNLGRP_NFTABLES, include/uapi/linux/netfilter/nfnetlink.h
 TRANSACTION_MAX = 1 << 17
+"""Bytes of requests in one transaction, where the send buffer allows as much."""
+BATCH_OVERHEAD = 64
+"""Bytes for the beginning and the end of a transaction."""
 DUMP_TRIES = 8
 DRAIN = 1000
 """Portions that are read at most, where all are wanted."""
 
 
-def dump_elements(sock: Netlink, family: int, table: str, name: str) -> list[nftables.Element]:
+class Netlink(Socket):
+    """A NETLINK_NETFILTER socket, which can do transactions. Arguments as for `Socket`."""
+
+    def __init__(self, groups: Iterable[int] = (), receive_buffer: int = 0) -> None:
+        super().__init__(NETFILTER, groups, receive_buffer)
+        self.can_destroy: bool | None = None  # DESTROYSETELEM: None until tried
+
+    def transaction(self, requests: Iterable[bytes], generation: int | None = None) -> None:
+        """Send nf_tables requests as one transaction: all or nothing. Raises NetlinkError with the first refused one's index.
+
+        generation: see `nftables.batch`; ERESTART if somebody else has changed the ruleset since.
+        """
+        packed = nftables.batch(requests, generation)
+        if len(packed) == 2:
+            return
+        first = self._next_seq(len(packed))
+        errors: list[NetlinkError] = []
+
+        def done(message: nl.Message) -> bool:
+            ack = nl.acknowledgement(message)
+            if ack is None:
+                self._set_aside(message)  # a notification of our own change has our sequence number
+            elif ack.errno:
+                index = message.seq - first - 1
+                errors.append(NetlinkError(ack.errno, ack.text, index if 0 <= index < len(packed) - 2 else None))
+            return False
+
+        self._send(b"".join(nl.with_sequence(one, first + at) for at, one in enumerate(packed)))
+        self._replies(first, first + len(packed) - 1, done, wait=False)
+        if errors:
+            raise errors[0]
+
+    def transactions(self, requests: Callable[[int], Iterable[bytes]]) -> None:
+        """As many requests as fit go into each transaction: each is all or nothing, but not all of them together.
+
+        requests: makes them, none longer than so many bytes. Raises NetlinkError; what went before has been done.
+        """
+        most = min(TRANSACTION_MAX, self.room - BATCH_OVERHEAD)
+        part: list[bytes] = []
+        size = 0
+        for one in requests(most):
+            if part and size + len(one) > most:
+                self.transaction(part)
+                part, size = [], 0
+            part.append(one)
+            size += len(one)
+        self.transaction(part)
+
+
+def dump_elements(sock: Socket, family: int, table: str, name: str) -> list[nftables.Element]:
     """All elements of a set or map. Raises NetlinkError (ENOENT: no such table or set).
 
     While the kernel resizes its hash table, right after many elements were added, a dump shows some twice and misses as many
     (measured). So one with a duplicate is repeated, and if it never comes to rest, all that was seen is returned.
     """
     found: dict[bytes, nftables.Element] = {}
-    seen: list[nftables.Element] = []
-
-    def each(message: nl.Message) -> None:
-        seen.extend(nftables.decode_elements(message) or ())
-
     for _ in range(DUMP_TRIES):
-        seen.clear()
-        sock.dump(nftables.dump_elements(family, table, name), each, seen.clear)
+        parts = sock.dump(nftables.dump_elements(family, table, name), nftables.decode_elements)
+        seen = [element for part in parts for element in part]
         latest = {element.key: element for element in seen}
         if len(latest) == len(seen):
             return seen
@@ -62,22 +108,8 @@ def get_element(sock: Netlink, family: int, table: str, name: str, key: bytes) -
 
 def add_elements(sock: Netlink, family: int, table: str, name: str, elements: Iterable[nftables.Element],
                  flags: int = nl.CREATE) -> None:
-    """Add elements, see `nftables.add_elements`. 128 KiB (about 2,000 elements) are atomic, more go in several transactions."""
-    for part in _portions(nftables.add_elements(family, table, name, elements, flags)):
-        sock.transaction(part)
-
-
-def _portions(requests: Iterable[bytes]) -> Iterable[list[bytes]]:
-    part: list[bytes] = []
-    size = 0
-    for one in requests:
-        if part and size + len(one) > TRANSACTION_MAX:
-            yield part
-            part, size = [], 0
-        part.append(one)
-        size += len(one)
-    if part:
-        yield part
+    """Add elements, see `nftables.add_elements`. 128 KiB (about 2,000 elements) are atomic, or what the send buffer holds."""
+    sock.transactions(lambda most: nftables.add_elements(family, table, name, elements, flags, most))
 
 
 def delete_elements(sock: Netlink, family: int, table: str, name: str, keys: Iterable[bytes], missing_ok: bool = True) -> None:
@@ -85,8 +117,7 @@ def delete_elements(sock: Netlink, family: int, table: str, name: str, keys: Ite
     keys = list(keys)
     if missing_ok and sock.can_destroy is not False:
         try:
-            for part in _portions(nftables.delete_elements(family, table, name, keys, destroy=True)):
-                sock.transaction(part)
+            sock.transactions(lambda most: nftables.delete_elements(family, table, name, keys, True, most))
             sock.can_destroy = True
             return
         except NetlinkError as error:
@@ -95,8 +126,7 @@ def delete_elements(sock: Netlink, family: int, table: str, name: str, keys: Ite
                 raise
             sock.can_destroy = False
     try:
-        for part in _portions(nftables.delete_elements(family, table, name, keys)):
-            sock.transaction(part)
+        sock.transactions(lambda most: nftables.delete_elements(family, table, name, keys, False, most))
     except NetlinkError as error:
         if not missing_ok or error.errno != errno.ENOENT:
             raise
@@ -112,20 +142,12 @@ def _delete_each(sock: Netlink, family: int, table: str, name: str, keys: list[b
                 raise
 
 
-def list_chains(sock: Netlink, family: int, table: str) -> list[nftables.Chain]:
+def list_chains(sock: Socket, family: int, table: str) -> list[nftables.Chain]:
     """The chains of a table; [] if there is no such table."""
-    found: list[nftables.Chain] = []
-
-    def each(message: nl.Message) -> None:
-        chain = nftables.decode_chain(message)
-        if chain is not None and chain.table == table:
-            found.append(chain)
-
-    sock.dump(nftables.dump_chains(family), each, found.clear)
-    return found
+    return [chain for chain in sock.dump(nftables.dump_chains(family), nftables.decode_chain) if chain.table == table]
 
 
-def table_exists(sock: Netlink, family: int, table: str) -> bool:
+def table_exists(sock: Socket, family: int, table: str) -> bool:
     """Whether there is such a table."""
     try:
         return sock.request(nftables.get_table(family, table)) is not None
@@ -135,8 +157,8 @@ def table_exists(sock: Netlink, family: int, table: str) -> bool:
         raise
 
 
-def generation(sock: Netlink) -> int:
-    """The ruleset's generation: it grows with every transaction of whomever."""
+def generation(sock: Socket) -> int:
+    """The ruleset's generation: bumped by every commit, whoever made it."""
     answer = sock.request(nftables.get_generation())
     number = nftables.decode_generation(answer) if answer is not None else None
     if number is None:
@@ -144,7 +166,7 @@ def generation(sock: Netlink) -> int:
     return number
 
 
-def read_table(sock: Netlink, family: int, table: str) -> nftrules.TableState | None:
+def read_table(sock: Socket, family: int, table: str) -> nftrules.TableState | None:
     """What a table does; None if there is none. While others change something it is read again, DUMP_TRIES times."""
     state = None
     for _ in range(DUMP_TRIES):
@@ -160,49 +182,37 @@ def read_table(sock: Netlink, family: int, table: str) -> nftrules.TableState | 
     return state
 
 
-def _read_table(sock: Netlink, family: int, table: str) -> nftrules.TableState | None:
+def _read_table(sock: Socket, family: int, table: str) -> nftrules.TableState | None:
     answer = sock.request(nftrules.get_table(family, table))
     head = nftrules.decode_table(answer) if answer is not None else None
     if head is None:
         return None
-    chains: dict[str, tuple[int, str]] = {}
     rules: dict[str, list[nftrules.Rule]] = {}
-
-    def each_chain(message: nl.Message) -> None:
-        chain = nftrules.decode_chain(message)
-        if chain is not None and chain[0] == table:
-            chains[chain[1]] = chain[2:]
-
-    def each_rule(message: nl.Message) -> None:
-        rule = nftrules.decode_rule(message)
-        if rule is not None and rule[0] == table:
-            rules.setdefault(rule[1], []).append(rule[2])
-
-    sock.dump(nftables.dump_chains(family), each_chain, chains.clear)
-    sock.dump(nftrules.dump_rules(family, table), each_rule, rules.clear)
+    for owner, chain, rule in sock.dump(nftrules.dump_rules(family, table), nftrules.decode_rule):
+        if owner == table:
+            rules.setdefault(chain, []).append(rule)
+    chains = {name: (handle, policy) for owner, name, handle, policy in sock.dump(nftables.dump_chains(family), nftrules.decode_chain)
+              if owner == table}
     return nftrules.TableState(handle=head[0], dormant=head[1], chains={
         name: (handle, policy, tuple(rules.get(name, ()))) for name, (handle, policy) in chains.items()})
 
 
-def dump_conntrack(sock: Netlink, family: int = conntrack.AF_INET, proto: int | None = None, sport: int | None = None,
+def dump_conntrack(sock: Socket, family: int = conntrack.AF_INET, proto: int | None = None, sport: int | None = None,
                    dport: int | None = None, limit: int = 1 << 20) -> list[conntrack.Flow]:
     """The conntrack entries of a family (a protocol, a port), the first `limit` that the kernel has.
 
     Entries may be seen twice or not at all while the table is resized.
     """
-    found: list[conntrack.Flow] = []
+    def matching(message: nl.Message) -> conntrack.Flow | None:
+        event = conntrack.decode(message)
+        # Kernels before 5.8 do not choose.
+        return event.flow if event is not None and proto in (None, event.flow.orig.proto) and sport in (None, event.flow.orig.sport) \
+            and dport in (None, event.flow.orig.dport) else None
 
-    def each(message: nl.Message) -> None:
-        event = conntrack.decode(message) if len(found) < limit else None
-        if event is not None and proto in (None, event.flow.orig.proto) and sport in (None, event.flow.orig.sport) \
-                and dport in (None, event.flow.orig.dport):
-            found.append(event.flow)
-
-    sock.dump(conntrack.dump(family, proto, sport, dport), each, found.clear)
-    return found
+    return sock.dump(conntrack.dump(family, proto, sport, dport), matching, limit)
 
 
-def get_flow(sock: Netlink, family: int, way: conntrack.Tuple) -> conntrack.Flow | None:
+def get_flow(sock: Socket, family: int, way: conntrack.Tuple) -> conntrack.Flow | None:
     """The conntrack entry in zone 0 that has this tuple in one of its directions."""
     try:
         answer = sock.request(conntrack.get(family, way))
@@ -214,7 +224,7 @@ def get_flow(sock: Netlink, family: int, way: conntrack.Tuple) -> conntrack.Flow
     return None if event is None else event.flow
 
 
-def delete_flow(sock: Netlink, flow: conntrack.Flow) -> bool:
+def delete_flow(sock: Socket, flow: conntrack.Flow) -> bool:
     """Delete this conntrack entry; False if it is gone already."""
     try:
         sock.request(conntrack.delete(flow))

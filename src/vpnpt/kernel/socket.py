@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A NETLINK_NETFILTER socket: requests, dumps, transactions, notifications. What they are about is in netlink.py.
+"""A netlink socket of any protocol: requests, dumps, notifications. What is netfilter's own is in netfilter.py.
 
-The kernel handles a netfilter request inside send(): its answers are queued when send() returns. So nothing here waits,
-apart from a dump that the kernel is still writing.
+The kernel handles a request inside send(): its answers are queued when send() returns, and the rest of a dump follows inside each
+recv(). So nothing here waits, unless the kernel is short of memory, and then for WAIT_MS at most.
 """
 from __future__ import annotations
 
 import array
-import contextlib
 import errno
 import os
 import select
@@ -16,26 +15,42 @@ import struct
 
 from ..record import Record
 from ..wire import netlink as nl
-from ..wire import nftables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Self
+    from typing import Self, TypeVar
 
-# include/uapi/linux/netlink.h, asm-generic/socket.h, netfilter/nfnetlink.h
-NETLINK_NETFILTER = 12
+    Found = TypeVar("Found")
+
+# include/uapi/linux/netlink.h, asm-generic/socket.h
+ROUTE, XFRM, NETFILTER = 0, 6, 12
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 1, 10, 11
-SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 SO_ATTACH_FILTER = 26
-GROUP_NFTABLES = 7
 
 DATAGRAM_MAX = 0x10000
 SEND_BUFFER = 1 << 18
-TIMEOUT_MS = 5000
+SEND_OVERHEAD = 32
+"""Bytes of the send buffer that a datagram can't use (netlink_sendmsg())."""
+WAIT_MS = 200
 DUMP_TRIES = 8
 PENDING_MAX = 4096
+
+
+def force_options(machine: str) -> tuple[int, int]:
+    """SO_SNDBUFFORCE and SO_RCVBUFFORCE of a machine, as `uname -m` names it; Python's socket module has neither.
+
+    Sources: asm-generic/socket.h, and asm/socket.h of mips, alpha, parisc and sparc.
+    """
+    if machine.startswith("mips"):
+        return 31, 33
+    if machine.startswith(("alpha", "parisc", "sparc")):
+        return 0x100A, 0x100B
+    return 32, 33
+
+
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = force_options(os.uname().machine)
 
 
 class NetlinkError(OSError):
@@ -52,44 +67,54 @@ class Overrun(Record):
     __slots__ = ()
 
 
-class Netlink:
-    """A NETLINK_NETFILTER socket. groups: multicast groups to join; receive_buffer: bytes, for a socket that joins some.
+class Socket:
+    """A netlink socket. groups: multicast groups to join; receive_buffer: bytes, for a socket that joins some.
 
     One socket may both ask and listen (what arrives between is kept for `receive`), but an overrun then loses answers too
-    (ENOBUFS): two sockets are better. Who listens hears of its own nf_tables changes too: compare `Change.port`.
+    (ENOBUFS): two sockets are better. Who listens hears of its own changes too: compare `port`.
     Raises NetlinkError from everything that asks the kernel for something.
     """
 
-    def __init__(self, groups: Iterable[int] = (), receive_buffer: int = 0) -> None:
+    def __init__(self, protocol: int, groups: Iterable[int] = (), receive_buffer: int = 0) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        self._socket = socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER)
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, kind, protocol)
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO) from None
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._seq = 0
         self._pending: list[nl.Message | Overrun] = []
         self._listens = False
         self.malformed = 0  # datagrams of the kernel's that held no message
-        self.can_destroy: bool | None = None  # DESTROYSETELEM: None until tried
         self._socket.bind((0, 0))
         self.port: int = self._socket.getsockname()[0]
         self._option(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self._option(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        self._buffer(SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
+        self.room = self._buffer(SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER) - SEND_OVERHEAD
+        """Bytes that one datagram may have."""
         if receive_buffer:
             self._buffer(SO_RCVBUFFORCE, socket.SO_RCVBUF, receive_buffer)
         for group in groups:
             self.subscribe(group)
 
-    def _option(self, level: int, name: int, value: int) -> bool:
+    def _option(self, level: int, name: int, value: int) -> None:
         try:
             self._socket.setsockopt(level, name, value)
         except OSError:
-            return False
-        return True
+            return
 
-    def _buffer(self, forced: int, allowed: int, size: int) -> None:
-        if not self._option(socket.SOL_SOCKET, forced, size):
+    def _buffer(self, forced: int, allowed: int, size: int) -> int:
+        """Makes a buffer that large, or as large as it may become; its size then, as the kernel tells it: usually twice what was asked for.
+
+        A kernel that does not know the forced option may take it without a word (MIPS): so the size is read back.
+        """
+        self._option(socket.SOL_SOCKET, forced, size)
+        reached = self._socket.getsockopt(socket.SOL_SOCKET, allowed)
+        if reached != 2 * size:
             self._option(socket.SOL_SOCKET, allowed, size)
+            reached = self._socket.getsockopt(socket.SOL_SOCKET, allowed)
+        return reached
 
     def fileno(self) -> int:
         """For a selector: readable when `receive` has something, unless a request has already taken it from the socket."""
@@ -114,7 +139,10 @@ class Netlink:
         self._listens = True
 
     def attach_filter(self, program: bytes) -> None:
-        """Of what arrives keep only what this classic BPF program lets pass: struct sock_filter, 8 bytes each."""
+        """Of what arrives keep only what this classic BPF program lets pass: struct sock_filter, 8 bytes each.
+
+        Raises NetlinkError: ENOMEM for one that is longer than net.core.optmem_max allows.
+        """
         kept = array.array("B", program)
         address, _ = kept.buffer_info()
         try:
@@ -169,12 +197,13 @@ class Netlink:
         try:
             self._socket.sendto(packed, (0, 0))
         except OSError as error:
-            if error.errno != errno.EMSGSIZE or len(packed) < SEND_BUFFER:
+            if error.errno != errno.EMSGSIZE:
                 raise NetlinkError(error.errno or errno.EIO) from None
             self._send_large(packed)
 
     def _send_large(self, packed: bytes) -> None:
-        self._buffer(SO_SNDBUFFORCE, socket.SO_SNDBUF, len(packed) + 4096)
+        """Once more with a buffer for it, where we may have one. Raises NetlinkError (EMSGSIZE)."""
+        self._buffer(SO_SNDBUFFORCE, socket.SO_SNDBUF, len(packed) + SEND_OVERHEAD)
         try:
             self._socket.sendto(packed, (0, 0))
         except OSError as error:
@@ -189,8 +218,11 @@ class Netlink:
         return self._seq - count + 1
 
     def _replies(self, first: int, last: int, done: Callable[[nl.Message], bool], wait: bool) -> None:
-        """Feed answers to sequence numbers first..last to `done` until it returns True, or unless wait, until none is left."""
-        lost = False
+        """Feed answers to sequence numbers first..last to `done` until it returns True, or unless wait, until none is left.
+
+        Raises NetlinkError: ETIMEDOUT when none comes within WAIT_MS, ENOBUFS when answers were lost.
+        """
+        lost = waited = False
         while True:
             try:
                 datagram = self._datagram()
@@ -203,10 +235,11 @@ class Netlink:
             if datagram is None:
                 if not wait:
                     return
-                if not self._poll.poll(0 if lost else TIMEOUT_MS):
+                if waited or not self._poll.poll(0 if lost else WAIT_MS):
                     raise NetlinkError(errno.ENOBUFS if lost else errno.ETIMEDOUT)
+                waited = True
                 continue
-            finished = False
+            finished = waited = False
             for message in nl.messages(datagram):
                 if message.pid != self.port or not first <= message.seq <= last:
                     self._set_aside(message)
@@ -235,24 +268,27 @@ class Netlink:
             raise NetlinkError(acks[0].errno, acks[0].text)
         return answers[0] if answers else None
 
-    def dump(self, packed: bytes, each: Callable[[nl.Message], None], restart: Callable[[], None]) -> None:
-        """Send a dump request, call `each` per message. When the kernel says that things changed under way, `restart` and again.
+    def dump(self, packed: bytes, decode: Callable[[nl.Message], Found | None], limit: int | None = None) -> list[Found]:
+        """Send a dump request: what `decode` makes of each message, unless that is None; the first `limit` of them.
 
-        Raises NetlinkError EINTR if it never comes to rest.
+        When the kernel says that things changed under way, all is asked again. Raises NetlinkError: EINTR if it never comes to rest.
         """
         for _ in range(DUMP_TRIES):
             seq = self._next_seq()
+            found: list[Found] = []
             ends: list[nl.Ack] = []
             torn = False
 
-            def done(message: nl.Message, ends: list[nl.Ack] = ends) -> bool:
+            def done(message: nl.Message, found: list[Found] = found, ends: list[nl.Ack] = ends) -> bool:
                 nonlocal torn
                 torn = torn or bool(message.flags & nl.DUMP_INTR)
                 ack = nl.acknowledgement(message)
-                if ack is None:
-                    each(message)
-                else:
+                if ack is not None:
                     ends.append(ack)
+                elif limit is None or len(found) < limit:
+                    decoded = decode(message)
+                    if decoded is not None:
+                        found.append(decoded)
                 return ack is not None
 
             self._send(nl.with_sequence(packed, seq))
@@ -260,45 +296,11 @@ class Netlink:
             if ends[0].errno and ends[0].errno not in (errno.EINTR, errno.EAGAIN):
                 raise NetlinkError(ends[0].errno, ends[0].text)
             if not torn and not ends[0].errno:
-                return
-            restart()
+                return found
         raise NetlinkError(errno.EINTR, "the dump was interrupted by changes again and again")
 
-    def transaction(self, requests: Iterable[bytes], generation: int | None = None) -> None:
-        """Send nf_tables requests as one transaction: all or nothing. Raises NetlinkError with the first refused one's index.
 
-        generation: see `nftables.batch`; ERESTART if somebody else has changed the ruleset since.
-        """
-        packed = nftables.batch(requests, generation)
-        if len(packed) == 2:
-            return
-        first = self._next_seq(len(packed))
-        errors: list[NetlinkError] = []
-
-        def done(message: nl.Message) -> bool:
-            ack = nl.acknowledgement(message)
-            if ack is None:
-                self._set_aside(message)  # a notification of our own change has our sequence number
-            elif ack.errno:
-                index = message.seq - first - 1
-                errors.append(NetlinkError(ack.errno, ack.text, index if 0 <= index < len(packed) - 2 else None))
-            return False
-
-        self._send(b"".join(nl.with_sequence(one, first + at) for at, one in enumerate(packed)))
-        self._replies(first, first + len(packed) - 1, done, wait=False)
-        if errors:
-            raise errors[0]
-
-
-def dump(protocol: int, packed: bytes) -> list[nl.Message]:
-    """What a dump request answers on a socket of another netlink protocol; as much of it as came, where the kernel refuses or is slow."""
-    found: list[nl.Message] = []
-    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
-        sock.settimeout(1.0)
-        sock.send(packed)
-        while True:
-            for message in nl.messages(sock.recv(DATAGRAM_MAX)):
-                if nl.acknowledgement(message) is not None:
-                    return found
-                found.append(message)
-    return found
+def dump(protocol: int, packed: bytes, decode: Callable[[nl.Message], Found | None]) -> list[Found]:
+    """`Socket.dump` by a socket of its own. Raises NetlinkError: EPROTONOSUPPORT where the kernel has no such protocol."""
+    with Socket(protocol) as sock:
+        return sock.dump(packed, decode)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from ..wire import xfrm
-from .socket import dump
-
-NETLINK_XFRM = 6
+from .socket import XFRM, NetlinkError, dump
 
 
 def associations() -> list[xfrm.Association]:
-    """The router's own ESP SAs, both directions; empty where the kernel has no IPsec at all."""
-    decoded = map(xfrm.decode, dump(NETLINK_XFRM, xfrm.dump()))
-    return [association for association in decoded if association is not None and association.proto == xfrm.ESP]
+    """The router's own ESP SAs, both directions; all of them or none: empty where the kernel has no IPsec, or does not answer."""
+    try:
+        found = dump(XFRM, xfrm.dump(), xfrm.decode)
+    except NetlinkError:
+        return []
+    return [association for association in found if association.proto == xfrm.ESP]

@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 
-from ..kernel.socket import dump
+from ..kernel.socket import ROUTE, NetlinkError, dump
 from ..wire import rtnetlink
 
 TYPE_CHECKING = False
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SIOCGIFADDR = 0x8915  # include/uapi/linux/sockios.h
-_NETLINK_ROUTE = 0
 ROUTES_MAX = 1000
 """Routes beyond which only those of the LAN are kept: a full routing table would cost more than it tells."""
 
@@ -64,8 +63,10 @@ def silent(address: bytes) -> bool:
 
 def _neighbours() -> dict[bytes, str]:
     """RTM_GETNEIGH, rtnetlink(7)."""
-    decoded = map(rtnetlink.decode_neighbour, dump(_NETLINK_ROUTE, rtnetlink.neighbours()))
-    return dict(neighbour for neighbour in decoded if neighbour is not None)
+    try:
+        return dict(dump(ROUTE, rtnetlink.neighbours(), rtnetlink.decode_neighbour))
+    except NetlinkError:
+        return {}
 
 
 class Networks:

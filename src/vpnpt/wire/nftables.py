@@ -42,6 +42,7 @@ GEN_ID, GEN_PROC_PID, GEN_PROC_NAME = 1, 2, 3
 
 # One NEWSETELEM message carries at most this much of elements: an attribute ends at 64 KiB.
 CHUNK = 0xF000
+REQUEST_OVERHEAD = nl.HEADER.size + nl.GENERIC.size + nl.ATTRIBUTE.size
 
 _NEW_KINDS = {0: "table", 3: "chain", 6: "rule", 9: "set", 12: "element", 15: "generation", 18: "object", 22: "flowtable"}
 _DEL_KINDS = {2: "table", 5: "chain", 8: "rule", 11: "set", 14: "element", 20: "object", 24: "flowtable",
@@ -166,27 +167,29 @@ def get_element(family: int, table: str, name: str, key: bytes) -> bytes:
     return request(GETSETELEM, 0, family, nl.text(LIST_TABLE, table), nl.text(LIST_SET, name), wanted)
 
 
-def add_elements(family: int, table: str, name: str, elements: Iterable[Element], flags: int = nl.CREATE) -> Iterator[bytes]:
-    """NEWSETELEM requests for a batch, as few as their size allows.
+def add_elements(family: int, table: str, name: str, elements: Iterable[Element], flags: int = nl.CREATE,
+                 most: int = CHUNK) -> Iterator[bytes]:
+    """NEWSETELEM requests for a batch, as few as their size allows. most: bytes of one.
 
     flags: CREATE, or CREATE | EXCL to fail with EEXIST where the key exists. Without EXCL an existing element keeps its
     timer (Linux before 6.12), and one with other data still fails with EEXIST: delete first to replace.
     """
-    return _elements(NEWSETELEM, flags, family, table, name, map(_pack_element, elements))
+    return _elements(NEWSETELEM, flags, family, table, name, map(_pack_element, elements), most)
 
 
-def delete_elements(family: int, table: str, name: str, keys: Iterable[bytes], destroy: bool = False) -> Iterator[bytes]:
+def delete_elements(family: int, table: str, name: str, keys: Iterable[bytes], destroy: bool = False, most: int = CHUNK) -> Iterator[bytes]:
     """DELSETELEM requests: one missing key fails the batch with ENOENT, unless destroy is set (Linux 6.3 and newer)."""
     packed = (_pack_element(Element(key)) for key in keys)
-    return _elements(DESTROYSETELEM if destroy else DELSETELEM, 0, family, table, name, packed)
+    return _elements(DESTROYSETELEM if destroy else DELSETELEM, 0, family, table, name, packed, most)
 
 
-def _elements(operation: int, flags: int, family: int, table: str, name: str, packed: Iterable[bytes]) -> Iterator[bytes]:
+def _elements(operation: int, flags: int, family: int, table: str, name: str, packed: Iterable[bytes], most: int) -> Iterator[bytes]:
     head = nl.text(LIST_TABLE, table) + nl.text(LIST_SET, name)
+    room = min(CHUNK, most - len(head) - REQUEST_OVERHEAD)
     chunk: list[bytes] = []
     size = 0
     for element in packed:
-        if size + len(element) > CHUNK and chunk:
+        if size + len(element) > room and chunk:
             yield request(operation, flags, family, head, nl.nested(LIST_ELEMENTS, *chunk))
             chunk, size = [], 0
         chunk.append(element)
