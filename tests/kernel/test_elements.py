@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What packets taught one kernel, put into another: dump, text, load, and it is the same. Every collection of the default ruleset."""
+"""What packets taught one kernel, put into another as the daemon does it, and it is the same. Every collection of the default ruleset."""
 from __future__ import annotations
 
 import json
@@ -12,13 +12,14 @@ from tests.golden.kernel import NUMBERS, Kernel
 from vpnpt.config.compile import default_config
 from vpnpt.kernel.backup import _METERS
 from vpnpt.kernel.netfilter import dump_elements, get_element
+from vpnpt.kernel.restore import Restorer
 from vpnpt.model import Devices
 from vpnpt.ruleset import TABLE, compile_ruleset
 from vpnpt.ruleset.text import Collection
 from vpnpt.wire.nftables import Element
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 RULESET = compile_ruleset(default_config(), Devices(lan=("br-lan",), wan=("wan",)), helper=False)
 # Meters hold a limit that begins anew, the others live for one packet or a second: not worth it.
@@ -50,6 +51,12 @@ def dump(kernel: Kernel, family: str, name: str) -> list[Element]:
     return sorted(dump_elements(kernel.netlink, NUMBERS[family], TABLE, name), key=lambda element: element.key)
 
 
+def restore(kernel: Kernel, elements: Mapping[tuple[str, str], list[Element]]) -> None:
+    """As the daemon does it."""
+    with kernel.inside():
+        Restorer(kernel.netlink).replace(RULESET, elements)
+
+
 def sample(collection: Collection, which: int) -> str:
     """An element as nft reads it."""
     def written(expression: str) -> str:
@@ -68,7 +75,7 @@ def test_round_trip(kernel: Kernel, other: Kernel, family: str, name: str) -> No
     kernel.load("".join(f"add element {family} {TABLE} {name} {{ {sample(collection, which)} }}\n" for which in (0, 1)))
     before = dump(kernel, family, name)
     assert len(before) == 2
-    other.load(RULESET.render({(family, name): before}))
+    restore(other, {(family, name): before})
     after = dump(other, family, name)
     assert [(element.key, element.data) for element in after] == [(element.key, element.data) for element in before]
     assert listed(other, family, name) == listed(kernel, family, name)
@@ -115,7 +122,7 @@ def test_all_at_once(kernel: Kernel, other: Kernel) -> None:
                         for which in (0, 1)))
     elements = {(family, name): dump(kernel, family, name) for family, table in RULESET.tables.items() for name in table.collections
                 if name not in PASSING}
-    other.load(RULESET.render(elements))
+    restore(other, elements)
     for (family, name), before in elements.items():
         assert [element.key for element in dump(other, family, name)] == [element.key for element in before], name
 

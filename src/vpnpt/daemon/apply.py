@@ -18,6 +18,7 @@ from ..kernel import nft
 from ..kernel.backup import Mirror
 from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, list_chains, table_exists
 from ..kernel.nft import NftError
+from ..kernel.restore import Restorer
 from ..router import uci
 from ..router.addresses import device_addresses, local_addresses
 from ..router.devices import include_problems, resolve_devices
@@ -72,6 +73,7 @@ class Service:
         self._local: set[bytes] = set()
         self.mirror = Mirror(time.monotonic)
         self._netlink = Netlink()
+        self._restorer = Restorer(self._netlink)
         self.port = self._netlink.port  # by which our own requests are known in notifications
         self.tracker = Tracker(self._netlink, log, time.monotonic)
         self.cutter = Cutter(self._netlink, log, self.tracker)
@@ -167,7 +169,7 @@ class Service:
         if self.ruleset is None or self.in_place():
             return True
         try:
-            nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
+            self._restorer.replace(self.ruleset, self.mirror.elements())
         except NftError as error:
             return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
         self.problem = ""
@@ -197,7 +199,7 @@ class Service:
                 return False
             if repair:
                 if self.watch.remade():
-                    nft.load(nft.replacement(self.ruleset, self.mirror.elements()))
+                    self._restorer.replace(self.ruleset, self.mirror.elements())
                 else:
                     self._load(self.ruleset, self.config)
                 self.problem = ""
@@ -307,7 +309,7 @@ class Service:
         if "ip" not in there and shares_servers(config):
             self._add_flows(elements, config)
         try:
-            nft.load(nft.replacement(ruleset, elements))
+            self._restorer.replace(ruleset, elements)
         except NftError:
             if not elements:
                 raise
