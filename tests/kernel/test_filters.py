@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import socket
-import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from vpnpt.kernel.netfilter import Netlink, dump_conntrack, dump_elements
+from vpnpt.kernel.netfilter import Netlink, NetlinkError, attach_largest, dump_conntrack, dump_elements
 from vpnpt.wire import conntrack as ct
-from vpnpt.wire.bpf import PORTS_MAX, conntrack_filter
+from vpnpt.wire.bpf import RANGES_MAX, conntrack_filter, ranges
 from vpnpt.wire.nftables import IPV4, IPV6
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tests.golden.kernel import Kernel
 
@@ -45,6 +47,8 @@ COUNTING = """table ip vpnpt {
 	}
 }
 """
+SOURCES = itertools.count(61000)
+"""A source port for each flow, none of those that the filters look for."""
 LOOPBACK = bytes([127, 0, 0, 1])
 
 
@@ -90,18 +94,62 @@ def test_events(tracked: Kernel) -> None:
         assert [(flow.orig.proto, flow.orig.dport) for flow in found if flow.family == family] == known
 
 
-def test_with_too_many_ports_everything_passes() -> None:
-    assert conntrack_filter((), range(PORTS_MAX + 1), ()) == struct.pack("=HBBI", 0x06, 0, 0, 0xFFFFFFFF)
-    assert len(conntrack_filter((50,), range(PORTS_MAX), ())) // 8 < 4096
+@pytest.mark.parametrize(("ports", "most", "expected"), [
+    ((), 4, []),
+    ((5, 3, 4, 9, 4), 4, [(3, 5), (9, 9)]),
+    ((1, 10, 13, 100, 110), 4, [(1, 1), (10, 13), (100, 100), (110, 110)]),
+    ((1, 10, 13, 100, 110), 3, [(1, 13), (100, 100), (110, 110)]),
+    ((1, 10, 13, 100, 110), 2, [(1, 13), (100, 110)]),
+    ((1, 10, 13, 100, 110), 1, [(1, 110)]),
+])
+def test_ranges(ports: tuple[int, ...], most: int, expected: list[tuple[int, int]]) -> None:
+    assert ranges(ports, most) == expected
+
+
+def heard(sock: Netlink, sent: Iterable[int], proto: int = ct.UDP) -> list[int | None]:
+    """To which of these ports the socket heard of a flow."""
+    for port in sent:
+        send(proto, port, next(SOURCES))
+    return [event.flow.orig.dport for message in sock.receive(1000) if (event := ct.decode(message))]
+
+
+@pytest.mark.parametrize("most", [RANGES_MAX // 2, 30, 2, 1])
+def test_what_lies_between_joined_ports_passes_too(tracked: Kernel, most: int) -> None:
+    """Exactly what the ranges say, whichever jump it takes: single ports, ranges, several blocks of them, the last one."""
+    wanted = [*range(1000, 1900, 4), 1901, 1902, 1903, 40000]
+    program = conntrack_filter((), wanted, (1723,), most)
+    sent = [999, 1000, 1001, 1002, 1396, 1400, 1401, 1796, 1799, 1800, 1900, 1901, 1902, 1903, 1904, 1999, 2000, 39999, 40000, 40001]
+    expected = [port for port in sent if any(first <= port <= last for first, last in ranges(wanted, most))]
+    with tracked.inside(), Netlink() as sock:
+        sock.attach_filter(program)
+        sock.subscribe(ct.GROUP_NEW)
+        assert heard(sock, sent) == expected and set(wanted) & set(sent) <= set(expected)
 
 
 def test_the_largest_program_is_one(tracked: Kernel) -> None:
+    last = 2 * RANGES_MAX
     with tracked.inside(), Netlink() as sock:
-        sock.attach_filter(conntrack_filter(range(18, 118), range(1, PORTS_MAX), (1723,)))
+        sock.attach_filter(conntrack_filter(range(18, 118), range(0, last + 1, 2), range(1, last, 2)))
         sock.subscribe(ct.GROUP_NEW)
-        send(ct.UDP, PORTS_MAX - 1)
-        send(ct.UDP, PORTS_MAX + 1000)
-        assert [event.flow.orig.dport for message in sock.receive() if (event := ct.decode(message))] == [PORTS_MAX - 1]
+        assert heard(sock, (last, last + 1000)) == [last]
+
+
+def test_a_kernel_with_little_room_for_filters(tracked: Kernel) -> None:
+    """Before Linux 6.7 net.core.optmem_max is 20 KiB, half of it where pointers are short: the largest that it takes is taken."""
+    wanted = range(1000, 2000, 4)
+    with tracked.inside(), Netlink() as sock:
+        path = Path("/proc/sys/net/core/optmem_max")
+        before = path.read_text()
+        path.write_text("2048")
+        try:
+            with pytest.raises(NetlinkError) as caught:
+                sock.attach_filter(conntrack_filter((50,), wanted, ()))
+            assert caught.value.errno == errno.ENOMEM
+            assert attach_largest(sock, (50,), wanted, ()) == 8
+        finally:
+            path.write_text(before)
+        sock.subscribe(ct.GROUP_NEW)
+        assert heard(sock, (53, 1004, 1996, 2100)) == [1004, 1996]
 
 
 def test_dumps(tracked: Kernel) -> None:

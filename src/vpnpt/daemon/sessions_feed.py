@@ -7,11 +7,12 @@ wakes us. Sockets and /proc are here; what it means is in sessions.py and flows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections import deque
 
 from ..kernel.maps import Learned as Maps
-from ..kernel.netfilter import Netlink, NetlinkError, Overrun, delete_flow, dump_conntrack
+from ..kernel.netfilter import Netlink, NetlinkError, Overrun, attach_largest, delete_flow, dump_conntrack
 from ..router.addresses import Networks, local_addresses, silent
 from ..router.names import Hosts
 from ..ruleset import FAMILIES, refused_set, shares_servers
@@ -20,7 +21,6 @@ from ..sessions.classify import entry_of
 from ..sessions.table import Learned, Refusal, Sessions, text_of
 from ..wire import conntrack as ct
 from ..wire import nftables
-from ..wire.bpf import conntrack_filter
 from ..wire.ike import parse_ike
 from ..wire.ip import parse_ipv4, parse_udp
 from ..wire.l2tp import parse_l2tp_udp
@@ -69,6 +69,7 @@ class SessionsFeed:
         self._maps = Maps(self._ask)
         self._quiet_until = 0.0
         self._burst = (0.0, 0)
+        self._filtered = True  # are other protocols' events kept from us?
         self._local: set[bytes] = set()
         self._lan: Callable[[bytes], bool] = Networks(())
         self.attempts: deque[tuple[float, str, bytes, bytes, int]] = deque(maxlen=ATTEMPTS)
@@ -89,13 +90,17 @@ class SessionsFeed:
         self._enable_accounting()
         try:
             self.events = Netlink([], receive_buffer=1 << 19)
-            with contextlib.suppress(NetlinkError):  # an old kernel: we filter by ourselves, at a price
-                self.events.attach_filter(conntrack_filter(_PROTOCOLS, *_ports(config)))
+            self._filtered = attach_largest(self.events, _PROTOCOLS, *_ports(config)) > 0
+            if not self._filtered:
+                self._log.info("SESSIONS", "the kernel takes no socket filter: the events of all connections are looked at")
             for group in (ct.GROUP_NEW, ct.GROUP_UPDATE, ct.GROUP_DESTROY):
                 self.events.subscribe(group)
             self.refresh(whole=True, quietly=not self.sessions.live)
         except NetlinkError as error:
-            self._log.warning("SESSIONS", f"sessions can't be seen: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
+            # EINVAL: nfnetlink knows no conntrack; EPROTONOSUPPORT: the kernel knows no nfnetlink at all.
+            missing = error.errno in (errno.EINVAL, errno.EPROTONOSUPPORT)
+            self._log.warning("SESSIONS", f"sessions can't be seen: {error.strerror}"
+                                          f"{' (is kmod-nf-conntrack-netlink installed?)' if missing else ''}")
             self.close()
 
     def close(self) -> None:
@@ -169,7 +174,8 @@ class SessionsFeed:
         self._burst = (began, count + events) if now - began < STORM_SECONDS else (now, events)
         if self._burst[1] < STORM:
             return True
-        self._log.warning("SESSIONS", "more flows of VPN protocols begin and end than can be looked at: "
+        what = "flows of VPN protocols" if self._filtered else "connections, of whatever protocol,"
+        self._log.warning("SESSIONS", f"more {what} begin and end than can be looked at: "
                                       f"their beginnings and ends are told again in {PAUSE:.0f} s")
         self._quiet_until = now + PAUSE
         self._later("sessions", PAUSE)

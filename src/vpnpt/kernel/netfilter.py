@@ -9,13 +9,14 @@ import errno
 
 from ..wire import conntrack, nflog, nftables, nftrules
 from ..wire import netlink as nl
+from ..wire.bpf import RANGES_MAX, conntrack_filter
 from .socket import NETFILTER, Socket
 from .socket import NetlinkError as NetlinkError
 from .socket import Overrun as Overrun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from typing import Self
 
 GROUP_NFTABLES = 7  # NFNLGRP_NFTABLES, include/uapi/linux/netfilter/nfnetlink.h
@@ -24,6 +25,7 @@ TRANSACTION_MAX = 1 << 17
 BATCH_OVERHEAD = 64
 """Bytes for the beginning and the end of a transaction."""
 DUMP_TRIES = 8
+FILTER_RANGES = (RANGES_MAX // 2, 64, 8, 1)
 DRAIN = 1000
 """Portions that are read at most, where all are wanted."""
 
@@ -210,6 +212,22 @@ def dump_conntrack(sock: Socket, family: int = conntrack.AF_INET, proto: int | N
             and dport in (None, event.flow.orig.dport) else None
 
     return sock.dump(conntrack.dump(family, proto, sport, dport), matching, limit)
+
+
+def attach_largest(sock: Socket, protocols: Iterable[int], udp: Collection[int], tcp: Collection[int]) -> int:
+    """Attaches the most exact filter for these flows' events that the kernel takes: how many ranges of ports it may tell apart.
+
+    Before Linux 6.7 a filter must fit into net.core.optmem_max. 0: it takes none, all events pass.
+    """
+    for most in FILTER_RANGES:
+        try:
+            sock.attach_filter(conntrack_filter(protocols, udp, tcp, most))
+        except NetlinkError as error:
+            if error.errno != errno.ENOMEM:
+                return 0
+        else:
+            return most
+    return 0
 
 
 def get_flow(sock: Socket, family: int, way: conntrack.Tuple) -> conntrack.Flow | None:
