@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
-.PHONY: help setup demo test test-vm test-vm-lab sim diff attack fuzz lint bench package feed package-sdk image clean
+.PHONY: help setup demo test test-vm test-matrix test-vm-lab sim diff attack fuzz lint bench package feed package-sdk image clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ test: setup lint ## everything that must pass
 
 test-vm: setup ## real VPN programs, stock router beside vpnpt, in an emulated machine with Debian's kernel (ARGS="--help" for options)
 	@tests/vm/peers/run $(ARGS)
+
+test-matrix: setup ## the product on other machines, kernels, versions of nft and Python (ARGS="TARGET... | --help")
+	@tests/vm/matrix/run $(ARGS)
 
 test-vm-lab: setup ## the lab, software flow offload, VLAN and PPPoE (with OPENWRT_ROOT), on that kernel
 	@tests/vm/run --timeout 7200 -- .venv/bin/python -m pytest -c tests/pytest.ini tests/lab tests/wire tests/golden tests/vm \

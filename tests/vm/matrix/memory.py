@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""On a machine of the matrix: the daemon's memory and start beside bare Python's, and the kernel's memory for the ruleset."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.lab import scenario
+from tests.lab.sandbox import enter_sandbox
+from tests.lab.topology import Lab
+
+CONFIG = {"pptp": 1, "l2tp": 1, "ipsec": 1}
+
+
+def meminfo() -> dict[str, int]:
+    """kB."""
+    return {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
+
+
+def resident(pid: int) -> int:
+    """kB."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1])
+
+
+def timed(tries: int, *command: str) -> float:
+    """Seconds of the best of some tries."""
+    best = []
+    for _ in range(tries):
+        began = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": "src"})
+        best.append(time.monotonic() - began)
+    return min(best)
+
+
+def main() -> None:
+    """Prints a line each."""
+    enter_sandbox()
+    bare, imports = timed(3, sys.executable, "-I", "-S", "-c", "pass"), timed(3, sys.executable, "-c", "import vpnpt.daemon.loop")
+    print(f"start: bare python {bare:.2f} s, import vpnpt.daemon.loop {imports:.2f} s")
+    with subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdin is not None
+        process.stdout.readline()
+        print(f"bare python: {resident(process.pid)} kB")
+        process.stdin.write(b"\n")
+    before, began = meminfo(), time.monotonic()
+    with Lab(3, 1, "vpnpt", scenario.uci(CONFIG)) as lab:
+        print(f"a router with vpnptd is ready after {time.monotonic() - began:.1f} s")
+        assert lab.router.daemon is not None
+        after = meminfo()
+        print(f"vpnptd: {resident(lab.router.daemon.pid)} kB; the kernel with the lab: "
+              f"{after['Slab'] - before['Slab']:+} kB of slab, {after['Percpu'] - before['Percpu']:+} kB per CPU")
+    print(f"available: {after['MemAvailable'] // 1024} of {after['MemTotal'] // 1024} MiB")
+
+
+if __name__ == "__main__":
+    main()
