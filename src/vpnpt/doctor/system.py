@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..model import PROTOCOLS
+from .dated import ENDED
 from .facts import finding
 
 TYPE_CHECKING = False
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from .facts import Facts, Finding
 
 OLDEST_KERNEL = (5, 15)
-# The last release of each series came before its successor's successor; openwrt.org/docs/guide-developer/security says when support ended.
-ENDED = {"17": "2018", "18": "2020", "19": "April 2022", "21": "May 2023", "22": "April 2024", "23": "August 2025"}
-"""OpenWrt series (its year) to when security support ended."""
 NEARLY = 0.9
 DAY = 86400
 
