@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A copy of what packets taught the kernel, so that it can be put back when somebody deletes every table (`fw4 flush`).
+"""A copy of our sets and maps, for putting them back when somebody deletes every table (`fw4 flush`).
 
-The kernel sends no notification of elements that packets add: the learning rules log a notice instead, and the copy is renewed a
-moment later.
+The kernel sends no notification of elements that packets add. The rules that add them log a notice instead, and the daemon renews the
+copy a moment later.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from .netfilter import Netlink
 
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
-# Their elements carry a limit, which begins anew, or a count.
+# Elements with a rate limit or a counter, whose state can't be put back.
 _METERS = (*(row.name for row in MAPS if row.name.startswith("rate_")), "rate_l2tp", "copied", *map(refused_set, PROTOCOLS))
 LEFT_OUT = frozenset((*_METERS, "esp_fast", "ike_fast", "spi_new", "came_esp", "came_ike", "parted", "asked"))
 """Not worth the time: the fast path's next packet puts its entry back itself, the others count for a second or for one packet."""
 
 
 class Mirror:
-    """The elements of every collection of a ruleset, as they were when last seen. `clock` gives seconds."""
+    """The elements of every set and map of a ruleset at the last `refresh`. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[tuple[str, str], tuple[float, list[Element]]] = {}
 
     def refresh(self, sock: Netlink, ruleset: Ruleset) -> None:
-        """Dumps all collections. One that is not there keeps its last copy: its table may just have been deleted."""
+        """Dumps all sets and maps. One that is missing keeps its last copy: its table may just have been deleted."""
         now = self._clock()
         for family, table in ruleset.tables.items():
             for name in table.collections:
@@ -56,7 +56,7 @@ class Mirror:
         self._seen.clear()
 
     def elements(self) -> dict[tuple[str, str], list[Element]]:
-        """What to put back now: the time that has passed since is taken off, what has died is left out."""
+        """The elements to put back now: lifetimes are shortened by the age of the copy, expired elements are left out."""
         now = self._clock()
         result: dict[tuple[str, str], list[Element]] = {}
         for place, (seen, elements) in self._seen.items():
@@ -70,5 +70,5 @@ class Mirror:
         return result
 
     def count(self, name: str) -> int:
-        """How many elements the collection had when last seen."""
+        """How many elements the set or map had at the last `refresh`, both families together."""
         return sum(len(elements) for (_, seen_name), (_, elements) in self._seen.items() if seen_name == name)

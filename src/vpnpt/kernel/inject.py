@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sends an IPv4 packet on to another host of the LAN, as if the server had addressed it: for those that the kernel's copies don't reach."""
+"""Sends a logged IPv4 packet to another LAN host, as if the server had addressed it: for clients beyond the kernel's copies."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _fold(total: int) -> int:
 
 
 def completed(packet: bytes) -> bytes:
-    """The UDP packet with its checksum. The kernel logs a packet of a virtual device, or one that a network card has yet to sum up, with
-    the sum of the pseudo-header only, not complemented (skbuff.h, CHECKSUM_PARTIAL)."""
+    """The packet with a complete UDP checksum. Where a network card (or nobody, on a virtual device) is to compute it, the kernel logs the
+    packet with the sum of the pseudo-header only, not complemented (skbuff.h, CHECKSUM_PARTIAL)."""
     header = (packet[0] & 15) * 4
     datagram = packet[header:]
     if packet[9] != socket.IPPROTO_UDP or len(datagram) < 8:
@@ -86,7 +86,7 @@ class Injector:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
 
     def send(self, packet: bytes, client: bytes) -> bool:
-        """Sends the packet to `client`; False if the kernel would not take it (a full queue): it is lost, as on any wire."""
+        """Sends the packet to `client`. False: the kernel did not take it (its queue is full), the packet is lost."""
         try:
             for piece in fragments(readdress(completed(packet), client)):
                 self._socket.sendto(piece, (socket.inet_ntoa(client), 0))
@@ -95,7 +95,7 @@ class Injector:
         return True
 
     def send_to_port(self, packet: bytes, port: int) -> bool:
-        """Gives the UDP packet to the router's own address that it came to, at another port: conntrack passes it on to whose flow it is."""
+        """Sends the UDP packet to the same address of the router again, at another port: conntrack delivers it by the flow at that port."""
         try:
             self._socket.sendto(report(completed(packet), port), (socket.inet_ntoa(packet[16:20]), 0))
         except OSError:

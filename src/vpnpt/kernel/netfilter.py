@@ -27,7 +27,7 @@ BATCH_OVERHEAD = 64
 DUMP_TRIES = 8
 FILTER_RANGES = (RANGES_MAX // 2, 64, 8, 1)
 DRAIN = 1000
-"""Portions that are read at most, where all are wanted."""
+"""Reads at most, where a queue is to be emptied."""
 
 
 class Netlink(Socket):
@@ -283,8 +283,8 @@ class NflogSocket:
     def receive(self, limit: int = 256) -> list[nflog.LogPacket | Overrun]:
         """The packets that have arrived, at most about `limit`; what can't be decoded is counted in `malformed`. Never blocks.
 
-        After an overrun all that have arrived, and the Overrun, once, before them: as long as its queue is not empty, the kernel drops
-        more without a word (netlink_overrun()).
+        After an overrun the queue is emptied, whatever the limit, and one Overrun stands before its packets: until the queue is empty
+        the kernel drops packets without a further error (netlink_overrun()).
         """
         messages = self._netlink.receive(limit)
         found: list[nflog.LogPacket | Overrun] = []

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from .. import process
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ..wire.nftables import Chain, Element
 
 TIMEOUT = 30.0
-"""Seconds: a ruleset with 65,536 elements takes a slow router some of them."""
+"""Seconds: loading 65,536 elements takes several on a slow router."""
 ASK_TIMEOUT = 5.0
 """Seconds, for what is only read."""
 IMPATIENT = 1.0
@@ -67,7 +66,7 @@ def replacement(ruleset: Ruleset, elements: Mapping[tuple[str, str], Iterable[El
 def update(ruleset: Ruleset, chains: Iterable[tuple[str, Chain]]) -> str:
     """Text that changes the rules and leaves maps, sets and counters, with all they hold, as they are.
 
-    `chains`: (family, chain) of ours that are in the kernel now. All rules go, then all chains, and the new ones come, at once.
+    `chains`: (family, chain) of ours that are in the kernel now. One transaction flushes and deletes them and adds the new ones.
     """
     lines = []
     for family in FAMILIES:
@@ -86,7 +85,7 @@ def load(text: str) -> None:
 
 
 def check(text: str) -> None:
-    """Tries a text in the kernel without changing anything. Raises NftError."""
+    """Lets the kernel check a text without changing anything. Raises NftError."""
     _run(text, "-c")
 
 
@@ -105,13 +104,15 @@ def helper_available(kind: str) -> bool:
 
 
 def has_flowtable() -> bool:
-    """Does anybody have a flow table (fw4 with flow_offloading)?"""
+    """Is there any flow table (fw4 makes one for flow_offloading)?"""
     result = _patience.run(["nft", "list", "flowtables"], ASK_TIMEOUT)
     return result.status == 0 and b"flowtable" in result.stdout
 
 
 def counters() -> dict[str, tuple[int, int]]:
     """Our named counters, both families added up: packets and bytes. Empty where there is no table of ours."""
+    import json  # with what it imports a third of the daemon's start, for which it is not needed
+
     found: dict[str, tuple[int, int]] = {}
     for family in FAMILIES:
         result = _patience.run(["nft", "-j", "list", "counters", "table", family, TABLE], ASK_TIMEOUT)
