@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 # Sourced by the scripts here. A private apt for each architecture and suite: the host's own apt and dpkg never change.
 MATRIX=${VPNPT_MATRIX:-$PWD/build/matrix}
