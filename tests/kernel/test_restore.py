@@ -104,10 +104,21 @@ def test_what_is_about_to_die_is_left_out(kernel: Kernel, restorer: Restorer) ->
     assert dying.key not in held(kernel)["ip", "zone_client"] and len(held(kernel)["ip", "zone_client"]) == len(CLIENTS) - 1
 
 
-def test_nothing_to_put_back_tries_nothing(kernel: Kernel, restorer: Restorer) -> None:
-    before = generation(kernel.netlink)
+def test_where_no_rules_are_they_come_first(kernel: Kernel, restorer: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial before would hold them up; where packets meet the old rules it comes first, and none meets a wrong map."""
+    loaded: list[str] = []
+    load = nft.load
+
+    def told(text: str) -> None:
+        loaded.append("trial" if PROBE in text else "rules")
+        load(text)
+
+    monkeypatch.setattr(nft, "load", told)
     restorer.replace(RULESET, {("ip", "zone_client"): [], ("ip", "forgotten"): [Element(bytes(4))]})
-    assert restorer.turned is None and generation(kernel.netlink) == before + 1
+    assert loaded == ["rules", "trial"] and restorer.turned is not None
+    restorer.turned = None
+    restorer.replace(RULESET, ELEMENTS)
+    assert loaded == ["rules", "trial", "trial", "rules"] and held(kernel) == WANTED
 
 
 def test_what_nft_refuses_changes_nothing(kernel: Kernel, restorer: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 """Puts a whole ruleset in the place of our tables, with what the old maps held: in one transaction, so that no packet meets half of it.
 
 Some versions of nft (1.1.7) write the key of a map `typeof ct zone` in network byte order, while the kernel looks it up in the host's:
-the map would be wrong after every restore. So nft is tried on a table of its own first, keys that it turns around are given to it
+the map would be wrong after every restore. So nft is tried on a table of its own, keys that it turns around are given to it
 turned around, and what has arrived is read back, and corrected by netlink should it be wrong all the same.
 """
 
@@ -15,7 +15,7 @@ from ..wire import netlink as nl
 from ..wire import nftables
 from ..wire.nftables import FAMILIES, IPV4, Element, pack_zone
 from . import nft
-from .netfilter import NetlinkError, dump_elements
+from .netfilter import NetlinkError, dump_elements, table_exists
 from .nft import NftError
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ class Restorer:
         """
         given: Lists = {place: list(found) for place, found in elements.items()}
         wanted = {place: (kind, given[place]) for place, kind in _exposed(ruleset).items() if given.get(place)}
-        if wanted and self.turned is None:
+        if self.turned is None and self._in_place():
             self._probe()
         for place, (kind, found) in wanted.items():
             if kind in (self.turned or ()):
@@ -78,8 +78,17 @@ class Restorer:
         nft.load(nft.replacement(ruleset, given))
         wrong = {kind for place, (kind, found) in wanted.items() if self._correct(place, found)}
         if wrong:
-            # nft is another one than when it was tried.
+            # nft is another one than when it was tried, or was not tried yet.
             self.turned = (self.turned or frozenset()) ^ wrong
+        elif self.turned is None:
+            self._probe()
+
+    def _in_place(self) -> bool:
+        """Do packets meet rules of ours now? Then there is time to try nft first; else the rules come first."""
+        try:
+            return table_exists(self._sock, IPV4, TABLE)
+        except NetlinkError:
+            return False
 
     def _probe(self) -> None:
         """Tries nft on a table of its own; where that fails, the reading back must do."""
