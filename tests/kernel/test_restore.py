@@ -92,6 +92,7 @@ def test_a_trial_that_fails(kernel: Kernel, restorer: Restorer, monkeypatch: pyt
 
 
 def test_a_trial_after_one_that_was_killed(kernel: Kernel, restorer: Restorer) -> None:
+    kernel.load(RULESET.render())
     kernel.load(f"table ip {PROBE} {{\n\tmap a_map {{\n\t\ttype ipv4_addr : ipv4_addr\n\t}}\n}}\n")
     restorer.replace(RULESET, ELEMENTS)
     assert restorer.turned is not None and held(kernel) == WANTED
