@@ -44,6 +44,15 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command(
         summary="what is wrong, on what evidence, and what to do", flags=JSON,
         status="0 if nothing is to be done, 1 after warnings, 2 after errors or if no\ndaemon answers"),
+    "why": Command(
+        summary="why a client's VPN does not connect: watches while it tries",
+        operands=(("CLIENT", False), ("SERVER", True)), flags=JSON,
+        text="CLIENT is an address, MAC or name of the LAN, SERVER an address or a name.\n"
+             "Start the VPN on the client while this runs. It counts what comes from the\n"
+             "client (ASKED), leaves the router (LEFT), comes back (BACK) and reaches the\n"
+             "client (DELIVERED), and ends with the cause and what to do.\n"
+             "  --seconds N  how long to wait for the client (default 60, at most 300)\n",
+        status="0 if it works, 1 if it does not, 2 if nothing can be said"),
     "kill": Command(
         summary="end a session, or all of a client", operands=(("SESSION|CLIENT", False), ("PROTOCOL", True)),
         text="SESSION is the last column of `vpnpt sessions`.\n" + CLIENT +
@@ -82,6 +91,7 @@ VALUES = {
     "--run-dir": ("DIR", "the daemon's control socket is there (default /var/run/vpnpt)", ()),
     "--interval": ("SECONDS", "", ("top",)),
     "--count": ("N", "", ("top",)),
+    "--seconds": ("N", "", ("why",)),
 }
 """Options with a value: what it is called, what it means, and the commands that take it (none named: all)."""
 

@@ -285,6 +285,19 @@ def cmd_doctor(call: Call) -> int:
     return max([{"error": 2, "warning": 1}.get(item["severity"], 0) for item in answer["findings"]], default=0)
 
 
+def cmd_why(call: Call) -> int:
+    """Watches while somebody tries, and says why it does not connect; 0 if it works, 1 if not, 2 if that can't be said."""
+    from .why import run, server_address
+
+    request = {"client": call.operands[0], "seconds": str(int(call.number("--seconds", 60)))}
+    if len(call.operands) > 1:
+        request["server"] = server_address(call.operands[1])
+        if not request["server"]:
+            print(f"vpnpt: the server's name {call.operands[1]!r} can't be found: give its address", file=sys.stderr)
+            return 2
+    return run(call.ask, request, as_json="--json" in call.flags, paint=_paint(), width=_width(show.WIDTH))
+
+
 def cmd_events(call: Call) -> int:
     """Prints the last lines of the log, and with --follow those that come."""
     def lines(found: list[dict[str, Any]]) -> str:
@@ -402,9 +415,9 @@ def _is_address(text: str) -> bool:
 
 
 HANDLERS: dict[str, Callable[[Call], int]] = {
-    "status": cmd_status, "sessions": cmd_sessions, "top": cmd_top, "doctor": cmd_doctor, "kill": cmd_kill, "block": cmd_block,
-    "unblock": cmd_block, "events": cmd_events, "changes": cmd_changes, "metrics": cmd_metrics, "check": cmd_check, "render": cmd_render,
-    "reload": cmd_reload, "version": cmd_version, "help": cmd_help}
+    "status": cmd_status, "sessions": cmd_sessions, "top": cmd_top, "doctor": cmd_doctor, "why": cmd_why,
+    "kill": cmd_kill, "block": cmd_block, "unblock": cmd_block, "events": cmd_events, "changes": cmd_changes, "metrics": cmd_metrics,
+    "check": cmd_check, "render": cmd_render, "reload": cmd_reload, "version": cmd_version, "help": cmd_help}
 
 
 def main(argv: list[str] | None = None) -> int:

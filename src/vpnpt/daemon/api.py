@@ -15,6 +15,7 @@ from ..model import PROTOCOLS
 from ..router import uciedit
 from ..router.devices import release
 from ..sessions.table import packed_address
+from .why import LONGEST, SECONDS, Watches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 class Context:
     """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
 
-    __slots__ = ("service", "reload", "log", "aside", "feed")
+    __slots__ = ("service", "reload", "log", "aside", "feed", "watches")
 
     def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
         self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
+        self.watches = Watches(service, feed, aside.another(), aside.selector)
 
 
 def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pending:
@@ -132,6 +134,30 @@ def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> d
     return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
 
 
+def _why(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Begins a watch over a client (and server), asks how far one is, or ends it."""
+    watches, watch = context.watches, arguments.get("watch", "")
+    if watch:
+        return watches.cancel(watch) if arguments.get("cancel", "") in ("1", "true") else watches.answer(watch)
+    hosts = context.feed.hosts
+    hosts.read()
+    clients = hosts.find(arguments.get("client", ""))
+    if not clients:
+        return {"error": "whose VPN? give a client by its address, MAC or name; no such name is known" if arguments.get("client")
+                else "whose VPN? give a client by its address, MAC or name"}
+    server = packed_address(arguments.get("server", ""))
+    if server is None and arguments.get("server"):
+        return {"error": "the server must be given by its address"}
+    if server is not None and len(server) != len(clients[0]):
+        clients = [one for one in clients if len(one) == len(server)]
+        if not clients:
+            return {"error": "client and server must both be IPv4, or both IPv6"}
+    seconds = arguments.get("seconds", "") or str(SECONDS)
+    if not seconds.isdecimal() or not 1 <= int(seconds) <= LONGEST:
+        return {"error": f"seconds: a number from 1 to {LONGEST}"}
+    return watches.start(clients[0], server or b"", int(seconds))
+
+
 def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"changes": context.service.watch.history.answer()}
 
@@ -155,5 +181,5 @@ def metrics(context: Context) -> str:
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "status": _status, "sessions": _sessions, "doctor": _doctor, "changes": _changes, "events": _events, "metrics": _metrics,
+    "status": _status, "sessions": _sessions, "doctor": _doctor, "why": _why, "changes": _changes, "events": _events, "metrics": _metrics,
     "reload": _reload, "kill": _kill, "block": _block, "unblock": _unblock}

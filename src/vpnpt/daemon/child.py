@@ -51,8 +51,12 @@ class Aside:
     """One child at a time: who asks for the same while it runs gets the same answer."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
-        self._selector = selector
+        self.selector = selector
         self._running: Pending | None = None
+
+    def another(self) -> Aside:
+        """One more, for another kind of work: each takes one task at a time."""
+        return Aside(self.selector)
 
     def run(self, task: Callable[[], dict[str, Any]]) -> Pending:
         """Begins the task, which may change nothing here: it has a copy of all that we know, and none of our descriptors.
@@ -80,7 +84,7 @@ class Aside:
         os.set_blocking(reader, False)
         self._running = pending
         heard = bytearray()
-        self._selector.register(reader, selectors.EVENT_READ, lambda: self._read(reader, pid, heard, pending))
+        self.selector.register(reader, selectors.EVENT_READ, lambda: self._read(reader, pid, heard, pending))
         return pending
 
     def _read(self, reader: int, pid: int, heard: bytearray, pending: Pending) -> None:
@@ -91,7 +95,7 @@ class Aside:
         heard += data
         if data and len(heard) <= MOST:
             return
-        self._selector.unregister(reader)
+        self.selector.unregister(reader)
         os.close(reader)
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             if data:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 SOCKET = "/var/run/ubus/ubus.sock"
 OBJECT = "vpnpt"
 METHODS: Mapping[str, Mapping[str, int]] = {
-    "status": {}, "sessions": {}, "doctor": {}, "changes": {}, "events": {}, "metrics": {}, "reload": {},
+    "status": {}, "sessions": {}, "doctor": {},
+    "why": {"client": wire.STRING, "server": wire.STRING, "seconds": wire.STRING, "watch": wire.STRING, "cancel": wire.STRING},
+    "changes": {}, "events": {}, "metrics": {}, "reload": {},
     "kill": {"session": wire.STRING, "client": wire.STRING, "protocol": wire.STRING},
     "block": {"client": wire.STRING, "protocol": wire.STRING}, "unblock": {"client": wire.STRING, "protocol": wire.STRING}}
 """Each with its arguments and their types, as `ubus -v list` shows them. All arguments are optional: the handler says what it needs."""

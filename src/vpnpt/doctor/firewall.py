@@ -72,7 +72,8 @@ def _link(rule: Rule, link: str) -> str:
     return link if rule.table == "fw4" else ""
 
 
-def _ways(facts: Facts) -> list[tuple[str, str]]:
+def ways(facts: Facts) -> list[tuple[str, str]]:
+    """Pairs of a LAN and a WAN device, the first few."""
     assert facts.devices is not None
     return [(lan, wan) for lan in facts.devices.lan for wan in facts.devices.wan][:8]
 
@@ -81,9 +82,9 @@ def _blocking(facts: Facts, walker: Walker) -> Iterator[Finding]:
     stopped: dict[str, tuple[Rule, bool, list[str]]] = {}
     for protocol in (name for name in PROTOCOLS if facts.helps(name)):
         for kind, proto, port in kinds(facts, protocol):
-            for lan, wan in _ways(facts):
+            for lan, wan in ways(facts):
                 for family in (4, 6) if facts.lan6 and protocol != "pptp" else (4,):
-                    for hit in _stops(walker, lan, wan, Packet(iif=lan, oif=wan, proto=proto, dport=port, family=family)):
+                    for hit in _stops(walker, Packet(iif=lan, oif=wan, proto=proto, dport=port, family=family)):
                         # What stops whatever nothing has let pass is one finding, wherever it stands.
                         what = stopped.setdefault(hit.rule.place if hit.meant else "", (hit.rule, hit.sure, []))[2]
                         said = kind if family == 4 or kind in what else f"{kind} over IPv6"
@@ -101,15 +102,19 @@ def _blocking(facts: Facts, walker: Walker) -> Iterator[Finding]:
                       link=_link(rule, RULES))
 
 
-def _stops(walker: Walker, lan: str, wan: str, out: Packet) -> list[Hit]:
+def _stops(walker: Walker, out: Packet) -> list[Hit]:
     """What stops a client's packet, or its answer."""
-    back = out.replace(iif=wan, oif=lan, sport=out.dport, dport=0, state="established", direction="reply")
-    return [*walker.stops(out), *walker.stops(back)]
+    return [*walker.stops(out), *walker.stops(reply(out))]
+
+
+def reply(out: Packet) -> Packet:
+    """The answer to a client's packet."""
+    return out.replace(iif=out.oif, oif=out.iif, sport=out.dport, dport=0, state="established", direction="reply", src=out.dst, dst=out.src)
 
 
 def _icmp(facts: Facts, walker: Walker) -> Iterator[Finding]:
     said = set()
-    for lan, wan in _ways(facts):
+    for lan, wan in ways(facts):
         for family, proto, kind in ((4, ICMP, "destination-unreachable"), (6, ICMP6, "packet-too-big")):
             packet = Packet(iif=wan, oif=lan, family=family, proto=proto, icmp=kind, state="related", direction="reply")
             for hit in walker.stops(packet):
@@ -124,7 +129,7 @@ def _helpers(facts: Facts, walker: Walker) -> Iterator[Finding]:
     if not facts.helps("pptp") or facts.config is None:
         return
     for port in facts.config.protocols["pptp"].ports:
-        for lan, wan in _ways(facts)[:1]:
+        for lan, wan in ways(facts)[:1]:
             for rule in walker.matching(Packet(iif=lan, oif=wan, proto=TCP, dport=port), "ct helper"):
                 given = next(part["ct helper"] for part in rule.expr if "ct helper" in part)
                 kind = walker.helpers.get((rule.family, rule.table, given), given) if isinstance(given, str) else ""
@@ -139,7 +144,7 @@ def _notrack(facts: Facts, walker: Walker) -> Iterator[Finding]:
     found: dict[str, tuple[Rule, list[str]]] = {}
     for protocol in (name for name in PROTOCOLS if facts.helps(name)):
         for kind, proto, port in kinds(facts, protocol):
-            for lan, _ in _ways(facts):
+            for lan, _ in ways(facts):
                 for rule in walker.matching(Packet(iif=lan, proto=proto, dport=port), "notrack"):
                     what = found.setdefault(rule.place, (rule, []))[1]
                     if kind not in what:
@@ -153,7 +158,7 @@ def _forwards(facts: Facts, walker: Walker) -> Iterator[Finding]:
     found: dict[str, tuple[Rule, list[str]]] = {}
     for protocol in ("pptp", "l2tp", "ipsec"):
         for kind, proto, port in kinds(facts, protocol) if facts.helps(protocol) else ():
-            for _, wan in _ways(facts):
+            for _, wan in ways(facts):
                 packet = Packet(iif=wan, proto=proto, dport=port)
                 for rule in (*walker.matching(packet, "dnat"), *walker.matching(packet, "redirect")):
                     what = found.setdefault(rule.place, (rule, []))[1]

@@ -6,6 +6,8 @@ match may happen; that counts only where the rule itself speaks of the VPN (its 
 """
 from __future__ import annotations
 
+import socket
+
 from ..record import Record
 
 TYPE_CHECKING = False
@@ -24,10 +26,13 @@ PASSIVE = ("counter", "log", "mangle", "notrack", "ct helper", "ct timeout", "ct
 
 
 class Packet(Record):
-    """A packet that we imagine. iif, oif: devices, oif '' before routing. state: ct state. family: 4 or 6. icmp: its type's name, or ''."""
+    """A packet that we imagine. iif, oif: devices, oif '' before routing. state: ct state. family: 4 or 6. icmp: its type's name, or ''.
 
-    __slots__ = ("iif", "oif", "family", "proto", "sport", "dport", "state", "direction", "icmp")
-    DEFAULTS = {"oif": "", "family": 4, "sport": 0, "dport": 0, "state": "new", "direction": "original", "icmp": ""}
+    src, dst: addresses as the forward chain sees them, '' if any.
+    """
+
+    __slots__ = ("iif", "oif", "family", "proto", "sport", "dport", "state", "direction", "icmp", "src", "dst")
+    DEFAULTS = {"oif": "", "family": 4, "sport": 0, "dport": 0, "state": "new", "direction": "original", "icmp": "", "src": "", "dst": ""}
     iif: str
     oif: str
     family: int
@@ -37,6 +42,8 @@ class Packet(Record):
     state: str
     direction: str
     icmp: str
+    src: str
+    dst: str
 
 
 class Rule(Record):
@@ -103,7 +110,9 @@ class Walker:
         found: list[Hit] = []
         for hook in hooks:
             # Where it leaves is known only after routing.
-            way = _Way(packet if hook in ("forward", "postrouting") else packet.replace(oif=""), found)
+            late = hook in ("forward", "postrouting")
+            # What comes back has the router's address until then.
+            way = _Way(packet if late else packet.replace(oif="", dst="" if packet.direction == "reply" else packet.dst), found)
             for key, chain in self._base_chains(hook, way.packet):
                 way.doubt = False
                 verdict, cause = self._walk(key, way, [], sure=True)
@@ -314,6 +323,8 @@ def _value(left: Any, packet: Packet) -> int | str | None:
             return packet.dport if field == "dport" else packet.sport or None
         if field == "type" and packet.icmp:
             return packet.icmp
+        if field in ("saddr", "daddr") and payload.get("protocol") in ("ip", "ip6"):
+            return (packet.src if field == "saddr" else packet.dst) or None
     return None
 
 
@@ -324,6 +335,9 @@ def _among(value: int | str, right: Any) -> bool | None:
             members = right["set"]
             found = [_among(value, member) for member in (members if isinstance(members, list) else [members])]
             return True if True in found else None if None in found else False
+        if "prefix" in right:
+            prefix = right["prefix"]
+            return _within(value, prefix.get("addr"), prefix.get("len")) if isinstance(prefix, dict) else None
         if "range" in right:
             ends = right["range"]
             numbers = isinstance(value, int) and isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, int) for end in ends)
@@ -340,6 +354,17 @@ def _among(value: int | str, right: Any) -> bool | None:
     return bool(value == right)
 
 
+def _within(value: int | str, network: Any, length: Any) -> bool | None:
+    """Is an address in this network? None for what are no two of one family."""
+    try:
+        family = socket.AF_INET6 if ":" in str(network) else socket.AF_INET
+        one, other = (int.from_bytes(socket.inet_pton(family, str(text)), "big") for text in (value, network))
+        shift = (32 if family == socket.AF_INET else 128) - int(length)
+    except (OSError, ValueError, TypeError):
+        return None
+    return one >> shift == other >> shift
+
+
 def _specific(rule: Rule, packet: Packet) -> bool:
     """Does the rule speak of this kind of traffic: of its port, or of an IP protocol that only VPNs have?"""
     for part in rule.expr:
@@ -350,7 +375,7 @@ def _specific(rule: Rule, packet: Packet) -> bool:
         inside = left.get("payload", left.get("meta"))
         field = inside.get("field", inside.get("key")) if isinstance(inside, dict) else None
         named = field in ("dport", "sport") or (field in ("protocol", "nexthdr", "l4proto") and packet.proto in PORTLESS) \
-            or (field == "type" and bool(packet.icmp))
+            or (field == "type" and bool(packet.icmp)) or (field in ("saddr", "daddr") and bool(packet.src))
         if named and _match(match, packet):
             return True
     return False

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 
-from ..doctor import judge
+from ..doctor import judge, why
 from ..doctor.facts import Facts
+from ..doctor.passage import passage
+from ..sessions.table import text_of
 from . import kernel, past, system
 
 TYPE_CHECKING = False
@@ -22,6 +24,17 @@ if TYPE_CHECKING:
 def examine(service: Service, feed: SessionsFeed) -> dict[str, Any]:
     """The doctor's whole answer. To be called in a process of its own: it takes seconds and memory, and changes nothing here."""
     return judge(facts(service, feed))
+
+
+def explain(service: Service, feed: SessionsFeed, client: bytes, server: bytes, since: int,
+            passages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Why this client's VPN does not connect. passages: what passed where, as `passing.watch` told it. In a process of its own, too."""
+    who = text_of(client)
+    known = feed.sessions.snapshot(time.time(), lambda _: "", lambda _: "")["sessions"]
+    attempts = {item["protocol"]: item["packets_out"] for item in known if item["state"] == "blocked" and item["client"] == who}
+    case = why.Case(client=client, server=server, mac=feed.hosts.mac(client), since=since, passages=tuple(map(passage, passages)),
+                    attempts=attempts)
+    return why.judge(facts(service, feed), case)
 
 
 def facts(service: Service, feed: SessionsFeed) -> Facts:

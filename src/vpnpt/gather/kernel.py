@@ -16,6 +16,7 @@ from ..ruleset import TABLE, errors, shares_servers
 from ..sessions.classify import protocol_of
 from ..wire.conntrack import AF_INET, AF_INET6, AH, ESP, GRE, L2TP, TCP, UDP
 from ..wire.nftables import FAMILIES, IPV4, unpack_key
+from . import passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def rules() -> tuple[dict[str, Any], ...]:
     found: list[dict[str, Any]] = []
     for item in _list("tables"):
         table = item.get("table")
-        if isinstance(table, dict) and table["name"] != TABLE:
+        if isinstance(table, dict) and table["name"] not in (TABLE, passing.TABLE):
             found += _list("table", table["family"], table["name"])
     return tuple(found)
 

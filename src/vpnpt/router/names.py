@@ -64,6 +64,16 @@ class Hosts:
         """Its Ethernet address, '' if it is not known."""
         return self._macs.get(address, "")
 
+    def find(self, text: str) -> list[bytes]:
+        """The addresses of a host that is given by address, by Ethernet address or by name; of those that are neighbours first."""
+        packed = _packed(text)
+        if packed is not None:
+            return [packed]
+        wanted = text.lower()
+        near = [address for address, mac in self._macs.items() if wanted in (mac, self.name(address).lower())]
+        far = [address for address, name in self._names.items() if name.lower() == wanted]
+        return sorted(dict.fromkeys([*near, *far]), key=lambda address: (len(address), address not in near))
+
     def _configure(self, path: str) -> None:
         """UCI package dhcp: other places of leases and lists of hosts (files or directories), and hosts that have a section."""
         self._leases, self._hosts, self._static = list(LEASES), list(HOSTS), {}

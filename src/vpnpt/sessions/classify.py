@@ -93,13 +93,14 @@ def _kind(name: str, flow: Flow) -> str:
 
 def allowed(protocol: Protocol, address: bytes, mac: str | None) -> bool:
     """May this client use the protocol? `mac`: its Ethernet address in lower case, None if unknown: then rules about MACs let it pass."""
-    if any(_is(source, address, mac) for source in protocol.deny_src):
+    if any(is_in(source, address, mac) for source in protocol.deny_src):
         return False
-    return not protocol.allow_src or any(_is(source, address, mac) or (source.kind == "mac" and mac is None)
+    return not protocol.allow_src or any(is_in(source, address, mac) or (source.kind == "mac" and mac is None)
                                          for source in protocol.allow_src)
 
 
-def _is(source: Source, address: bytes, mac: str | None) -> bool:
+def is_in(source: Source, address: bytes, mac: str | None) -> bool:
+    """Is a client one that this entry of a list names?"""
     if source.kind == "mac":
         return mac == source.text
     return (source.kind == "ipv4") == (len(address) == 4) and _within(address, source.text)
@@ -132,9 +133,9 @@ def refused(config: Config, flow: Flow, local: Collection[bytes], neighbours: Ma
     if behaviour == "help":
         if _inbound(flow):
             client = flow.reply.src if flow.reply is not None else b""
-            return any(_is(source, client, neighbours.get(client)) for source in protocol.deny_src)
+            return any(is_in(source, client, neighbours.get(client)) for source in protocol.deny_src)
         return not allowed(protocol, flow.orig.src, neighbours.get(flow.orig.src)) or \
-            (len(flow.orig.dst) == 16 and any(_is(source, flow.orig.dst, neighbours.get(flow.orig.dst)) for source in protocol.deny_src))
+            (len(flow.orig.dst) == 16 and any(is_in(source, flow.orig.dst, neighbours.get(flow.orig.dst)) for source in protocol.deny_src))
     return behaviour == "block"
 
 
