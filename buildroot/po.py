@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 APP = TOP / "luci-app" / "luci-app-vpnpt"
 MARKED = re.compile(r"""(?<![\w$.])_\(\s*(?:'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)")\s*[,)]""")
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
-PLACEHOLDER = re.compile(r"%(?:[sd%]|[\d.]+\w)")
+PLACEHOLDER = re.compile(r"%(?:[sd%]|[\d.]+\w)|\{\w+\}")
 
 
 def messages(app: Path = APP) -> dict[str, list[str]]:

@@ -105,5 +105,4 @@ def commands(action: dict[str, str]) -> list[str]:
     protocol, client = show.clean(action["protocol"]), show.clean(action["client"])
     if action["do"] == "unblock":
         return [f"vpnpt unblock {client} {protocol}"]
-    change = f"uci set vpnpt.{protocol}.enabled=1" if action["do"] == "enable" else f"uci add_list vpnpt.{protocol}.allow_src={client}"
-    return [f"{change}; uci commit vpnpt; vpnpt reload"]
+    return [f"uci add_list vpnpt.{protocol}.allow_src={client}; uci commit vpnpt; vpnpt reload"] if action["do"] == "trust" else []

@@ -45,7 +45,7 @@ TEXTS: dict[str, str] = {
     "why-do-agree": "Compare name and password, certificate or pre-shared key, and the kind of VPN with what the server's owner says.",
     "why-do-nothing": "Start the VPN on the device while this watches. See that the device uses this router, and not mobile data; a VPN on "
                       "an unusual port is seen only if the server is named.",
-    "why-do-on": "Switch {protocol} on.",
+    "why-do-on": "Switch {protocol} on in the settings (section vpnpt.{section}).",
     "why-do-unblock": "Let the client in again.",
     "why-do-sources": "Change deny_src of vpnpt.{protocol}, which refuses {source}.",
     "why-do-trust": "Add the client to those who may use {protocol}.",

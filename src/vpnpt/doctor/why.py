@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .passage import Passage
 
-NAMES = dict(zip(PROTOCOLS, "PPTP L2TP IPsec OpenVPN WireGuard".split(), strict=True))
+NAMES = dict(zip(PROTOCOLS, ("PPTP", "L2TP", "IPsec", "OpenVPN", "WireGuard"), strict=True))
 CONTROL = ("IKE", "NAT-T", "NAT-T/TCP", "PPTP")
 """Kinds by which two ends agree before data of another kind flows."""
 MORE = ("CGNAT", "DOUBLE_NAT", "MTU_LOW", "ICMP_BLOCKED", "NOTRACK", "PORT_FORWARD", "ROUTER_VPN", "PPTP_ONE_CALL", "AH_OVER_NAT",
@@ -133,7 +133,7 @@ def _refused(mine: Facts, _facts: Facts, case: Case, who: str, tried: list[Passa
                                  if one.protocol in case.attempts else ()))
         common = {"cause": "PROTOCOL_BLOCKED", "place": "here", "evidence": seen, "link": SETTINGS}
         if behaviour == "block":
-            yield Verdict(**common, text=say("why-off", protocol=name), remedy=say("why-do-on", protocol=name),
+            yield Verdict(**common, text=say("why-off", protocol=name), remedy=say("why-do-on", protocol=name, section=one.protocol),
                           action={"do": "enable", "protocol": one.protocol, "client": who})
         elif behaviour == "help" and not allowed(protocol, case.client, case.mac or None):
             denied = [source for source in protocol.deny_src if is_in(source, case.client, case.mac or None)]

@@ -11,6 +11,7 @@ const declare = (method, params) => rpc.declare({ object: 'vpnpt', method, param
 const callStatus = declare('status');
 const callSessions = declare('sessions');
 const callDoctor = declare('doctor');
+const callWhy = declare('why', [ 'client', 'server', 'watch', 'cancel' ]);
 const callChanges = declare('changes');
 const callEvents = declare('events');
 const callKill = declare('kill', [ 'session' ]);
@@ -152,12 +153,21 @@ function pad(number) {
 }
 
 return baseclass.extend({
+	/* Of these pages; the service's own is in `status`. */
+	VERSION: '0.1.0',
+
 	PROTOCOLS,
 	CHANGES,
 
 	status: () => settled(callStatus()),
 	sessions: () => settled(callSessions()),
 	doctor: () => settled(callDoctor()),
+
+	/* Begins to watch a client, and perhaps a server; asks how far a watch is; ends it. */
+	why: (client, server) => settled(callWhy(client, server, '', '')),
+	whyNow: watch => settled(callWhy('', '', watch, '')),
+	whyCancel: watch => settled(callWhy('', '', watch, '1')),
+
 	changes: () => settled(callChanges()),
 	events: () => settled(callEvents()),
 	kill: session => settled(callKill(session)),
@@ -216,6 +226,8 @@ return baseclass.extend({
 
 		return Object.values(entry?.counters ?? {}).reduce((sum, count) => sum + (+count || 0), 0);
 	},
+
+	packets: count => count == 1 ? _('1 packet') : _('%d packets').format(count),
 
 	/* A number of bytes in at most five characters and a unit. */
 	bytes(count) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* globals api */
+/* globals api, messages */
 'use strict';
 'require baseclass';
 'require dom';
 'require vpnpt.api as api';
+'require vpnpt.messages as messages';
 
 /* Pieces of pages. What comes from the router is put into text nodes only: children are always arrays or nodes. */
 
@@ -84,7 +85,8 @@ const Table = baseclass.extend({
 		const sorted = rows.slice().sort((one, other) =>
 			(compare(value(one), value(other)) || compare(this.options.key(one), this.options.key(other))) * (descending ? -1 : 1));
 
-		for (const row of sorted) {
+		/* All are sorted, as many as bear it are shown. */
+		for (const row of sorted.slice(0, this.options.most ?? sorted.length)) {
 			const key = this.options.key(row);
 
 			seen.add(key);
@@ -177,6 +179,18 @@ return baseclass.extend({
 	button(label, handler, tone, attributes) {
 		return E('button', Object.assign({ 'type': 'button', 'class': `btn cbi-button cbi-button-${tone ?? 'neutral'}`, 'click': handler },
 			attributes), [ label ]);
+	},
+
+	/* A part of a finding in the reader's language, as far as the router gives its code. */
+	said: (finding, part) => messages.text(finding.said?.[part], finding[part]),
+
+	/* Starts the service, then calls back. */
+	starter(done) {
+		return L.hasViewPermission() ? [ this.button(_('Start'), ev => {
+			ev.currentTarget.disabled = true;
+
+			return api.control('start').catch(() => null).then(done);
+		}, 'positive') ] : null;
 	},
 
 	/* Pairs of a label and what it says; pairs without a value are left out. */

@@ -38,10 +38,10 @@ return view.extend({
 			this.events
 		]);
 
-		const watch = parts.watch(INTERVAL, () => Promise.all([ api.changes(), api.events() ]).then(found => this.refresh(...found)));
+		this.watch = parts.watch(INTERVAL, () => Promise.all([ api.changes(), api.events() ]).then(found => this.refresh(...found)));
 
 		this.refresh(...answers);
-		poll.add(watch.turn, INTERVAL);
+		poll.add(this.watch.turn, INTERVAL);
 
 		return E('div', { 'class': 'vpnpt', 'id': 'vpnpt-changes' }, [
 			E('h2', { 'name': 'content' }, [ _('Log') ]),
@@ -57,7 +57,7 @@ return view.extend({
 
 		this.answers = [ changes, events ];
 		this.main.hidden = failed != null;
-		dom.content(this.panel, failed ? [ parts.unreachable(failed) ] : []);
+		dom.content(this.panel, failed ? [ parts.unreachable(failed, parts.starter(() => this.watch.now())) ] : []);
 
 		if (failed)
 			return false;

@@ -12,10 +12,10 @@ const RANK = { error: 0, warning: 1, info: 2 };
 function report(answer, status) {
 	const lines = [
 		'vpnpt doctor',
-		`vpnpt ${status.version ?? '?'}${status.release ? `, ${status.release}` : ''}`,
+		[ `vpnpt ${status.version ?? '?'}`, status.release ].filter(Boolean).join(', '),
 		`time: ${new Date(answer.time * 1000).toISOString()}`,
 		`lan: ${(status.lan ?? []).join(' ') || '-'}   wan: ${(status.wan ?? []).join(' ') || '-'}`,
-		`protocols: ${api.PROTOCOLS.map(name => `${name} ${status.protocols?.[name]?.behaviour || '?'}`).join(', ')}`,
+		'protocols: ' + api.PROTOCOLS.map(name => `${name} ${status.protocols?.[name]?.behaviour || '?'}`).join(', '),
 		`checked: ${(answer.checked ?? []).length}   findings: ${answer.findings.length}`,
 		''
 	];
@@ -64,7 +64,7 @@ return view.extend({
 
 			if (answer.error) {
 				dom.content(this.live, [ _('The check could not be run.') ]);
-				dom.content(this.result, [ parts.unreachable(answer) ]);
+				dom.content(this.result, [ parts.unreachable(answer, parts.starter(() => this.check())) ]);
 
 				return;
 			}

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* globals api, parts */
+/* globals api, change, parts, why */
 'use strict';
 'require dom';
 'require poll';
 'require ui';
 'require view';
 'require vpnpt.api as api';
+'require vpnpt.change as change';
 'require vpnpt.parts as parts';
+'require vpnpt.why as why';
 
 const INTERVAL = 5; /* seconds: each turn has the daemon read the flows of the kernel */
 const SAMPLES = 72; /* of a graph: six minutes */
@@ -87,8 +89,8 @@ function detail(row) {
 		[ _('Variant'), `${api.name(row.protocol)} ${row.variant ?? ''} · IPv${row.family}` ],
 		[ _('Since'), api.moment(row.since) ],
 		[ row.ended ? _('Ended') : _('Last packet'), api.moment(row.ended ?? row.last) ],
-		[ _('From the server'), '%s · %d %s'.format(api.bytes(row.bytes_in), row.packets_in, _('packets')) ],
-		[ _('To the server'), '%s · %d %s'.format(api.bytes(row.bytes_out), row.packets_out, _('packets')) ],
+		[ _('From the server'), `${api.bytes(row.bytes_in)} · ${api.packets(row.packets_in)}` ],
+		[ _('To the server'), `${api.bytes(row.bytes_out)} · ${api.packets(row.packets_out)}` ],
 		[ _('Port on the router'), row.nat_port || '', true ],
 		[ _('SPIs to the server'), listed(details.spis_out), true ],
 		[ _('SPIs to the client'), listed(details.spis_in), true ],
@@ -117,7 +119,7 @@ return view.extend({
 		this.cards = E('section', { 'class': 'vp-cards', 'aria-label': _('Protocols') });
 		this.sessions = this.renderSessions();
 		this.ended = this.renderEnded();
-		this.main = E('div', {}, [ this.alerts, this.cards, this.sessions.node, this.ended.node ]);
+		this.main = E('div', { 'class': 'vp-main' }, [ this.alerts, this.cards, this.sessions.node, this.ended.node ]);
 
 		this.watch = parts.watch(INTERVAL, () => Promise.all([ api.status(), api.sessions() ]).then(([ status, sessions ]) =>
 			(status.error ? api.service() : Promise.resolve(null)).then(service => this.refresh(status, sessions, service))));
@@ -129,7 +131,9 @@ return view.extend({
 			E('div', { 'class': 'cbi-map-descr' }, [
 				_('Lets VPN clients in your network reach VPN servers beyond this router, any number of them at once.')
 			]),
-			this.live, this.service, this.panels, this.main, parts.help()
+			this.live, this.service,
+			E('p', { 'class': 'vp-tools' }, [ parts.button(_('My VPN does not connect'), () => this.why(), 'action important', { 'id': 'vpnpt-why-open' }) ]),
+			this.panels, this.main, parts.help()
 		]);
 	},
 
@@ -167,6 +171,10 @@ return view.extend({
 		else if (status.in_place === false)
 			problems.push(parts.panel('bad', _('The rules are not in the kernel'), [
 				parts.linked(_('They are put back within a second; if this stays, ask the %s.'), parts.page('doctor'), _('doctor')) ], 'alert'));
+
+		if (status.version && status.version != api.VERSION)
+			problems.push(parts.panel('warn', _('Page and service are of different versions'), [
+				E('p', {}, [ _('The service is version %s, this page is of version %s: install both of one version, then load the page anew.').format(status.version, api.VERSION) ]) ]));
 
 		if (status.drift)
 			problems.push(parts.panel('warn', _('Somebody changed our rules'), [ E('p', {}, [ status.drift ]) ]));
@@ -292,11 +300,27 @@ return view.extend({
 				...cautions.map(text => E('p', { 'class': 'vp-caution' }, [ '⚠ ', text ])),
 				E('div', { 'class': 'vp-foot' }, [
 					E('span', {}, bothWays(api.bytes(total.in), api.bytes(total.out))),
-					refused ? E('span', {}, [ _('%d packets refused').format(refused) ]) : '',
+					refused ? E('span', {}, [ refused == 1 ? _('1 packet refused') : _('%d packets refused').format(refused) ]) : '',
+					...(L.hasViewPermission() && entry.behaviour ? [ this.renderSwitch(name, entry.behaviour) ] : []),
 					E('a', { 'href': `${parts.page('settings')}#${name}`, 'aria-label': _('Change %s').format(api.name(name)) }, [ _('Change') ])
 				])
 			]);
 		}));
+	},
+
+	/* What happens to a protocol, to be changed: it counts after Save & Apply. */
+	renderSwitch(name, behaviour) {
+		const choices = { help: _('Let through'), block: _('Block'), ignore: _('Leave alone') };
+		const select = E('select', { 'class': 'cbi-input-select', 'aria-label': _('Change %s').format(api.name(name)), 'change': () => {
+			const chosen = select.value;
+
+			/* Until it is applied, what is in force is shown. */
+			select.value = behaviour;
+
+			return change.behaviour(name, chosen).catch(error => ui.addNotification(_('That did not work'), E('p', {}, [ error.message ]), 'danger'));
+		} }, Object.keys(choices).map(key => E('option', { 'value': key, 'selected': key == behaviour ? '' : null }, [ choices[key] ])));
+
+		return select;
 	},
 
 	/* --- sessions --------------------------------------------------------------------------------------------------- */
@@ -309,7 +333,8 @@ return view.extend({
 			{ title: _('Server'), value: row => row.server_name || row.server, cell: row => address(row.server_name, row.server) },
 			{ title: _('Protocol'), value: row => `${row.protocol} ${row.variant}`, cell: row =>
 				[ api.name(row.protocol), ' ', row.variant && row.variant != api.name(row.protocol) ? E('span', { 'class': 'vp-chip' }, [ row.variant ]) : '' ] },
-			{ title: _('State'), value: row => row.state, cell: row => [ parts.badge(api.state(row.state)) ] },
+			{ title: _('State'), value: row => row.state, cell: row => [ parts.badge(api.state(row.state)), ...([ 'failing', 'blocked' ].includes(row.state)
+				? [ ' ', parts.button(_('Why?'), () => this.why(row), 'neutral', { 'aria-label': `${_('Why?')} ${row.client_name || row.client} → ${row.server_name || row.server}` }) ] : []) ] },
 			{ title: _('Age'), class: 'vp-number', value: row => -row.since, cell: row => [ E('span', { 'class': 'vp-nowrap' }, [ api.duration(this.now - row.since) ]) ] },
 			{ title: _('Data'), class: 'vp-number', value: bytesOf, cell: row => bothWays(api.bytes(row.bytes_in), api.bytes(row.bytes_out)) },
 			{ title: _('Rate'), class: 'vp-number', value: row => rate(row).in + rate(row).out, cell: row => bothWays(api.rate(rate(row).in), api.rate(rate(row).out)) },
@@ -327,9 +352,10 @@ return view.extend({
 	},
 
 	renderSessions() {
-		const table = new parts.Table({ id: 'vpnpt-sessions', caption: _('Sessions'), columns: this.columns(), key: row => row.id,
+		const table = new parts.Table({ id: 'vpnpt-sessions', caption: _('Sessions'), columns: this.columns(), key: row => row.id, most: SHOWN,
 			detail: row => L.hasViewPermission() ? E('div', {}, [ detail(row), E('p', { 'class': 'vp-tools' }, [
-				parts.button(_('Refuse this client'), () => this.confirmBlock(row), 'negative') ]) ]) : detail(row) });
+				row.state == 'blocked' ? parts.button(_('Let in again'), () => this.unblock(row), 'positive')
+					: parts.button(_('Refuse this client'), () => this.confirmBlock(row), 'negative') ]) ]) : detail(row) });
 		const search = E('input', { 'type': 'search', 'placeholder': _('Client, server, protocol…'), 'aria-label': _('Show only sessions with'),
 			'input': ev => {
 				this.filter = ev.target.value.trim().toLowerCase();
@@ -356,7 +382,7 @@ return view.extend({
 		this.now = answer.now ?? this.now;
 		tools.hidden = list.length < 2 && !words;
 		this.replace(count, [ list.length ? words ? `${found.length}/${list.length}` : String(list.length) : '' ]);
-		table.update(found.slice(0, SHOWN));
+		table.update(found);
 		table.node.hidden = !found.length;
 		empty.hidden = found.length > 0 || answer.error != null;
 		this.replace(empty, list.length ? [ E('p', {}, [ _('No session matches.') ]) ] : [
@@ -424,6 +450,35 @@ return view.extend({
 				ui.addNotification(_('That did not work'), E('p', {}, [ answer.error ]), 'danger');
 			else
 				this.say(_('Disconnected. A client that goes on comes back by itself.'));
+
+			return this.watch.now();
+		});
+	},
+
+	/* For a session, or for whom the reader names. */
+	why(row) {
+		const known = {};
+
+		for (const one of this.list ?? [])
+			known[one.client] = one.client_name;
+
+		const open = () => why.open({ client: row?.client, server: row?.server, known, done: () => this.watch.now() });
+
+		return row ? open() : api.hints().then(hints => {
+			for (const host of Object.values(hints))
+				for (const address of L.toArray(host.ipaddrs ?? host.ipv4))
+					known[address] ??= host.name ?? '';
+
+			open();
+		});
+	},
+
+	unblock(row) {
+		return api.unblock(row.client, row.protocol).then(answer => {
+			if (answer.error)
+				ui.addNotification(_('That did not work'), E('p', {}, [ answer.error ]), 'danger');
+			else if (!answer.changed)
+				ui.addNotification(_('Nothing was changed'), E('p', {}, [ _('This client is not refused by its address: see the settings of %s.').format(api.name(row.protocol)) ]), 'warning');
 
 			return this.watch.now();
 		});
