@@ -7,11 +7,13 @@ Time goes on: each call of `sessions` is three seconds after the one before, and
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 from typing import Any
 
 from vpnpt.doctor.codes import CODES
+from vpnpt.sessions.revisions import Revisions
 
 HOUR, DAY = 3600, 86400
 
@@ -99,6 +101,19 @@ CHANGES = [
 ]
 
 
+PASSAGE = {"protocol": "ipsec", "kind": "IKE", "name": "IKE (UDP 500)", "server": "198.51.100.10", "proto": 17, "port": 500, "asked": 4,
+           "left": 4, "came": 4, "delivered": 4, "state": "answered"}
+SEEN = {"kind": "ESP", "server": "198.51.100.10", "asked": 6, "left": 6, "came": 0, "delivered": 0}
+# As tests/lab/test_why.py has it, word for word.
+VERDICT = {
+    "code": "ESP_UNANSWERED", "place": "way", "action": {}, "link": "", "more": [],
+    "text": "198.51.100.10 answers IKE (UDP 500), and ESP does not come back: something on the way drops ESP.",
+    "evidence": ["ESP to 198.51.100.10: 6 packets came from the client, 6 left the router; 0 came back, 0 were delivered"],
+    "remedy": "Use NAT traversal (UDP 4500) or another protocol, or ask the provider to let ESP pass.",
+    "said": {"text": {"code": "why-data", "values": {"server": "198.51.100.10", "control": "IKE (UDP 500)", "kind": "ESP"}},
+             "evidence": [{"code": "why-seen", "values": SEEN}], "remedy": {"code": "why-do-data", "values": {"kind": "ESP"}}}}
+
+
 class Recorded:
     """A router. Its fields may be changed between two calls. down: nobody answers; denied: nobody may ask."""
 
@@ -114,6 +129,11 @@ class Recorded:
             "enabled": True, "lan": ["br-lan"], "wan": ["wan"], "helper_missing": False, "clients": 7, "servers": 5, "contended": 1,
             "spis": 5, "cookies": 4, "l2tp_tunnels": 3, "copies": 2, "clients_full": 0, "release": "OpenWrt 25.12.1", "drift": ""}
         self.down = self.denied = False
+        self.watch: dict[str, Any] = {}
+        self.looks = 0
+        self.revisions, self.capped = Revisions("812"), False
+        self.bytes: list[int] = []
+        self.verdict: dict[str, Any] = VERDICT
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
     def pass_time(self, seconds: int = 3) -> None:
@@ -145,8 +165,11 @@ class Recorded:
             return {**self.status, "protocols": self.totals(), "alerts": alerts}
         if method == "sessions":
             self.pass_time()
-            return {"now": self.now, "sessions": [{key: value for key, value in item.items() if key != "rate"} for item in self.sessions],
+            shot = {"now": self.now, "sessions": [{key: value for key, value in item.items() if key != "rate"} for item in self.sessions],
                     "ended": [{key: value for key, value in item.items() if key != "rate"} for item in self.ended]}
+            found = self.revisions.answer(shot, arguments.get("since", "")) | {"capped": self.capped}
+            self.bytes.append(len(json.dumps(found)))
+            return found
         if method == "kill":
             gone = [item for item in self.sessions if item["id"] == arguments.get("session")]
             for item in gone:
@@ -155,12 +178,28 @@ class Recorded:
             return {"ended": len(gone)}
         if method == "doctor":
             return {"time": self.now, "checked": CHECKED, "findings": self.findings}
+        if method == "why":
+            return self.why(arguments)
         if method == "changes":
             return {"changes": [{"time": self.now - ago, "what": what, "how": how, "text": text} for ago, what, how, text in CHANGES]}
         if method == "events":
             return {"events": [{"time": self.now - ago, "severity": severity, "code": code, "text": text}
                                for ago, severity, code, text in EVENTS]}
         return {"error": f"unknown method {method!r}"}
+
+    def why(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A watch that sees two looks long how IKE is answered and ESP is not, and ends with `verdict`."""
+        if arguments.get("cancel") == "1":
+            return {**self.watch, "state": "cancelled"}
+        if not arguments.get("watch"):
+            self.looks = 0
+            self.watch = {"watch": "812-1", "state": "watching", "client": arguments["client"], "client_name": "anna-laptop",
+                          "server": arguments.get("server", ""), "left": 60, "passages": []}
+            return self.watch
+        self.looks += 1
+        self.watch = {**self.watch, "left": 60 - self.looks, "passages": [PASSAGE, {**PASSAGE, "kind": "ESP", "name": "ESP", "proto": 50,
+                      "port": 0, "asked": 3 + self.looks, "left": 3 + self.looks, "came": 0, "delivered": 0, "state": "away"}]}
+        return self.watch if self.looks < 3 else {**self.watch, "state": "done", "verdict": self.verdict}
 
     def answer(self, call: dict[str, Any]) -> dict[str, Any]:
         """One JSON-RPC answer, as uhttpd's ubus plugin gives it."""

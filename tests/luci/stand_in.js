@@ -7,7 +7,8 @@ String.prototype.format = function(...values) {
 	return this.replace(/%([sd%])/g, (_all, kind) => kind == '%' ? '%' : kind == 'd' ? String(Math.floor(values.shift())) : String(values.shift()));
 };
 
-window._ = text => text;
+/* window.words: translations, as LuCI has them of the catalogue. */
+window._ = text => window.words?.[text] ?? text;
 
 const dom = {
 	elem: node => node != null && typeof(node) == 'object' && 'nodeType' in node,
@@ -88,6 +89,7 @@ const queue = [];
 const poll = { add: (turn, seconds) => queue.push(setInterval(turn, seconds * 1000)) };
 
 const ui = {
+	changes: { init: () => Promise.resolve(), displayChanges: () => ui.showModal('Unsaved changes', [ JSON.stringify(uci.staged) ]) },
 	showModal: (title, children) => {
 		ui.hideModal();
 		document.body.appendChild(E('div', { 'id': 'modal', 'class': 'modal', 'role': 'dialog' }, [ E('h4', {}, [ title ?? '' ]), ...children ]));
@@ -104,7 +106,11 @@ const uci = {
 
 		uci.values = result[1].values;
 	}),
-	get: (_config, section, option) => uci.values[section]?.[option],
+	staged: [],
+	get: (_config, section, option) => option == null ? uci.values[section] : uci.values[section]?.[option],
+	set: (_config, section, option, value) => uci.staged.push([ 'set', section, option, value ]),
+	unset: (_config, section, option) => uci.staged.push([ 'unset', section, option ]),
+	save: () => Promise.resolve(),
 	sections: (_config, type) => Object.values(uci.values).filter(section => type == null || section['.type'] == type),
 	add(_config, type, name) {
 		uci.values[name] = { '.type': type, '.name': name };

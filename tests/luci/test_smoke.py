@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from buildroot import messages, po
 from buildroot.recipe import TOP
 from tests.luci import browser as browsers
 from tests.luci.browser import DESKTOP, PHONE, Complaints, overflow
-from tests.luci.recorded import Recorded
+from tests.luci.recorded import VERDICT, Recorded
 from vpnpt.config.compile import OPTIONS
 from vpnpt.config.ucitext import parse
 from vpnpt.doctor.codes import CODES
@@ -68,6 +69,9 @@ class Router:
             return {**frame, "result": [0, {"vpnpt": {"start": 21, "enabled": self.enabled, "running": not self.recorded.down}}]}
         if (name, method) == ("uci", "get"):
             return {**frame, "result": [0, {"values": self.config}] if self.config is not None else [4]}
+        if (name, method) == ("uci", "add"):
+            self.executed.append(arguments)
+            return {**frame, "result": [0, {"section": arguments["name"]}]}
         if (name, method) == ("luci-rpc", "getHostHints"):
             return {**frame, "result": [0, {"00:00:5E:00:53:13": {"name": "anna-laptop", "ipaddrs": ["192.168.1.113"], "ip6addrs": []}}]}
         return {**frame, "error": {"code": -32000, "message": "Object not found"}}
@@ -200,6 +204,142 @@ def test_disconnect(page: Page, router: Router) -> None:
     assert "Disconnected by hand" in page.inner_text("#vpnpt-ended tr:has-text('Pixel-8')")
 
 
+def german(page: Page) -> None:
+    """What is drawn from now on."""
+    words = po.read(po.APP / "po/de/vpnpt.po")
+    page.add_init_script(f"window.words = {json.dumps(words)}")
+
+
+def test_why_it_does_not_connect(page: Page, router: Router) -> None:
+    """From the row that gets no answer, in German, on a telephone: watched live, then one sentence."""
+    german(page)
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    show(page, OVERVIEW)
+    assert page.locator(".vp-table button", has_text="Warum?").count() == 1, "only where there is no answer"
+    page.click("button[aria-label^='Warum?']")
+    page.wait_for_selector("#vpnpt-why-seen")
+    assert "Starten Sie jetzt das VPN auf anna-laptop (192.168.1.5)." in page.inner_text("#vpnpt-why")
+    page.wait_for_selector("#vpnpt-why-text")
+    assert page.inner_text("#vpnpt-why-text") == ("198.51.100.10 beantwortet IKE (UDP 500), aber ESP kommt nicht zurück: "
+                                                  "Etwas auf dem Weg verwirft ESP.")
+    text = page.inner_text("#vpnpt-why")
+    assert "Es geht unterwegs verloren" in text and "bitten Sie den Anbieter, ESP durchzulassen" in text
+    assert "6 Pakete kamen vom Client" in text
+    assert overflow(page) == 0
+    asked = [arguments for method, arguments in router.recorded.calls if method == "why"]
+    assert (asked[0]["client"], asked[0]["server"]) == ("192.168.1.5", "198.51.100.24")
+
+
+def test_why_for_a_device_that_is_named(page: Page, router: Router) -> None:
+    """And one that is refused is let in again, at once."""
+    router.recorded.verdict = {**VERDICT, "place": "here", "action": {"do": "unblock", "protocol": "ipsec", "client": "192.168.1.113"}}
+    show(page, OVERVIEW)
+    page.click("#vpnpt-why-open")
+    assert "anna-laptop" in str(page.locator("#vpnpt-why-known option").all_text_contents())
+    page.fill("#vpnpt-why-client", "192.168.1.113")
+    page.click("#vpnpt-why .cbi-button-positive")
+    page.click("#vpnpt-why-act")
+    page.wait_for_selector(".alert-message:has-text('unknown method')")  # the record can't: what went wrong is said
+    assert ("unblock", {"client": "192.168.1.113", "protocol": "ipsec"}) in router.recorded.calls
+
+
+def test_why_is_cancelled(page: Page, router: Router) -> None:
+    show(page, OVERVIEW)
+    page.click("button[aria-label^='Why?']")
+    page.wait_for_selector("#vpnpt-why-seen")
+    page.click("#vpnpt-why .cbi-button-neutral")
+    page.wait_for_function("!document.querySelector('#vpnpt-why')")
+    page.wait_for_timeout(1500)
+    looks = [arguments for method, arguments in router.recorded.calls if method == "why"]
+    assert looks[-1]["cancel"] == "1" and len(looks) < 6
+
+
+@pytest.mark.parametrize(("type_", "staged"), [
+    ("0", [["unset", "pptp", "enabled"]]), ("protocol", [["set", "pptp", "enabled", "1"]])])
+def test_a_protocol_is_switched_on_its_card(page: Page, router: Router, type_: str, staged: list[Any]) -> None:
+    """It is staged as the settings would, and LuCI shows what is not applied yet; until then the card shows what is in force."""
+    assert router.config is not None
+    router.config["pptp"][".type"] = type_
+    router.recorded.behaviour["pptp"] = "block"
+    show(page, OVERVIEW)
+    page.select_option('[data-protocol="pptp"] select', "help")
+    page.wait_for_selector(".modal:has-text('Unsaved changes')")
+    assert json.loads(page.inner_text(".modal").partition("\n")[2]) == staged
+    assert page.input_value('[data-protocol="pptp"] select') == "block"
+    assert router.executed == ([{"config": "vpnpt", "type": "1", "name": "pptp"}] if type_ == "0" else []), "the type wins, where it is a word"
+
+
+def test_a_refused_client_is_let_in_where_it_was_refused(page: Page, router: Router) -> None:
+    router.recorded.sessions[0].update(state="blocked")
+    show(page, OVERVIEW)
+    page.click("#vpnpt-sessions tbody tr:has-text('anna-laptop') [aria-expanded]")
+    page.click("tr.vp-detail .cbi-button-positive")
+    page.wait_for_selector(".alert-message:has-text('unknown method')")
+    assert ("unblock", {"client": "192.168.1.113", "protocol": "ipsec"}) in router.recorded.calls
+
+
+def test_page_and_service_of_two_versions(page: Page, router: Router) -> None:
+    show(page, OVERVIEW)
+    assert not page.is_visible("text=Page and service are of different versions")
+    router.recorded.status["version"] = "0.2.0"
+    again(page)
+    page.wait_for_selector("text=Page and service are of different versions")
+
+
+def test_the_page_s_version_is_the_package_s() -> None:
+    said = re.search(r"VERSION: '(.*?)'", (HTDOCS / "luci-static/resources/vpnpt/api.js").read_text())
+    assert said is not None and f"PKG_VERSION:={said[1]}\n" in (TOP / "luci-app/luci-app-vpnpt/Makefile").read_text()
+
+
+def test_sessions_come_first_on_a_telephone(page: Page) -> None:
+    show(page, OVERVIEW)
+    place = "document.querySelector('#vpnpt-sessions').getBoundingClientRect().top < document.querySelector('.vp-card').getBoundingClientRect().top"
+    assert page.evaluate(place) is False
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    assert page.evaluate(place) is True
+
+
+def test_all_sessions_are_sorted_not_only_those_shown(page: Page, router: Router) -> None:
+    template = router.recorded.sessions[0]
+    router.recorded.sessions = [{**template, "id": f"ipsec-{number:08x}", "client": f"10.0.{number // 250}.{number % 250 + 1}",
+                                 "client_name": "", "bytes_in": number, "bytes_out": 0, "rate": (0, 0)} for number in range(300)]
+    show(page, OVERVIEW)
+    assert page.locator("#vpnpt-sessions tbody tr").count() == 200 and page.is_visible("text=100 more are not shown")
+    heading = page.locator("#vpnpt-sessions th", has_text="Data")
+    heading.locator("button").click()
+    heading.locator("button").click()
+    assert "10.0.1.50" in page.inner_text("#vpnpt-sessions tbody tr:first-child"), "the busiest of all"
+
+
+def test_a_poll_of_a_thousand_sessions_is_small(page: Page, router: Router) -> None:
+    """And the page shows the same as one that asked for everything; how long it takes to draw is said."""
+    template = router.recorded.sessions[0]
+    router.recorded.sessions = [{**template, "id": f"ipsec-{number:08x}", "client": f"10.0.{number // 250}.{number % 250 + 1}"}
+                                for number in range(1000)]
+    router.recorded.capped = True
+    show(page, OVERVIEW)
+    assert page.is_visible("text=The service keeps no more sessions than these")
+    for _ in range(4):
+        count = len(router.recorded.bytes)
+        again(page)
+        page.wait_for_timeout(700)
+        assert len(router.recorded.bytes) > count
+    assert router.recorded.bytes[0] > 200_000 and max(router.recorded.bytes[1:]) < 20_000
+    router.recorded.sessions = router.recorded.sessions[:2]
+    again(page)
+    page.wait_for_function("document.querySelectorAll('#vpnpt-sessions tbody tr').length == 2")
+
+
+def test_saved_for_a_spreadsheet(page: Page, router: Router) -> None:
+    router.recorded.sessions[0]["client_name"] = '=cmd|"x"'
+    show(page, OVERVIEW)
+    with page.expect_download() as download:
+        page.click("#vpnpt-csv")
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith("id,protocol,variant,client,") and len(lines) == 9
+    assert any('"\'=cmd|""x"""' in line for line in lines), "a name is no formula"
+
+
 def test_nobody_there_yet(page: Page, router: Router) -> None:
     router.recorded.sessions = []
     router.recorded.ended = []
@@ -305,6 +445,10 @@ def test_findings_in_another_language(page: Page) -> None:
     finding = page.locator("[data-code=DOUBLE_NAT]")
     assert CODES["DOUBLE_NAT"].means in finding.locator("h3").inner_text().lower().replace("wan", "WAN")
     assert finding.locator("p[lang=en]").inner_text().startswith("This router is itself behind")
+
+
+def test_the_sentences_are_the_doctors() -> None:
+    assert messages.TARGET.read_text() == messages.made(), "run: python -m buildroot.messages update"
 
 
 def test_codes_are_the_doctors() -> None:

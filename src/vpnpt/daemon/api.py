@@ -7,6 +7,8 @@ HANDLERS is the whole table. A handler gets the context and the arguments, all o
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 
 from .. import TOOLS_MISSING
 from ..config.values import BadValue, source
@@ -14,7 +16,8 @@ from ..kernel.netfilter import NetlinkError
 from ..model import PROTOCOLS
 from ..router import uciedit
 from ..router.devices import release
-from ..sessions.table import packed_address
+from ..sessions.revisions import Revisions
+from ..sessions.table import CAP, packed_address
 from .why import LONGEST, SECONDS, Watches
 
 TYPE_CHECKING = False
@@ -33,10 +36,11 @@ if TYPE_CHECKING:
 class Context:
     """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
 
-    __slots__ = ("service", "reload", "log", "aside", "feed", "watches")
+    __slots__ = ("service", "reload", "log", "aside", "feed", "watches", "revisions")
 
     def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
         self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
+        self.revisions = Revisions(f"{os.getpid()}-{int(time.time())}")
         self.watches = Watches(service, feed, aside.another(), aside.selector)
 
 
@@ -90,8 +94,10 @@ def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
     return context.aside.run(examine)
 
 
-def _sessions(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return context.feed.snapshot()
+def _sessions(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """The whole table; who gives `since` ('' at first, then the last answer's `revision`) gets what is new."""
+    found = context.feed.snapshot() | {"capped": len(context.feed.sessions.live) >= CAP}
+    return context.revisions.answer(found, arguments["since"]) | {"capped": found["capped"]} if "since" in arguments else found
 
 
 def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SOCKET = "/var/run/ubus/ubus.sock"
 OBJECT = "vpnpt"
 METHODS: Mapping[str, Mapping[str, int]] = {
-    "status": {}, "sessions": {}, "doctor": {},
+    "status": {}, "sessions": {"since": wire.STRING}, "doctor": {},
     "why": {"client": wire.STRING, "server": wire.STRING, "seconds": wire.STRING, "watch": wire.STRING, "cancel": wire.STRING},
     "changes": {}, "events": {}, "metrics": {}, "reload": {},
     "kill": {"session": wire.STRING, "client": wire.STRING, "protocol": wire.STRING},

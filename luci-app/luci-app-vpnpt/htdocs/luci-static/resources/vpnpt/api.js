@@ -9,7 +9,7 @@
 const declare = (method, params) => rpc.declare({ object: 'vpnpt', method, params, reject: true });
 
 const callStatus = declare('status');
-const callSessions = declare('sessions');
+const callSessions = declare('sessions', [ 'since' ]);
 const callDoctor = declare('doctor');
 const callWhy = declare('why', [ 'client', 'server', 'watch', 'cancel' ]);
 const callChanges = declare('changes');
@@ -148,6 +148,38 @@ function settled(promise) {
 		error => ({ error: String(error?.message ?? error), cause: cause(error) }));
 }
 
+/* The table as of the last answer: a poll brings only what is new (src/vpnpt/sessions/revisions.py). */
+const COUNTERS = [ 'bytes_in', 'bytes_out', 'packets_in', 'packets_out', 'last' ];
+const ENDED = 100;
+let table = null;
+
+function merged(answer) {
+	if (answer.error)
+		return answer;
+
+	/* A service of before knows no revisions. */
+	if (answer.full !== false || !table) {
+		table = { revision: answer.revision ?? '', rows: new Map((answer.sessions ?? []).map(row => [ row.id, row ])), ended: answer.ended ?? [] };
+
+		return answer;
+	}
+
+	answer.gone.forEach(id => table.rows.delete(id));
+	answer.sessions.forEach(row => table.rows.set(row.id, row));
+
+	for (const [ id, ...counters ] of answer.counters) {
+		const row = Object.assign({}, table.rows.get(id));
+
+		COUNTERS.forEach((name, i) => row[name] = counters[i]);
+		table.rows.set(id, row);
+	}
+
+	table.revision = answer.revision;
+	table.ended = [ ...answer.ended.slice().reverse(), ...table.ended ].slice(0, ENDED);
+
+	return { now: answer.now, sessions: [ ...table.rows.values() ], ended: table.ended, capped: answer.capped };
+}
+
 function pad(number) {
 	return String(number).padStart(2, '0');
 }
@@ -160,7 +192,7 @@ return baseclass.extend({
 	CHANGES,
 
 	status: () => settled(callStatus()),
-	sessions: () => settled(callSessions()),
+	sessions: () => settled(callSessions(table?.revision ?? '')).then(merged),
 	doctor: () => settled(callDoctor()),
 
 	/* Begins to watch a client, and perhaps a server; asks how far a watch is; ends it. */

@@ -260,6 +260,28 @@ return baseclass.extend({
 		]);
 	},
 
+	/* Rows of the sessions as a table for a spreadsheet (RFC 4180). What begins like a formula is kept from being one. */
+	csv(rows) {
+		const columns = [ 'id', 'protocol', 'variant', 'client', 'client_name', 'mac', 'server', 'server_name', 'state', 'since', 'last', 'bytes_in', 'bytes_out',
+			'packets_in', 'packets_out' ];
+		const cell = value => {
+			const text = String(value ?? '');
+
+			return '"' + (/^[=+@\t\r-]/.test(text) ? "'" : '') + text.replace(/"/g, '""') + '"';
+		};
+
+		return [ columns.join(','), ...rows.map(row => columns.map(name => cell(row[name])).join(',')) ].join('\r\n') + '\r\n';
+	},
+
+	/* Offers a text as a file. */
+	save(name, type, text) {
+		const href = URL.createObjectURL(new Blob([ text ], { type }));
+		const link = E('a', { href, 'download': name });
+
+		link.click();
+		window.setTimeout(() => URL.revokeObjectURL(href), 10000);
+	},
+
 	/* Puts text where it can be pasted from. Resolves to whether that worked: browsers refuse it on plain HTTP in the modern way. */
 	copy(text, area) {
 		if (window.isSecureContext && navigator.clipboard)

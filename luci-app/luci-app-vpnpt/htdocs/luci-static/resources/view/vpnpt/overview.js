@@ -366,14 +366,19 @@ return view.extend({
 		const empty = E('div', { 'class': 'vp-empty' });
 		const more = E('p', { 'class': 'vp-dim' });
 
-		return { table, tools, count, empty, more, node: E('section', { 'aria-labelledby': 'vpnpt-sessions-title' }, [
+		const save = E('p', { 'class': 'vp-tools' }, [
+			parts.button(_('Save as CSV'), () => parts.save('vpnpt-sessions.csv', 'text/csv', parts.csv(this.list)), 'neutral', { 'id': 'vpnpt-csv' }),
+			parts.button(_('Save as JSON'), () => parts.save('vpnpt-sessions.json', 'application/json', JSON.stringify(this.list, null, 2)), 'neutral')
+		]);
+
+		return { table, tools, count, empty, more, save, node: E('section', { 'aria-labelledby': 'vpnpt-sessions-title' }, [
 			E('div', { 'class': 'vp-head' }, [ E('h3', { 'id': 'vpnpt-sessions-title' }, [ _('Sessions'), ' ', count ]), tools ]),
-			empty, table.node, more
+			empty, table.node, more, save
 		]) };
 	},
 
 	refreshSessions(list, answer) {
-		const { table, tools, count, empty, more } = this.sessions;
+		const { table, tools, count, empty, more, save } = this.sessions;
 		const words = this.filter;
 		const found = words ? list.filter(row => [ row.client, row.client_name, row.server, row.server_name, row.mac, api.name(row.protocol), row.variant,
 			row.state ].some(text => String(text ?? '').toLowerCase().includes(words))) : list;
@@ -390,7 +395,11 @@ return view.extend({
 			E('p', {}, [ _('Start the VPN on a device in your network: it appears here within seconds, and nothing has to be set up for it on the router.') ]),
 			parts.linked(_('It does not connect, and does not appear? Ask the %s.'), parts.page('doctor'), _('doctor'))
 		]);
-		this.replace(more, found.length > SHOWN ? [ _('%d more are not shown: search for what you need.').format(found.length - SHOWN) ] : []);
+		this.replace(more, [
+			...(found.length > SHOWN ? [ _('%d more are not shown: search for what you need.').format(found.length - SHOWN), ' ' ] : []),
+			...(answer.capped ? [ _('The service keeps no more sessions than these: further ones work, and are not listed.') ] : [])
+		]);
+		save.hidden = !list.length;
 	},
 
 	renderEnded() {
