@@ -13,7 +13,8 @@ from vpnpt.sessions.revisions import COUNTERS, ROOM, Revisions
 
 
 def row(number: int) -> dict[str, Any]:
-    return {"id": f"ipsec-{number:08x}", "protocol": "ipsec", "variant": "ESP", "family": 4, "client": f"10.0.{number // 250}.{number % 250}",
+    return {"id": f"ipsec-{number:08x}", "protocol": "ipsec", "variant": "ESP", "family": 4,
+            "client": f"10.0.{number // 250}.{number % 250}",
             "client_name": "", "mac": "00:00:5e:00:53:01", "server": "198.51.100.10", "server_name": "", "state": "up", "since": 1,
             "last": 1, "packets_out": 0, "bytes_out": 0, "packets_in": 0, "bytes_in": 0, "nat_port": 0,
             "details": {"spis_in": ["0a41f9d2"], "spis_out": ["c0ffee01"], "cookies": ["8f1c2ab07d3355e1"], "ports": [500]}}

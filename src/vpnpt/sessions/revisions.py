@@ -49,7 +49,8 @@ class Revisions:
             elif counters > known:
                 news.append((counters, "counters", [row["id"], *(row[field] for field in COUNTERS)]))
         news.sort(key=lambda item: item[0])
-        found: dict[str, Any] = {"now": snapshot["now"], "full": False, "sessions": [], "counters": [], "gone": [], "ended": [], "more": False}
+        found: dict[str, Any] = {"now": snapshot["now"], "full": False, "more": False,
+                                 "sessions": [], "counters": [], "gone": [], "ended": []}
         room, last = ROOM, self._number
         for place, (_, kind, item) in enumerate(news):
             room -= len(json.dumps(item)) + 2
