@@ -5,7 +5,6 @@ usage: python -m buildroot.messages [update | check]
 """
 from __future__ import annotations
 
-import runpy
 import sys
 
 from buildroot.recipe import TOP
@@ -35,7 +34,10 @@ function text(said, other) {
 	if (template == null)
 		return other ?? String(said.code);
 
-	return template.replace(/\\{(\\w+)\\}/g, (all, name) => said.values?.[name] != null ? text(said.values[name]) : all);
+	const found = template.replace(/\\{(\\w+)\\}/g, (all, name) => said.values?.[name] != null ? text(said.values[name]) : all);
+
+	/* What a sentence begins with may be the name of a thing. */
+	return /^\\{(rule|clients)\\} /.test(template) ? found.charAt(0).toUpperCase() + found.slice(1) : found;
 }
 
 return baseclass.extend({ text });
@@ -43,8 +45,10 @@ return baseclass.extend({ text });
 
 
 def made() -> str:
-    texts: dict[str, str] = runpy.run_path(str(TOP / "src/vpnpt/doctor/texts.py"))["TEXTS"]
-    quoted = {code: text.replace("\\", "\\\\").replace("'", "\\'") for code, text in texts.items()}
+    sys.path.insert(0, str(TOP / "src"))
+    from vpnpt.doctor.texts import TEXTS
+
+    quoted = {code: text.replace("\\", "\\\\").replace("'", "\\'") for code, text in TEXTS.items()}
     lines = [f"\t'{code}': _('{text}')" for code, text in quoted.items()]
     return HEAD + ",\n".join(lines) + "\n" + TAIL
 

@@ -18,4 +18,4 @@ def judge(facts: Facts) -> dict[str, Any]:
     """The whole answer: time, the codes that were looked for, and what was found, most serious first."""
     found = [finding for module in (system, firewall, network, traffic) for finding in module.findings(facts)]
     found.sort(key=lambda finding: _ORDER[finding.severity])
-    return {"time": facts.now, "checked": list(CODES), "findings": [finding.as_dict() for finding in found]}
+    return {"time": facts.now, "checked": list(CODES), "findings": [finding.shown() for finding in found]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..record import Record
 from .codes import CODES
+from .said import plain, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ..model import Config, Devices, Diagnostic
     from ..wire.conntrack import Flow
     from .codes import Severity
+    from .said import Said
 
 
 class Finding(Record):
@@ -21,16 +23,23 @@ class Finding(Record):
     __slots__ = ("code", "severity", "text", "evidence", "remedy", "link")
     code: str
     severity: Severity
-    text: str
-    evidence: str
-    remedy: str
+    text: Said | str
+    evidence: Said | str
+    remedy: Said | str
     link: str
 
+    def shown(self) -> dict[str, Any]:
+        """The fields in English, and (`said`) as codes with values."""
+        told = {"text": self.text, "evidence": self.evidence, "remedy": self.remedy}
+        said = {name: plain(item) for name, item in told.items()}
+        return {**self.as_dict(), **{name: str(item) for name, item in told.items()}, "said": said}
 
-def finding(code: str, text: str, evidence: str, remedy: str = "", severity: Severity | None = None, link: str | None = None) -> Finding:
+
+def finding(code: str, text: Said | str, evidence: Said | str, remedy: Said | str = "", severity: Severity | None = None,
+            link: str | None = None) -> Finding:
     """A finding with what its code says of severity, remedy and link. Raises KeyError for an unknown code."""
     known = CODES[code]
-    return Finding(code=code, severity=severity or known.severity, text=text, evidence=evidence, remedy=remedy or known.remedy,
+    return Finding(code=code, severity=severity or known.severity, text=text, evidence=evidence, remedy=remedy or say(f"do-{code}"),
                    link=known.link if link is None else link)
 
 
@@ -96,19 +105,19 @@ class Facts(Record):
     ike1: (client, server) pairs that speak IKEv1. heard: pairs for which ESP has come,
     by our maps: conntrack does not see copies. hosts: LAN neighbours. lan6: public IPv6 addresses of the LAN side.
     default_devices: by which IPv4 goes out; ("",) if not known.
-    syn_timeout: seconds that conntrack gives a TCP connection which was not answered.
+    syn_timeout: seconds that conntrack gives a TCP connection which was not answered. absent: configured devices that do not exist.
     """
 
     __slots__ = ("now", "config", "devices", "problem", "diagnostics", "in_place", "helper_missing", "notices", "counters", "fill",
                  "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_devices", "default_route6", "lan6",
                  "listeners", "hosts", "flows", "errors", "attempts", "ike1", "heard", "conntrack", "usage",
-                 "drift", "syn_timeout")
+                 "drift", "syn_timeout", "absent")
     DEFAULTS = {
         "config": None, "devices": None, "problem": "", "diagnostics": (), "in_place": True, "helper_missing": False, "notices": True,
         "counters": {}, "fill": {}, "rules": (), "firewall": (), "release": "", "kernel": "", "missing": (), "uplinks": (),
         "default_devices": ("",), "default_route6": True, "lan6": (), "listeners": (), "hosts": 0, "flows": (),
         "errors": (), "attempts": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {},
-        "drift": "", "syn_timeout": 120}
+        "drift": "", "syn_timeout": 120, "absent": frozenset()}
     now: int
     config: Config | None
     devices: Devices | None
@@ -139,6 +148,7 @@ class Facts(Record):
     usage: dict[str, int]
     drift: str
     syn_timeout: int
+    absent: frozenset[str]
 
     def helps(self, protocol: str) -> bool:
         """Is vpnpt on, and this protocol to pass?"""

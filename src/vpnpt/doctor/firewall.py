@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..model import PROTOCOLS
-from .codes import FORWARDS, RULES, ZONES
+from .codes import FORWARDS, RULES, SETTINGS, ZONES
 from .facts import finding
+from .said import say
 from .walk import Packet, Walker
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .facts import Facts, Finding
+    from .said import Said
     from .walk import Hit, Rule
 
 TABLE = "vpnpt"
@@ -51,21 +53,16 @@ def kinds(facts: Facts, protocol: str) -> list[tuple[str, int, int]]:
     return [(f"WireGuard (UDP {port})", UDP, port) for port in ports]
 
 
-def named(facts: Facts, rule: Rule) -> tuple[str, str]:
+def named(facts: Facts, rule: Rule) -> tuple[Said, str]:
     """What a user knows a rule by, and where it is: `rule 'No-VPN' (firewall.@rule[3])`, `table inet fw4, chain forward, handle 7`."""
     if rule.comment.startswith(FW4):
         name = rule.comment[len(FW4):]
         for section in facts.firewall:
             option = section.options.get("name")
             if section.type in ("rule", "redirect") and option is not None and option.values[-1] == name:
-                return f"{section.type} '{name}' (firewall.{section.label})", rule.place
-        return f"the firewall's rule '{name}'", rule.place
-    return f"rule '{rule.comment}'" if rule.comment else f"a rule in {rule.family} {rule.table}", rule.place
-
-
-def capital(name: str) -> str:
-    """As it begins a sentence."""
-    return name[0].upper() + name[1:]
+                return say(f"{section.type}-uci", name=name, section=section.label), rule.place
+        return say("rule-fw4", name=name), rule.place
+    return say("rule-comment", name=rule.comment) if rule.comment else say("rule-in", table=f"{rule.family} {rule.table}"), rule.place
 
 
 def _link(rule: Rule, link: str) -> str:
@@ -79,7 +76,8 @@ def ways(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _blocking(facts: Facts, walker: Walker) -> Iterator[Finding]:
-    stopped: dict[str, tuple[Rule, bool, list[str]]] = {}
+    stopped: dict[str, tuple[Rule, bool, list[str | Said]]] = {}
+    absent = tuple(device for device in (*facts.devices.lan, *facts.devices.wan) if device in facts.absent) if facts.devices else ()
     for protocol in (name for name in PROTOCOLS if facts.helps(name)):
         for kind, proto, port in kinds(facts, protocol):
             for lan, wan in ways(facts):
@@ -87,18 +85,18 @@ def _blocking(facts: Facts, walker: Walker) -> Iterator[Finding]:
                     for hit in _stops(walker, Packet(iif=lan, oif=wan, proto=proto, dport=port, family=family)):
                         # What stops whatever nothing has let pass is one finding, wherever it stands.
                         what = stopped.setdefault(hit.rule.place if hit.meant else "", (hit.rule, hit.sure, []))[2]
-                        said = kind if family == 4 or kind in what else f"{kind} over IPv6"
+                        said = kind if family == 4 or kind in what else say("over-ipv6", kind=kind)
                         if said not in what:
                             what.append(said)
     for place, (rule, sure, what) in stopped.items():
         name, where = named(facts, rule)
         if not place:
-            yield finding("FIREWALL_BLOCKS", f"The firewall lets no {', '.join(what)} pass between LAN and WAN: nothing accepts it.",
-                          f"it ends at {name} ({where})", "Allow forwarding from the zone lan to the zone wan.", link=_link(rule, ZONES))
+            yield finding("FIREWALL_BLOCKS", say("blocks-all", kinds=tuple(what)), say("blocks-all-seen", rule=name, where=where),
+                          say("blocks-absent-do", devices=absent) if absent else say("blocks-all-do"),
+                          link=SETTINGS if absent else _link(rule, ZONES))
             continue
-        counted = "" if rule.packets is None else f"; it has met {rule.packets} packets"
-        how = "stops" if sure else "stops, under conditions,"
-        yield finding("FIREWALL_BLOCKS", f"{capital(name)} {how} {', '.join(what)} between LAN and WAN.", f"{where}{counted}",
+        seen = where if rule.packets is None else say("rule-met", where=where, packets=rule.packets)
+        yield finding("FIREWALL_BLOCKS", say("blocks" if sure else "blocks-maybe", rule=name, kinds=tuple(what)), seen,
                       link=_link(rule, RULES))
 
 
@@ -121,8 +119,7 @@ def _icmp(facts: Facts, walker: Walker) -> Iterator[Finding]:
                 name, place = named(facts, hit.rule)
                 if place not in said:
                     said.add(place)
-                    yield finding("ICMP_BLOCKED", f"{capital(name)} stops ICMP {kind}, which tells how long packets may be.",
-                                  place, link=_link(hit.rule, RULES))
+                    yield finding("ICMP_BLOCKED", say("icmp-blocked", rule=name, kind=kind), place, link=_link(hit.rule, RULES))
 
 
 def _helpers(facts: Facts, walker: Walker) -> Iterator[Finding]:
@@ -135,9 +132,9 @@ def _helpers(facts: Facts, walker: Walker) -> Iterator[Finding]:
                 kind = walker.helpers.get((rule.family, rule.table, given), given) if isinstance(given, str) else ""
                 name, place = named(facts, rule)
                 if kind == "pptp":
-                    yield finding("PPTP_HELPER_DOUBLED", f"{capital(name)} attaches the PPTP helper too.", place)
+                    yield finding("PPTP_HELPER_DOUBLED", say("helper-doubled", rule=name), place)
                 else:
-                    yield finding("PPTP_HELPER_OVERRIDDEN", f"{capital(name)} gives PPTP's connections the helper {kind}.", place)
+                    yield finding("PPTP_HELPER_OVERRIDDEN", say("helper-overridden", rule=name, helper=kind), place)
 
 
 def _notrack(facts: Facts, walker: Walker) -> Iterator[Finding]:
@@ -151,7 +148,7 @@ def _notrack(facts: Facts, walker: Walker) -> Iterator[Finding]:
                         what.append(kind)
     for place, (rule, what) in found.items():
         name, _ = named(facts, rule)
-        yield finding("NOTRACK", f"{capital(name)} takes {', '.join(what)} out of connection tracking.", place)
+        yield finding("NOTRACK", say("notrack", rule=name, kinds=tuple(what)), place)
 
 
 def _forwards(facts: Facts, walker: Walker) -> Iterator[Finding]:
@@ -166,8 +163,8 @@ def _forwards(facts: Facts, walker: Walker) -> Iterator[Finding]:
                         what.append(kind)
     for place, (rule, what) in found.items():
         name, _ = named(facts, rule)
-        target = next((part["dnat"].get("addr") for part in rule.expr if isinstance(part.get("dnat"), dict)), "") or "the router itself"
-        yield finding("PORT_FORWARD", f"{capital(name)} takes {', '.join(what)} from outside to {target}.", place,
+        target = next((part["dnat"].get("addr") for part in rule.expr if isinstance(part.get("dnat"), dict)), "")
+        yield finding("PORT_FORWARD", say("port-forward", rule=name, kinds=tuple(what), target=target or say("the-router")), place,
                       link=_link(rule, FORWARDS))
 
 
@@ -176,15 +173,13 @@ def _rest(facts: Facts, walker: Walker) -> Iterator[Finding]:
     chains = [key for key, chain in walker.chains.items() if key[:2] == ("inet", "fw4") and chain.get("hook") == "forward"]
     wanted = facts.in_place and facts.helps("ipsec") and facts.config.protocols["ipsec"].multi_client
     if chains and wanted and not any(rule.comment == DROPIN for rule in walker.all_rules()):
-        yield finding("FW4_RULES_MISSING", "The firewall's forward chain lacks vpnpt's lines.",
-                      f"no rule there with the comment '{DROPIN}'")
+        yield finding("FW4_RULES_MISSING", say("fw4-missing"), say("fw4-missing-seen", comment=DROPIN))
     if walker.flowtables and facts.helps("l2tp"):
-        yield finding("FLOW_OFFLOAD", "Flow offloading is on; IPsec is kept out of it, L2TP is not.",
-                      f"flow table {', '.join(walker.flowtables)}")
+        yield finding("FLOW_OFFLOAD", say("flow-offload"), say("flow-offload-seen", tables=tuple(walker.flowtables)))
     masks = [rule for rule in walker.all_rules() if any("masquerade" in part for part in rule.expr)
              and any(_says_ipv6(part) for part in rule.expr)]
     for rule in masks[:1]:
-        yield finding("IPV6_NAT", "IPv6 is translated on its way out.", rule.place, link=_link(rule, ZONES))
+        yield finding("IPV6_NAT", say("ipv6-nat"), rule.place, link=_link(rule, ZONES))
 
 
 def _says_ipv6(part: dict[str, object]) -> bool:
@@ -197,6 +192,6 @@ def _router(facts: Facts) -> Iterator[Finding]:
     for listener in facts.listeners:
         protocol = ROUTER_PORTS.get((listener.proto, listener.port))
         if protocol is not None and facts.helps(protocol):
-            who = listener.program or "a program"
-            yield finding("ROUTER_VPN", f"The router itself has a VPN on {listener.proto.upper()} {listener.port} ({who}).",
-                          f"{who} listens there")
+            who = listener.program or say("a-program")
+            yield finding("ROUTER_VPN", say("router-vpn", port=f"{listener.proto.upper()} {listener.port}", who=who),
+                          say("router-vpn-seen", who=who))

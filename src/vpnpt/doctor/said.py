@@ -30,6 +30,9 @@ class Said(Record):
         return hash(str(self))
 
 
+STARTS = ("{rule} ", "{clients} uses")
+
+
 def say(code: str, /, **values: Any) -> Said:
     """The sentence of this code. Raises KeyError for an unknown code or a value that is missing."""
     said = Said(code=code, values=values)
@@ -46,7 +49,9 @@ def several(items: Iterable[Any], most: int = 4) -> Said | tuple[Any, ...]:
 def english(value: Any) -> str:
     """As the terminal shows it; a tuple as a list with commas."""
     if isinstance(value, Said):
-        return TEXTS[value.code].format(**{name: english(inner) for name, inner in value.values.items()})
+        made = TEXTS[value.code].format(**{name: english(inner) for name, inner in value.values.items()})
+        # What a sentence begins with may be the name of a thing.
+        return made[0].upper() + made[1:] if TEXTS[value.code].startswith(STARTS) else made
     if isinstance(value, tuple):
         return ", ".join(map(english, value))
     return str(value)

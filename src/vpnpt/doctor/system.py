@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..model import PROTOCOLS
 from .dated import ENDED
 from .facts import finding
+from .said import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,32 +29,29 @@ def findings(facts: Facts) -> Iterator[Finding]:
 
 def _daemon(facts: Facts) -> Iterator[Finding]:
     if facts.problem:
-        yield finding("CONFIG", "The configuration could not be put in force.", facts.problem)
+        yield finding("CONFIG", say("config"), facts.problem)
     if facts.config is None:
         return
     if not facts.in_place:
-        yield finding("RULES_MISSING", "vpnpt's tables are not in the kernel.", "`nft list tables` shows no table `vpnpt`")
+        yield finding("RULES_MISSING", say("rules-missing"), say("rules-missing-seen"))
     if facts.drift:
-        yield finding("RULES_CHANGED", "vpnpt's tables are not as it loaded them.", facts.drift)
+        yield finding("RULES_CHANGED", say("rules-changed"), facts.drift)
     for item in facts.diagnostics:
         if item.severity == "warning":
-            yield finding("CONFIG_WARNING", "Something in the configuration was not understood.", str(item), item.remedy)
+            yield finding("CONFIG_WARNING", say("config-warning"), str(item), item.remedy)
     if not facts.notices:
-        yield finding("NOTICES_MISSING", "The kernel's notices can't be had.", "an NFLOG group could not be bound when the daemon started")
+        yield finding("NOTICES_MISSING", say("notices-missing"), say("notices-missing-seen"))
 
 
 def _kernel(facts: Facts) -> Iterator[Finding]:
     for item in facts.missing:
-        yield finding("KERNEL_FEATURE", f"The kernel lacks {item.feature}, which {item.needed_for} needs.",
-                      "it refuses a rule that uses it", f"opkg install {item.package}, from OpenWrt 25.12 on: apk add {item.package}")
+        yield finding("KERNEL_FEATURE", say("kernel-feature", feature=item.feature, needed=item.needed_for),
+                      say("kernel-feature-seen"), say("kernel-feature-do", package=item.package))
     if facts.helper_missing:
-        yield finding("PPTP_HELPER_MISSING", "PPTP does not pass: the kernel has no helper for it.",
-                      "it refuses a rule with the conntrack helper pptp",
-                      "opkg install kmod-nf-nathelper-extra, from OpenWrt 25.12 on: apk add kmod-nf-nathelper-pptp")
+        yield finding("PPTP_HELPER_MISSING", say("helper-missing"), say("helper-missing-seen"), say("helper-missing-do"))
     version = _version(facts.kernel)
     if version and version < OLDEST_KERNEL:
-        yield finding("KERNEL_OLD", f"Linux {facts.kernel} is older than any that vpnpt was tried with.",
-                      f"the kernel says it is {facts.kernel}")
+        yield finding("KERNEL_OLD", say("kernel-old", version=facts.kernel), say("kernel-old-seen", version=facts.kernel))
 
 
 def _version(text: str) -> tuple[int, int] | None:
@@ -64,33 +62,32 @@ def _version(text: str) -> tuple[int, int] | None:
 def _release(facts: Facts) -> Iterator[Finding]:
     series = facts.release.partition(".")[0]
     if series in ENDED:
-        yield finding("RELEASE_EOL", f"OpenWrt {facts.release} has had no security fixes since {ENDED[series]}.",
-                      f"/etc/openwrt_release: DISTRIB_RELEASE is {facts.release}")
+        yield finding("RELEASE_EOL", say("release-eol", release=facts.release, when=ENDED[series]),
+                      say("release-eol-seen", release=facts.release))
 
 
 def _room(facts: Facts) -> Iterator[Finding]:
     count, limit = facts.conntrack
     if limit and count >= NEARLY * limit:
-        yield finding("CONNTRACK_FULL", f"{count * 100 // limit} % of the connections that the kernel can track are in use.",
-                      f"nf_conntrack_count {count} of nf_conntrack_max {limit}")
+        yield finding("CONNTRACK_FULL", say("conntrack-full", percent=count * 100 // limit),
+                      say("conntrack-full-seen", count=count, limit=limit))
     refused = facts.counters.get("clients_full", (0, 0))[0]
     if refused:
-        yield finding("CLIENTS_FULL", "IPsec clients were refused: as many as max_clients allows are being served.",
-                      f"{refused} packets refused since the tables were made")
+        yield finding("CLIENTS_FULL", say("clients-full"), say("clients-full-seen", packets=refused))
     for name, (used, size) in sorted(facts.fill.items()):
         if size and used >= NEARLY * size:
-            yield finding("MAPS_FULL", f"The kernel's map {name} is nearly full.", f"{used} elements of {size}")
+            yield finding("MAPS_FULL", say("maps-full", name=name), say("maps-full-seen", used=used, size=size))
 
 
 def _protocols(facts: Facts) -> Iterator[Finding]:
     if facts.config is None:
         return
     if facts.helps("pptp"):
-        yield finding("WEAK_PPTP", "PPTP is switched on. Whoever listens can break its encryption.", "vpnpt.pptp is on")
+        yield finding("WEAK_PPTP", say("weak-pptp"), say("weak-pptp-seen"))
     days = facts.config.general.unused_days
     for name in PROTOCOLS if days else ():
         last = facts.usage.get(name)
         in_use = any(protocol == name for protocol, _ in facts.flows)
         if last is not None and not in_use and facts.helps(name) and facts.now - last >= days * DAY:
-            yield finding("UNUSED", f"{name} is switched on, and nobody has used it for {(facts.now - last) // DAY} days.",
-                          f"no flow of {name} since then")
+            yield finding("UNUSED", say("unused", protocol=name, days=(facts.now - last) // DAY),
+                          say("unused-seen", protocol=name))

@@ -8,17 +8,18 @@ from ..model import PROTOCOLS
 from ..record import Record
 from ..wire.conntrack import AH, ESP, GRE, SEEN_REPLY, TCP, UDP
 from .facts import finding
+from .said import say, several
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ..wire.conntrack import Flow
     from .facts import Facts, Finding, IcmpError
+    from .said import Said
 
 TOO_BIG = 4
-REASONS = {0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 9: "network prohibited",
-           10: "host prohibited", 13: "prohibited by a firewall"}
+REASONS = (0, 1, 2, 3, 9, 10, 13)
 """Codes of ICMP destination unreachable (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1)."""
 LONG = 1400
 """Bytes, on average: such packets were fragments."""
@@ -75,10 +76,9 @@ def text(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
-def listed(items: Iterable[str], most: int = 4) -> str:
-    """`a, b and 3 more`."""
-    names = list(dict.fromkeys(items))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def reason(code: int) -> Said:
+    """What a code of ICMP destination unreachable means."""
+    return say(f"icmp-{code}") if code in REASONS else say("icmp-other", code=code)
 
 
 def _sent(flow: Flow, facts: Facts) -> int:
@@ -112,27 +112,23 @@ def _unanswered(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding
         if not silent:
             continue
         if code in (IKE.finding, NATT.finding) and all(_long(flow) for _, _, flow in silent) and {item[:2] for item in silent} & ike:
-            yield finding("FRAGMENTS_LOST", f"{kinds[code].name}: long messages to {_servers(silent)} go unanswered, short ones do not.",
-                          f"{_octets(silent[0][2])} bytes a packet on average, none answered")
+            yield finding("FRAGMENTS_LOST", say("fragments-lost", kind=kinds[code].name, servers=_servers(silent)),
+                          say("fragments-lost-seen", octets=_octets(silent[0][2])))
             continue
         others = {server for _, server in served} - {server for _, server, _ in silent}
-        where = "Other servers answer: it is that server, or the way to it." if others else \
-            "The same server answers other clients." if {server for _, server in served} & {server for _, server, _ in silent} else \
-            "No server answers: it may be blocked on the way."
-        does = "does" if len({server for _, server, _ in silent}) == 1 else "do"
-        clients = listed(text(client) for client, _, _ in silent)
-        yield finding(code, f"{kinds[code].name}: {_servers(silent)} {does} not answer {clients}. {where}",
-                      f"{len(silent)} unanswered connection{'s' if len(silent) > 1 else ''} of {len(silent) + len(served)} that "
-                      f"connection tracking knows, or knew in the last minutes{_count(silent)}")
+        where = "others-answer" if others else \
+            "same-answers" if {server for _, server in served} & {server for _, server, _ in silent} else \
+            "none-answers"
+        one = len({server for _, server, _ in silent}) == 1
+        counted = [flow.packets[0] for _, _, flow in silent if flow.packets is not None]
+        seen = {"silent": len(silent), "all": len(silent) + len(served)}
+        yield finding(code, say("unanswered-one" if one else "unanswered", kind=kinds[code].name, servers=_servers(silent),
+                                clients=several(text(client) for client, _, _ in silent), where=say(where)),
+                      say("unanswered-seen-counted", sent=sum(counted), **seen) if counted else say("unanswered-seen", **seen))
 
 
-def _servers(silent: list[tuple[bytes, bytes, Flow]]) -> str:
-    return listed(text(server) for _, server, _ in silent)
-
-
-def _count(silent: list[tuple[bytes, bytes, Flow]]) -> str:
-    counted = [flow.packets[0] for _, _, flow in silent if flow.packets is not None]
-    return f", {sum(counted)} packets sent, none came back" if counted else ""
+def _servers(silent: list[tuple[bytes, bytes, Flow]]) -> Said | tuple[str, ...]:
+    return several(text(server) for _, server, _ in silent)
 
 
 def _octets(flow: Flow) -> int:
@@ -162,17 +158,17 @@ def _refusals(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
         if kind is None or error is None or answered(flow) or (kind.finding, error.server) in said:
             continue
         said.add((kind.finding, error.server))
-        reason = REASONS.get(error.code, f"unreachable, code {error.code}")
-        who = "it" if error.sender == error.server else f"{text(error.sender)}, on the way,"
-        yield finding("SERVER_REFUSES", f"{kind.name}: {text(error.server)} is refused to clients: {who} says '{reason}'.",
-                      f"ICMP destination unreachable, code {error.code}, from {text(error.sender)}")
+        told = {"kind": kind.name, "server": text(error.server), "reason": reason(error.code)}
+        yield finding("SERVER_REFUSES",
+                      say("refused", **told) if error.sender == error.server else say("refused-way", sender=text(error.sender), **told),
+                      say("refused-seen", code=error.code, sender=text(error.sender)))
     for attempt in facts.attempts:
         kind = kind_of(attempt.protocol, attempt.proto, attempt.port)
         if kind is None or (kind.finding, attempt.server) in said or not facts.helps(attempt.protocol):
             continue
         said.add((kind.finding, attempt.server))
-        yield finding("SERVER_REFUSES", f"{kind.name}: {text(attempt.server)} refuses the connection (TCP reset).",
-                      f"{text(attempt.client)} called {attempt.ago} seconds ago, and the answer was a reset")
+        yield finding("SERVER_REFUSES", say("reset", kind=kind.name, server=text(attempt.server)),
+                      say("reset-seen", client=text(attempt.client), ago=attempt.ago))
 
 
 def _conflict(flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
@@ -186,8 +182,7 @@ def _conflict(flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
                 alive.add(pair)
     for (client, server), protos in ways.items():
         if len(protos) > 1 and (client, server) in alive:
-            yield finding("NATT_CONFLICT", f"{text(client)} sends ESP to {text(server)} both plain and in UDP (NAT traversal).",
-                          "connections of both kinds between the two")
+            yield finding("NATT_CONFLICT", say("conflict", client=text(client), server=text(server)), say("conflict-seen"))
 
 
 def _limits(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
@@ -199,22 +194,20 @@ def _limits(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
         controls = [flow for protocol, flow in flows if protocol == "pptp" and flow.orig.proto == TCP
                     and (flow.orig.src, flow.orig.dst) == (client, server)]
         if any(answered(flow) for flow in own) and any(not answered(flow) for flow in own) and len(own) > len(controls) > 0:
-            yield finding("PPTP_ONE_CALL", f"{text(client)} has more than one call in its PPTP connection to {text(server)}.",
-                          f"{len(own)} GRE connections for {len(controls)} control connection")
+            yield finding("PPTP_ONE_CALL", say("one-call", client=text(client), server=text(server)),
+                          say("one-call-seen", calls=len(own), controls=len(controls)))
     sharing: dict[bytes, set[bytes]] = {}
     for protocol, flow in flows:
         if protocol == "ipsec" and flow.orig.proto == UDP and flow.orig.dport != 500 and (flow.orig.src, flow.orig.dst) in facts.ike1:
             sharing.setdefault(flow.orig.dst, set()).add(flow.orig.src)
     for server, clients in sharing.items():
         if len(clients) > 1:
-            yield finding("L2TP_IPSEC_SHARED", f"{listed(sorted(map(text, clients)))} use IKEv1 with NAT traversal to {text(server)}. "
-                          "If it is L2TP/IPsec in transport mode, the server can't tell them apart, and serves one of them.",
-                          "their IKE messages are of version 1, and they use UDP 4500")
+            yield finding("L2TP_IPSEC_SHARED", say("l2tp-shared", clients=several(sorted(map(text, clients))), server=text(server)),
+                          say("l2tp-shared-seen"))
     headers = facts.counters.get("ipsec_ah", (0, 0))[0]
-    users = listed(text(flow.orig.src) for protocol, flow in flows if flow.orig.proto == AH)
+    users = several(text(flow.orig.src) for protocol, flow in flows if flow.orig.proto == AH)
     if headers or users:
-        yield finding("AH_OVER_NAT", f"{users or 'A client'} uses AH, which protects the addresses that NAT changes.",
-                      f"{headers} flows of AH counted")
+        yield finding("AH_OVER_NAT", say("ah", clients=users or say("a-client")), say("ah-seen", flows=headers))
 
 
 def _lengths(facts: Facts) -> Iterator[Finding]:
@@ -222,17 +215,18 @@ def _lengths(facts: Facts) -> Iterator[Finding]:
     for error in facts.errors:
         if error.code == TOO_BIG and error.server not in said and error.proto in (TCP, UDP, GRE, ESP):
             said.add(error.server)
-            limit = f"{error.mtu} bytes" if error.mtu else "fewer bytes"
-            yield finding("PATH_MTU", f"The way to {text(error.server)} carries packets of {limit} at most.",
-                          f"{text(error.sender)} says: fragmentation needed (ICMP)",
-                          f"Set the MTU of the VPN to {max(576, error.mtu - 80)} or less on the clients." if error.mtu else "")
+            server = text(error.server)
+            yield finding("PATH_MTU",
+                          say("path-mtu", server=server, mtu=error.mtu) if error.mtu else say("path-mtu-unknown", server=server),
+                          say("path-mtu-seen", sender=text(error.sender)),
+                          say("path-mtu-do", mtu=max(576, error.mtu - 80)) if error.mtu else "")
 
 
 def _advice(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
     plain = [(flow.orig.src, flow.orig.dst) for protocol, flow in flows if protocol == "l2tp" and answered(flow)]
     if plain:
-        yield finding("WEAK_L2TP", f"{listed(text(client) for client, _ in plain)} use L2TP without IPsec to "
-                      f"{listed(text(server) for _, server in plain)}.", "L2TP can be seen on the WAN side, so it is not within IPsec")
+        yield finding("WEAK_L2TP", say("weak-l2tp", clients=several(text(client) for client, _ in plain),
+                                       servers=several(text(server) for _, server in plain)), say("weak-l2tp-seen"))
     users: dict[bytes, set[bytes]] = {}
     for protocol, flow in flows:
         if answered(flow) and protocol in ("ipsec", "openvpn", "wireguard"):
@@ -240,11 +234,10 @@ def _advice(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
     for server, clients in users.items():
         if len(clients) >= MANY_CLIENTS and len(clients) >= MOST_OF_THE_LAN * facts.hosts:
             lan = max(facts.hosts, len(clients))
-            yield finding("USE_ROUTER_CLIENT", f"{len(clients)} of {lan} LAN hosts go to {text(server)} by a VPN of their own.",
-                          "their connections in connection tracking")
+            yield finding("USE_ROUTER_CLIENT", say("router-client", clients=len(clients), hosts=lan, server=text(server)),
+                          say("router-client-seen"))
     for name in PROTOCOLS:
         refused = {reason: facts.counters.get(f"{name}_{reason}", (0, 0))[0] for reason in ("blocked", "source", "denied")}
         if any(refused.values()):
-            why = "it is switched off" if refused["blocked"] else "allow_src or deny_src says so"
-            yield finding("PROTOCOL_BLOCKED", f"Clients try {name}, and are refused: {why}.",
-                          f"{sum(refused.values())} flows refused since the tables were made")
+            yield finding("PROTOCOL_BLOCKED", say("blocked-off" if refused["blocked"] else "blocked-list", protocol=name),
+                          say("blocked-seen", flows=sum(refused.values())))

@@ -76,7 +76,7 @@ def judge(facts: Facts, case: Case) -> dict[str, Any]:
     mine = narrowed(facts, case)
     verdict = next(_causes(mine, facts, case))
     found = [item for module in (network, traffic) for item in module.findings(mine)]
-    more = [item.as_dict() for item in found if item.code in MORE and item.code != verdict.cause]
+    more = [item.shown() for item in found if item.code in MORE and item.code != verdict.cause]
     return {**verdict.shown(), "more": more}
 
 
@@ -164,7 +164,7 @@ def _stopped(mine: Facts, _facts: Facts, case: Case, who: str, tried: list[Passa
                               evidence=(*_seen([one]), where), remedy=say("why-do-forward"), link=ZONES)
             told = where if hit.rule.packets is None else say("why-seen-rule", where=where, packets=hit.rule.packets)
             yield Verdict(cause="FIREWALL_BLOCKS", place="here", remedy=say("why-do-rule"), evidence=(*_seen([one]), told),
-                          text=say("why-rule" if hit.sure else "why-rule-maybe", rule=firewall.capital(name), kind=one.name, client=who),
+                          text=say("why-rule" if hit.sure else "why-rule-maybe", rule=name, kind=one.name, client=who),
                           link=RULES if hit.rule.table == "fw4" else "")
         text = say("why-lost", kind=one.name, client=who) if out else say("why-lost-back", server=one.server, kind=one.name, client=who)
         yield Verdict(cause="lost", place="here", text=text, evidence=_seen([one]), remedy=say("why-do-lost"), link=FIREWALL)
@@ -241,7 +241,7 @@ def _refusals(mine: Facts, _facts: Facts, case: Case, _who: str, tried: list[Pas
             if error.code != traffic.TOO_BIG and traffic.text(error.server) == one.server and error.proto == one.proto \
                     and (not one.port or error.port == one.port):
                 sender = traffic.text(error.sender)
-                reason = traffic.REASONS.get(error.code, f"unreachable, code {error.code}")
+                reason = traffic.reason(error.code)
                 yield Verdict(cause="SERVER_REFUSES", place="server" if error.sender == error.server else "way",
                               text=say("why-refuses", server=one.server, kind=one.name, who=sender, reason=reason),
                               evidence=(say("why-seen-icmp", sender=sender, code=error.code), *_seen([one])),

@@ -72,57 +72,6 @@ const CHANGES = {
 	service: _('Service')
 };
 
-/* What the doctor's codes mean (src/vpnpt/doctor/codes.py): its own sentences, which name addresses and packages, are English. */
-const FINDINGS = {
-	CONFIG: _('The last configuration could not be put in force; what ran before goes on.'),
-	CONFIG_WARNING: _('Something in the configuration was not understood and left out.'),
-	RULES_MISSING: _('vpnpt\'s tables are not in the kernel: nothing is helped or blocked.'),
-	RULES_CHANGED: _('Somebody else has changed vpnpt\'s tables, and they were left so (option on_drift).'),
-	FW4_RULES_MISSING: _('The firewall\'s forward chain lacks vpnpt\'s lines, so what a server starts is not let in.'),
-	NOTICES_MISSING: _('The kernel\'s notices do not reach the daemon, which decides less and shows less.'),
-	KERNEL_FEATURE: _('The kernel lacks something that is needed here; the finding names the package.'),
-	KERNEL_OLD: _('The kernel is older than 5.15, with which nobody has tried vpnpt.'),
-	RELEASE_EOL: _('This OpenWrt release gets no security fixes any more.'),
-	CONNTRACK_FULL: _('The table of connections is nearly full: new ones will be refused.'),
-	CLIENTS_FULL: _('Clients were refused because max_clients are being served.'),
-	MAPS_FULL: _('One of vpnpt\'s maps is nearly full: new tunnels will not be learned.'),
-	PPTP_HELPER_MISSING: _('PPTP is on, and the kernel has no helper for it: it does not pass.'),
-	PPTP_HELPER_DOUBLED: _('Something else attaches the PPTP helper too (the firewall\'s option helper, or a rule).'),
-	PPTP_HELPER_OVERRIDDEN: _('PPTP\'s control connections have another helper than PPTP\'s: its data does not pass.'),
-	FIREWALL_BLOCKS: _('A rule of the firewall, which stays in charge, stops a VPN that vpnpt is to let through.'),
-	ICMP_BLOCKED: _('A rule drops the ICMP errors that tell how long packets may be: large packets vanish.'),
-	NOTRACK: _('A rule takes VPN packets out of connection tracking: they can\'t be translated, nor helped.'),
-	PORT_FORWARD: _('A port forward takes a VPN\'s port from outside for another host.'),
-	ROUTER_VPN: _('The router itself runs a VPN on a port that clients use too.'),
-	FLOW_OFFLOAD: _('Flow offloading is on: an L2TP server that always sends to port 1701 may reach a wrong client.'),
-	PROTOCOL_BLOCKED: _('Clients want a protocol that vpnpt is told to refuse.'),
-	WAN_DOWN: _('There is no way to the internet: a WAN device is missing or down, or there is no default route.'),
-	DOUBLE_NAT: _('The WAN address is private: another router before this one translates once more.'),
-	CGNAT: _('The provider translates addresses too (WAN address in 100.64.0.0/10 or 192.0.0.0/29).'),
-	MTU_LOW: _('The WAN carries packets of less than 1,400 bytes: many VPNs expect more.'),
-	PATH_MTU: _('A router on the way says that VPN packets are too long.'),
-	FRAGMENTS_LOST: _('Long IKE messages go unanswered while short ones are answered: their fragments are lost on the way.'),
-	IPV6_BROKEN: _('LAN hosts have public IPv6 addresses, but the router has no IPv6 way out: VPNs try it and wait.'),
-	IPV6_NAT: _('IPv6 is translated (masquerade): vpnpt helps with IPv4 NAT only.'),
-	IKE_UNANSWERED: _('Clients ask over IKE (UDP 500), and nothing comes back.'),
-	NATT_UNANSWERED: _('Clients speak IPsec in UDP (port 4500), and nothing comes back.'),
-	ESP_UNANSWERED: _('Clients send ESP, and none comes back.'),
-	L2TP_UNANSWERED: _('Clients ask over L2TP (UDP 1701), and nothing comes back.'),
-	PPTP_UNANSWERED: _('Clients call a PPTP server (TCP 1723), and nothing comes back.'),
-	GRE_UNANSWERED: _('PPTP\'s control connection stands, but its data (GRE) does not come back.'),
-	OPENVPN_UNANSWERED: _('Clients call an OpenVPN server, and nothing comes back.'),
-	WIREGUARD_UNANSWERED: _('Clients call a WireGuard server, and nothing comes back.'),
-	SERVER_REFUSES: _('An error comes back (ICMP, or a TCP reset): the way is open; the server or its firewall refuses.'),
-	NATT_CONFLICT: _('A client speaks ESP and NAT traversal with one server at once: the two ends disagree about NAT.'),
-	PPTP_ONE_CALL: _('A client makes a second call in one PPTP session, which the kernel\'s helper can\'t carry.'),
-	L2TP_IPSEC_SHARED: _('Several clients use IKEv1 over NAT traversal with one server: if that is L2TP/IPsec in transport mode, the server serves only one of them behind one address, and no router can mend that.'),
-	AH_OVER_NAT: _('A client uses AH, which can\'t pass NAT (RFC 3715 section 2.1).'),
-	WEAK_PPTP: _('PPTP is on: its encryption (MS-CHAPv2) can be broken by anybody who listens.'),
-	WEAK_L2TP: _('L2TP goes out without IPsec: everybody on the way can read it.'),
-	UNUSED: _('A protocol is on and nobody has used it for long (option unused_days).'),
-	USE_ROUTER_CLIENT: _('Most of the LAN goes to the same VPN server, each host by itself.')
-};
-
 /* Why a call failed: 'down' (nobody is on ubus by that name), 'denied', 'lost' (login or router gone), 'long' or 'error'. */
 function cause(error) {
 	const text = String(error?.message ?? error);
@@ -247,9 +196,6 @@ return baseclass.extend({
 	state: state => STATES[state] ?? [ String(state), 'quiet' ],
 	reason: reason => REASONS[reason] ?? String(reason || _('Unknown')),
 	severity: severity => SEVERITIES[severity] ?? [ String(severity), 'quiet' ],
-
-	/* What a finding is about, in the reader's language; '' for codes that are newer than this page. */
-	finding: code => FINDINGS[code] ?? '',
 
 	/* Packets refused, of a protocol's entry in `status`. */
 	refused(entry) {

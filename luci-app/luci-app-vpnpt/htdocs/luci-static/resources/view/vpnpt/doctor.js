@@ -99,16 +99,14 @@ return view.extend({
 
 	renderFinding(finding) {
 		const [ label, tone ] = api.severity(finding.severity);
-		const english = document.documentElement.lang.startsWith('en');
-		const summary = english ? '' : api.finding(finding.code);
-		const remedy = finding.remedy ? [ E('p', {}, [ E('strong', {}, [ _('What to do:') ]), ' ', finding.remedy ]) ] : [];
+		const said = parts.said(finding, 'remedy');
+		const remedy = said ? [ E('p', {}, [ E('strong', {}, [ _('What to do:') ]), ' ', said ]) ] : [];
 		const link = /^admin\/[\w/-]+$/.test(finding.link ?? '') ? [ E('p', {}, [ E('a', { 'href': L.url(finding.link) }, [ _('Open the page where it is mended') ]) ]) ] : [];
 
 		return E('article', { 'class': `vp-panel vp-finding vp-${tone}`, 'data-code': finding.code ?? '' }, [
-			E('h3', {}, [ parts.badge([ label, tone ]), E('span', {}, [ summary || finding.text ]) ]),
-			summary ? E('p', { 'lang': 'en' }, [ finding.text ]) : '',
+			E('h3', {}, [ parts.badge([ label, tone ]), E('span', {}, [ parts.said(finding, 'text') ]) ]),
 			...remedy, ...link,
-			finding.evidence ? E('pre', { 'aria-label': _('Evidence') }, [ finding.evidence ]) : ''
+			finding.evidence ? E('pre', { 'aria-label': _('Evidence') }, [ parts.said(finding, 'evidence') ]) : ''
 		]);
 	},
 
