@@ -446,7 +446,8 @@ def test_the_doctors_report(page: Page) -> None:
 def test_findings_in_german(page: Page, router: Router) -> None:
     """Sentence, evidence and remedy, made of the real judges' codes and values; what the page does not know stays English."""
     uplink = Uplink(device="wan", addresses=("192.168.178.20",), mtu=1492, up=True)
-    known = Facts(now=1, config=compile_config("config 1 pptp\n", "vpnpt")[0], devices=Devices(lan=("br-lan",), wan=("wan",)), uplinks=(uplink,))
+    config, _ = compile_config("config 1 pptp\n", "vpnpt")
+    known = Facts(now=1, config=config, devices=Devices(lan=("br-lan",), wan=("wan",)), uplinks=(uplink,))
     router.recorded.findings = judge(known)["findings"]
     router.recorded.findings.append({**router.recorded.findings[0], "code": "NEWER", "text": "something newer",
                                      "said": {"text": {"code": "newer", "values": {}}, "evidence": "", "remedy": ""}})
