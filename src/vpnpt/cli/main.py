@@ -87,7 +87,7 @@ def parse(arguments: list[str]) -> Call:
             command = argument
     if command and command not in COMMANDS:
         raise UsageError(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
-    if not flags & {"-h", "--help"}:
+    if not flags & {"-h", "--help", "--version"}:
         _verify(command, operands, flags, values)
     return Call(command, operands, flags, values)
 
@@ -424,6 +424,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     try:
         call = parse(sys.argv[1:] if argv is None else argv)
+        if "--version" in call.flags:
+            return cmd_version(call)
         if call.flags & {"-h", "--help"}:
             print(help_text(call.command) if call.command else usage(), end="")
             return 0

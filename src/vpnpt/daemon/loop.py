@@ -14,7 +14,7 @@ import stat
 import sys
 import time
 
-from .. import TOOLS_MISSING
+from .. import TOOLS_MISSING, __version__
 from ..kernel import nft
 from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogSocket, Overrun
 from ..ruleset import notices
@@ -363,6 +363,9 @@ def main(argv: list[str] | None = None) -> int:
             foreground = True
         elif word in ("--config-dir", "--run-dir", "--state-dir") and (equals or arguments):
             options[word] = value if equals else arguments.pop(0)
+        elif word == "--version":
+            print(f"vpnptd {__version__}")
+            return 0
         elif word in ("-h", "--help"):
             print(USAGE, end="")
             return 0

@@ -242,7 +242,7 @@ function text(said, other) {
 	const found = template.replace(/\{(\w+)\}/g, (all, name) => said.values?.[name] != null ? text(said.values[name]) : all);
 
 	/* What a sentence begins with may be the name of a thing. */
-	return /^\{(rule|clients)\} /.test(template) ? found.charAt(0).toUpperCase() + found.slice(1) : found;
+	return template.startsWith('{rule}') || template.startsWith('{clients}') ? found.charAt(0).toUpperCase() + found.slice(1) : found;
 }
 
 return baseclass.extend({ text });

@@ -267,7 +267,7 @@ return baseclass.extend({
 		const cell = value => {
 			const text = String(value ?? '');
 
-			return '"' + (/^[=+@\t\r-]/.test(text) ? "'" : '') + text.replace(/"/g, '""') + '"';
+			return '"' + ('=+-@\t\r'.includes(text.charAt(0)) && text ? '\'' : '') + text.split('"').join('""') + '"';
 		};
 
 		return [ columns.join(','), ...rows.map(row => columns.map(name => cell(row[name])).join(',')) ].join('\r\n') + '\r\n';
