@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What LuCI's own tools can read: jsmin, which minifies each page, and i18n-scan.pl, which finds what is to be translated.
+"""What LuCI's own tools can read: jsmin, which minifies each page, and i18n-scan.pl, which finds what is to
+be translated.
 
 Both know neither template literals within others nor that a regular expression may hold a quotation mark: what follows is then read as text.
 jsmin also takes a regular expression after `return` or `=>` for a division, and drops spaces in it.
