@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One line each, no logic: what a target does is in the script it calls. `tests/setup` makes .venv and installs what is missing.
-.PHONY: help setup demo test test-vm test-matrix test-vm-lab sim diff attack fuzz lint bench package feed package-sdk image clean
+.PHONY: help setup demo test test-vm test-matrix test-vm-lab sim diff attack fuzz lint bench package feed release package-sdk image clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ package: ## dist/*.ipk, without an SDK, the same to the byte each time; *.apk wh
 
 feed: ## the packages with the indexes that make dist/ a feed for opkg and apk
 	@python3 -m buildroot.build feed
+
+release: ## dist/vpnpt-VERSION.tar.gz for openwrt/packages, the same to the byte each time
+	@python3 -m buildroot.release
 
 package-sdk: ## .ipk or .apk by the official SDK, in Docker (RELEASE=24.10|25.12 TARGET=x86-64)
 	@buildroot/sdk/build "$(RELEASE)" "$(TARGET)"
