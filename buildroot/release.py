@@ -38,7 +38,8 @@ def tarball(target: Path, commit: str = "HEAD") -> str:
     name = f"vpnpt-{version()}"
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for line in sorted(git("ls-tree", "-r", "-z", commit, "--", *CONTENT).decode().split("\0")):
+        found = git("ls-tree", "-r", "-z", commit, "--", *CONTENT).decode().split("\0")
+        for line in sorted(found, key=lambda line: line.partition("\t")[2]):
             if not line:
                 continue
             fields, _, path = line.partition("\t")

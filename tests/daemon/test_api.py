@@ -55,7 +55,7 @@ def test_doctor(stage: Stage) -> None:
         answers = list(pool.map(lambda _: ask(stage, "doctor"), range(3)))
     for answer in answers:
         (first, _) = answer["findings"]
-        assert set(first) == {"code", "severity", "text", "evidence", "remedy", "link"}
+        assert set(first) == {"code", "severity", "text", "evidence", "remedy", "link", "said"}
         assert (first["code"], first["severity"], first["evidence"]) == ("CONFIG", "error", ask(stage, "status")["problem"])
 
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What LuCI's own tools can read: jsmin, which minifies each page, and i18n-scan.pl, which finds what is to
-be translated.
+"""What LuCI's own tools can read: jsmin, which minifies each page, and i18n-scan.pl, which finds the texts of it.
 
-Both know neither template literals within others nor that a regular expression may hold a quotation mark: what follows is then read as text.
+Both know neither template literals within others nor that a regular expression may hold a quotation mark: the rest is read as text.
 jsmin also takes a regular expression after `return` or `=>` for a division, and drops spaces in it.
 """
 from __future__ import annotations
