@@ -456,8 +456,6 @@ def test_rule_9_who_makes_up_esp_wins_nothing(keys: str, every: float, jitter: f
     for when, action in actions:
         if isinstance(action, (Assign, Fan)) and action.spi == X:
             assert A in (action.clients if isinstance(action, Fan) else [action.client]), (when, action)
-    if keys == "ike" and jitter:
-        assert receivers == {A}, "and whoever made up the ESP gets copies for some seconds only"
 
 
 def test_rule_9_the_kernel_may_have_been_deceived() -> None:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from .evidence import ASKED, FAR_PAST, HINT
+from .evidence import ASKED, FAR_PAST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from .evidence import Open, Server
+    from .evidence import Server
 
 SURELY = 0.8
 """Of `pending_timeout`, the part for which the kernel surely knows who waits."""
@@ -18,8 +18,6 @@ LATE = 2.0
 
 STARVES = 5.0
 """Seconds without an answer, while it sends, after which a client starves."""
-GRACE = 5.0
-"""Seconds after which a candidate that the server has never answered must have something to show."""
 
 
 def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending: float) -> tuple[bytes, ...]:
@@ -43,16 +41,6 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
 def listeners(server: Server) -> set[bytes]:
     """Rule 9: clients with manual keys that the server has answered before: nothing need tell that it begins to use new keys."""
     return {client for client, pair in server.pairs.items() if pair.heard and not pair.ike}
-
-
-def unheard(server: Server, found: Open, now: float) -> set[bytes]:
-    """Rule 9: candidates that the server has never answered and that have nothing to show, where one that it has answered needs an SPI."""
-    if now - found.first < GRACE or found.shared or found.loose:
-        return set()
-    heard = {client for client in found.candidates if server.pairs[client].heard}
-    if not any(server.pairs[client].needs() or client == found.incumbent for client in heard):
-        return set()
-    return {client for client in found.candidates.keys() - heard if client not in found.tally or found.tally[client].evidence() < HINT}
 
 
 def by_likelihood(server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:

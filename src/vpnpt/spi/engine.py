@@ -6,7 +6,7 @@ from __future__ import annotations
 from math import log
 
 from .bounds import Known, forget_open
-from .candidates import STARVES, by_likelihood, candidates_of, doubts, listeners, lost, to_be_asked, unheard
+from .candidates import STARVES, by_likelihood, candidates_of, doubts, listeners, lost, to_be_asked
 from .evidence import (
     APART,
     ASKED,
@@ -265,16 +265,7 @@ class Engine:
         if self._judge_timing(server, known, now):
             actions += self._proof(event.server, server, event.spi, known, now)
         known.last = now
-        if event.spi in server.open:
-            actions += self._weed(event.server, server, event.spi, known, now)
         return actions
-
-    def _weed(self, name: bytes, server: Server, spi: bytes, found: Open, now: float) -> list[Action]:
-        """Rule 9: who has never been heard by the server, and has nothing to show, leaves it to those who have been."""
-        owners: list[bytes] = []
-        out = unheard(server, found, now)
-        actions = self._without(name, server, spi, found, out, owners)
-        return actions + [action for owner in owners for action in self._given(name, server, owner, now)]
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         if event.same and event.owner is not None:
