@@ -30,6 +30,6 @@ The rules
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many
     servers, and all of these together; beyond, the oldest of whoever has the most go.
  9. A neighbour that makes up ESP wins nothing. A client that the server has never answered, in IKE or with an SPI, does not end the
-    candidacy of one that it has and that needs an SPI. And while only such clients seem to need an SPI, those with manual keys that have
-    been answered are candidates, too.
+    candidacy of one that it has and that has just begun to need an SPI, for a minute. And while only such clients seem to need an SPI,
+    those with manual keys that have been answered are candidates, too.
 """

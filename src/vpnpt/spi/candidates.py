@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
-from .evidence import ASKED, FAR_PAST
+from .evidence import ASKED, FAR_PAST, FOLLOWS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from .evidence import Server
+    from .evidence import Open, Server
 
 SURELY = 0.8
 """Of `pending_timeout`, the part for which the kernel surely knows who waits."""
 LATE = 2.0
 """Seconds beyond `pending_timeout` for which the kernel may still call a client waiting that has its SPI."""
 
+PROTECTED = 60.0
+"""Seconds for which nobody that the server has never answered ends the candidacy of one that it has."""
 STARVES = 5.0
 """Seconds without an answer, while it sends, after which a client starves."""
 
@@ -41,6 +43,14 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
 def listeners(server: Server) -> set[bytes]:
     """Rule 9: clients with manual keys that the server has answered before: nothing need tell that it begins to use new keys."""
     return {client for client, pair in server.pairs.items() if pair.heard and not pair.ike}
+
+
+def protected(server: Server, found: Open, now: float) -> set[bytes]:
+    """Rule 9: candidates that the server has answered before, and that began to need an SPI not long before this one came."""
+    if now - found.first > PROTECTED:
+        return set()
+    return {client for client in found.candidates if server.pairs[client].heard and server.pairs[client].needs()
+            and server.pairs[client].latest() > found.first - FOLLOWS}
 
 
 def by_likelihood(server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:

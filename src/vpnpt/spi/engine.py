@@ -6,7 +6,7 @@ from __future__ import annotations
 from math import log
 
 from .bounds import Known, forget_open
-from .candidates import STARVES, by_likelihood, candidates_of, doubts, listeners, lost, to_be_asked
+from .candidates import STARVES, by_likelihood, candidates_of, doubts, listeners, lost, protected, to_be_asked
 from .evidence import (
     APART,
     ASKED,
@@ -383,7 +383,7 @@ class Engine:
         out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
                or not server.pairs[client].must_have()} - together
         if not server.pairs[best].heard:
-            out -= {client for client in others if server.pairs[client].heard and server.pairs[client].needs()}
+            out -= protected(server, found, now)
         owners: list[bytes] = []
         actions += self._without(name, server, spi, found, out, owners)
         if together:

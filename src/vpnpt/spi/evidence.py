@@ -153,8 +153,8 @@ class Pair:
                 covered, count = covered + end - max(start, now - period), count + 1
             if count == SPURT_CAP:
                 period = max(now - self.spurts[0][0], SPURT)
-            elif count == len(self.spurts):
-                # It has spoken for less time than that, and may have begun to speak all the time.
+            elif count == len(self.spurts) and not self.heard:
+                # It has spoken for less time than that, and may have begun to speak all the time (rule 9).
                 period = min(period, max(now - self.spurts[0][0], BEGUN))
             speaks.append((covered / period, count / period))
         return [min(1.0, max(share + rate * width for share, rate in speaks)) for width in widths]
