@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon under load: what it costs, and what works while it can't run.
+
+  c1 .. c64 --- br-lan [router: vpnpt] wan --- isp --- s1
+"""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab import scenario
+from tests.lab.topology import Lab
+from tests.lab.verbs import Stage
+
+if TYPE_CHECKING:
+    from tests.lab.host import Host
+
+MADE_UP = 0xA77AC000
+
+
+def test_clients_begin_while_the_daemon_stands_still(sandbox: None) -> None:
+    """Those that begin one after the other are served by the kernel alone; afterwards the daemon catches up, and nothing is lost."""
+    with Lab(64, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage = Stage(lab, {}, {}, scenario.uci)
+        names = [client.name for client in lab.clients]
+        os.kill(lab.router.daemon.pid, signal.SIGSTOP)
+        begun = stage.do_up(names, together=True)
+        assert {begun[name] for name in names} == {"up"}
+        first = stage.do_traffic(who=names[:8], out=2, back=2)
+        assert all(first[name].delivered == first[name].sent for name in names[:8]), "eight clients get the kernel's copies"
+        os.kill(lab.router.daemon.pid, signal.SIGCONT)
+        assert lab.router.ask(method="status")["in_place"]
+        lab.pump.run_for(1.0)
+        later = stage.do_traffic(who=names, out=2, back=2)
+        assert {name: str(later[name].sent - later[name].delivered) for name in names} == dict.fromkeys(names, "0")
+
+
+def made_up(source: Host, server: Host, spi: int, sequence: int) -> bytes:
+    """An ESP packet that no key belongs to."""
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 68, 0, 0, 64, socket.IPPROTO_ESP, 0, socket.inet_aton(source.address),
+                       socket.inet_aton(server.address))
+    return head + struct.pack(">II", spi, sequence) + bytes(40)
+
+
+@pytest.mark.parametrize(("every", "jitter", "spis"), [(0.02, 0.0, 1), (0.02, 1.0, 4), (0.07, 0.0, 1), (0.2, 0.0, 1), (0.5, 1.0, 1)])
+@pytest.mark.parametrize("keys", ["ipsec", "manual"])
+def test_who_makes_up_esp_takes_nothing_from_a_client_that_listens(sandbox: None, keys: str, every: float, jitter: float, spis: int,
+                                                                   ) -> None:
+    """c1 gets new keys and says nothing; c3 has no SA at all, and sends made-up ESP to c1's server."""
+    with Lab(3, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage, attacker, chance = Stage(lab, {}, {}, scenario.uci), lab.clients[2], Random(1)
+        for name in ("c1", "c2"):
+            stage.do_up(name, kind=keys)
+            stage.do_traffic(name, out=3, back=3)
+        sent, going_on = 0, True
+
+        def chatter() -> None:
+            nonlocal sent
+            if going_on:
+                sent += 1
+                attacker.send_raw(made_up(attacker, lab.servers[0], MADE_UP + sent % spis, sent))
+                lab.pump.after(every * (1 + jitter * (chance.random() - 0.5)), chatter)
+
+        chatter()
+        lab.pump.run_for(1.0)
+        if keys == "ipsec":
+            stage.do_rekey("c1")
+        mark = lab.ledger.mark()
+        for _ in range(60):
+            stage.tunnels["c1"].send(False, 64)
+            lab.pump.run_for(0.07)
+        going_on = False
+        lab.pump.run(lambda: lab.ledger.tally(mark, source="s1").delivered == 60, 2.0)
+        assert (lab.ledger.tally(mark, source="s1").sent, lab.ledger.tally(mark, source="s1").delivered) == (60, 60)
