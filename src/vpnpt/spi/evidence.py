@@ -45,6 +45,8 @@ ASKED = 2
 """Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
 CHALLENGE = 8
 """Unanswered questions after which a challenger has lost."""
+STEP, ALIKE = 0.01, 4
+"""Seconds by which times from a question to its answer are told apart, and how many such steps they may differ."""
 FAN = 8
 """Candidates that the kernel can copy to."""
 CHANCE = 0.01
@@ -142,6 +144,12 @@ class Pair:
                 return True
         return False
 
+    def only_question(self, since: float) -> float | None:
+        """When it began to speak for the only time since then; None if it did so more than once, or spoke at that time."""
+        if not self.spurts or self.spurts[-1][0] < since or (len(self.spurts) > 1 and self.spurts[-2][1] >= since):
+            return None
+        return self.spurts[-1][0]
+
     def chances(self, now: float, widths: Iterable[float]) -> list[float]:
         """How probable it is that there is a question in a window of so many seconds that has nothing to do with this client."""
         speaks = []
@@ -174,7 +182,7 @@ class Tally:
     unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
     """
 
-    __slots__ = ("prior", "judged", "hits", "sharp", "reactions", "apart", "unanswered", "hits_by_chance", "sharp_by_chance",
+    __slots__ = ("prior", "judged", "hits", "sharp", "reactions", "apart", "delays", "unanswered", "hits_by_chance", "sharp_by_chance",
                  "reactions_by_chance", "reacted_to")
 
     def __init__(self, prior: float = 0.0) -> None:
@@ -182,6 +190,17 @@ class Tally:
         self.judged = self.hits = self.sharp = self.reactions = self.apart = self.unanswered = 0
         self.hits_by_chance = self.sharp_by_chance = self.reactions_by_chance = 0.0
         self.reacted_to = FAR_PAST
+        self.delays: dict[int, int] = {}
+
+    def inconsistent(self) -> int:
+        """Of the packets that came when it had spoken of late, how many surely were no answers to it.
+
+        Answers come a time after the question that does not change much. Where few of these times are alike, few are answers, however
+        often it speaks. Hosts that ask in step are always as far from each other: then all of them are alike. Only where it asked once
+        is it known which question could be meant.
+        """
+        alike = max((sum(self.delays.get(step + more, 0) for more in range(ALIKE)) for step in self.delays), default=0)
+        return max(0, sum(self.delays.values()) - 2 * alike)
 
     def score(self) -> float:
         """How unlikely it is that this is chance, as a natural logarithm."""
@@ -202,7 +221,7 @@ class Tally:
         Two that speak at the same intervals are always as far from each other: then all packets of one seem to answer the other.
         """
         count = max(self._kinds())[1]
-        return max(0, count + other.apart - self.judged) / count if count else 0.0
+        return max(0, count + other.apart + other.inconsistent() - self.judged) / count if count else 0.0
 
 
 class Open:
@@ -257,7 +276,12 @@ class Open:
             tally.sharp_by_chance += max(sharply_common, CHANCE, sharp_hit)
             tally.reactions_by_chance += max(sharply_common, CHANCE, reaction)
             tally.sharp += client in sharply
-            tally.apart += not pair.asked(now - max(NEAR, now - window[0]), now)
+            near = now - max(NEAR, now - window[0])
+            if not pair.asked(near, now):
+                tally.apart += 1
+            elif (asked_at := pair.only_question(near)) is not None:
+                step = int((now - asked_at) / STEP)
+                tally.delays[step] = tally.delays.get(step, 0) + 1
             if client in asked:
                 tally.hits += 1
                 tally.unanswered = max(0, tally.unanswered - 1)
