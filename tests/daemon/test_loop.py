@@ -87,7 +87,8 @@ def test_starts(router: Router) -> None:
         "pptp": "block", "l2tp": "help", "ipsec": "help", "openvpn": "help", "wireguard": "help"}
     assert {shot[field] for field in ("clients", "servers", "contended", "spis", "cookies", "copies", "clients_full")} == {0}
     assert tables(router) == OURS | FW4
-    assert f'iifname "{WAN}" oifname "{LAN}" ct zone' in router.run("nft", "list", "chain", "inet", "fw4", "forward").stdout, "fw4 has its rules"
+    rules = router.run("nft", "list", "chain", "inet", "fw4", "forward").stdout
+    assert f'iifname "{WAN}" oifname "{LAN}" ct zone' in rules, "fw4 has its rules"
     assert router.log_text() == ("vpnptd: info: APPLIED: pptp block, l2tp help, ipsec help, openvpn help, wireguard help; "
                                  f"LAN {LAN}; WAN {WAN}\nvpnptd: info: ACCOUNTING: conntrack counts packets and bytes from now on "
                                  "(net.netfilter.nf_conntrack_acct)\n")
