@@ -197,8 +197,9 @@ class FakeKernel:
         if self._rng.random() < 0.02:
             raise NetlinkError(self._rng.choice((ENOENT, EEXIST, ENOSPC)))
 
-    def dump(self, packed: bytes, each: Callable[[nl.Message], None], restart: Callable[[], None]) -> None:
+    def dump(self, packed: bytes, decode: Callable[[nl.Message], Any], limit: int | None = None) -> list[Any]:
         self._may_refuse()
+        found: list[Any] = []
         for request in nl.messages(packed):
             parsed = nl.nfgenmsg(request.body)
             attributes = nl.attributes(parsed[2]) if parsed is not None else None
@@ -206,7 +207,10 @@ class FakeKernel:
                 continue
             name = nl.string(attributes.get(nftables.LIST_SET))
             for message in nftables.add_elements(nftables.IPV4, "vpnpt", name, self.maps.get(name, {}).values()):
-                each(next(iter(nl.messages(message))))
+                made = decode(next(iter(nl.messages(message))))
+                if made is not None:
+                    found.append(made)
+        return found[:limit]
 
     def transaction(self, requests: Iterable[bytes], generation: int | None = None) -> None:
         self._may_refuse()

@@ -21,6 +21,7 @@ PACKAGES = {
     "kmod-nft-core": ("", "nftables", NETFILTER_MK),
     "kmod-nft-dup-inet": ("", "copies of a packet", NETFILTER_MK),
     "kmod-nft-fib": ("", "whether an address is the router's own", NETFILTER_MK),
+    "kmod-nft-socket": ("", "whether a program of the router listens", NETFILTER_MK),
     "kmod-nft-nat": ("", "address translation", NETFILTER_MK),
     "kmod-nft-offload": ("", "flow tables", NETFILTER_MK),
 }

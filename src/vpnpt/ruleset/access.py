@@ -105,12 +105,15 @@ def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str
         own.rule("dnat to ct zone map @zone_client", "the server speaks first: to the zone's client")
         shared = table.chain("begin_shared")
         shared.rule(f"{COOKIE} 0 return", "not IKE")
-        shared.rule("socket transparent 0-1 return", "the router itself listens: as without vpnpt")
+        shared.rule("socket transparent 0-1 goto begin_router", "the router itself listens, and may not be meant")
         shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "once more: not answered")
         shared.rule("fib daddr type != local return", "not addressed to the router")
         shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA: anybody would answer")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for the client that has just closed its SA")
         shared.rule("goto copies", "several could be meant")
+        router = table.chain("begin_router")
+        router.rule(f"update @begun {{ ip saddr . {COOKIE} }}", "whoever answers has it")
+        router.rule("add @left_out { ip saddr timeout 60s } goto copies", "the packet itself goes on, beside copies")
 
 
 def _refusal(table: Table, protocol: Protocol, reason: str) -> str:

@@ -50,6 +50,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     chain.rule("@th,0,16 500 goto ike", "from port 500 too")
     chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out", "from another port: only watched")
     chain = table.chain("from_ike")
+    chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow", "to the port that NAT gave the client")
     chain.rule(f"iifname != {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another port: only watched")
 
     _add_exchanges(table)
@@ -98,7 +99,8 @@ def _add_out(table: Table, devices: Devices) -> None:
     client.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
 
     unknown = table.chain("ike_out_unknown")
-    unknown.rule(f"{ZONE} set ip saddr . ip daddr map @called goto ike_out_called", "the answer of a host that was called from outside")
+    unknown.rule(f"{ZONE} set ip saddr . ip daddr map @called_hosts goto ike_out_called",
+                 "the answer of a host that was called from outside")
     unknown.rule(f"{BEGINNING} goto ike_out_new", "it begins an IKE SA")
     unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "it has begun this IKE SA (IKEv2 says who)")
     unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "it answers what its server has begun")
@@ -108,7 +110,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_out_called", "ike_out_answer")
 
     answer = table.chain("ike_out_answer")
-    answer.rule(f"update @called {{ ip saddr . ip daddr : {ZONE} }} update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}",
+    answer.rule(f"update @called_hosts {{ ip saddr . ip daddr : {ZONE} }} update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}",
                 "it goes on answering")
     answer.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
                 "what the caller says next comes there too")
@@ -211,7 +213,7 @@ def _add_marker(table: Table, devices: Devices) -> None:
     marker.rule("ip saddr @slot1 goto copies_slots", "to all who may have it")
     marker.rule(f"ct zone set {SERVER} map @solo", "the only client")
     out = table.chain("ike_marker_out")
-    out.rule("ct zone set ip saddr . ip daddr map @called return", "the answer of a host that was called from outside")
+    out.rule("ct zone set ip saddr . ip daddr map @called_hosts return", "the answer of a host that was called from outside")
     out.rule("ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone", "the flow of its IKE")
 
 

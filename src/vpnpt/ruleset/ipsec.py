@@ -55,7 +55,8 @@ def _add_icmp(table: Table, lan: str) -> None:
     solo.rule("ct zone set @th,192,32 map @solo", "the server's only client")
 
     own = table.chain("icmp_lan")
-    own.rule("ct zone set ip saddr . ip daddr map @called return", "about what came from outside")
+    own.rule("@th,136,8 50 ct zone set ip saddr . ip daddr map @called return", "about ESP that began outside")
+    own.rule("@th,136,8 17 ct zone set ip saddr . ip daddr map @called_hosts return", "about IKE that began outside")
     own.rule("ct zone set ip saddr map @client_zone", "the flow it is about lives in the client's zone")
 
 

@@ -76,7 +76,8 @@ MAPS: tuple[Map, ...] = (
     Map(name="zones", key="ct zone", size="clients", lifetime="client", meaning="zones that are taken"),
     Map(name="proven", key="ip saddr", size="clients", lifetime="client", meaning="clients that a server has answered"),
     Map(name="called", key="ip saddr . ip daddr", value="ct zone", lifetime=CALLED,
-        meaning="inside host and caller: the zone in which it was called, where it answers"),
+        meaning="inside host and caller: the zone in which it was called with ESP, where it answers"),
+    Map(name="called_hosts", key="ip saddr . ip daddr", value="ct zone", lifetime=CALLED, meaning="the same with IKE"),
     Map(name="called_ike", key=f"{SERVER} . {COOKIE}", value="ct zone", size="clients", lifetime=CALLED,
         meaning="caller, cookie: the same for one IKE SA"),
     # who talks with whom

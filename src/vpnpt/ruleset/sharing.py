@@ -76,7 +76,8 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
 
     called = table.chain("register_called")
     called.rule(f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs return", "a client of ours: its server speaks first")
-    called.rule("update @called { ip daddr . ip saddr : ct zone }", "its answers go where it was asked")
+    called.rule("ip protocol esp update @called { ip daddr . ip saddr : ct zone }", "its answers go where it was asked")
+    called.rule(f"{IKE_BOTH} update @called_hosts {{ ip daddr . ip saddr : ct zone }}", "its answers go where it was asked")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "and those of this IKE SA")
     called.rule("ct zone 0 update @left_out { ip saddr }", "what it sends may not be a client's")
 
