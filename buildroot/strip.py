@@ -113,7 +113,7 @@ def _tokens(text: str) -> list[tokenize.TokenInfo]:
 def _without_comments(text: str) -> list[str]:
     lines = text.splitlines()
     for token in _tokens(text):
-        if token.type == tokenize.COMMENT and token.start[0] > 1:  # the first line may hold the licence
+        if token.type == tokenize.COMMENT and not (token.start[0] == 1 and token.string.startswith("#!")):
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
     return lines

@@ -287,12 +287,11 @@ def cmd_doctor(call: Call) -> int:
 
 def cmd_why(call: Call) -> int:
     """Watches while somebody tries, and says why it does not connect; 0 if it works, 1 if not, 2 if that can't be said."""
-    from .why import run, server_address
-    server = server_address(call.operands[1]) if len(call.operands) > 1 else ""
-    request = {"client": call.operands[0], "server": server, "seconds": str(int(call.number("--seconds", 60)))}
-    if len(call.operands) > 1 and not server:
+    from .why import request, run
+    wanted = request(call.operands, int(call.number("--seconds", 60)))
+    if wanted is None:
         raise UsageError(f"the server's name {call.operands[1]!r} can't be found: give its address")
-    return run(call.ask, request, as_json="--json" in call.flags, paint=_paint(), width=_width(show.WIDTH))
+    return run(call.ask, wanted, as_json="--json" in call.flags, paint=_paint(), width=_width(show.WIDTH))
 
 
 def cmd_events(call: Call) -> int:

@@ -12,7 +12,7 @@ from . import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from .show import Answer, Paint
@@ -33,6 +33,14 @@ def server_address(text: str) -> str:
         except OSError:
             continue
     return ""
+
+
+def request(operands: Sequence[str], seconds: int) -> dict[str, str] | None:
+    """What the daemon is asked: CLIENT, and SERVER if it is given; None if that name has no address."""
+    server = server_address(operands[1]) if len(operands) > 1 else ""
+    if len(operands) > 1 and not server:
+        return None
+    return {"client": operands[0], "server": server, "seconds": str(seconds)}
 
 
 def run(ask: Ask, request: dict[str, str], *, as_json: bool, paint: Paint, width: int) -> int:

@@ -16,19 +16,19 @@ from ..kernel.netfilter import NetlinkError
 from ..model import PROTOCOLS
 from ..router import uciedit
 from ..router.devices import release
-from ..sessions.revisions import Revisions
 from ..sessions.table import CAP, packed_address
-from .why import LONGEST, SECONDS, Watches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from ..sessions.revisions import Revisions
     from .apply import Service
     from .child import Aside, Pending
     from .log import Log
     from .sessions_feed import SessionsFeed
+    from .why import Watches
 
     Handler = Callable[["Context", Mapping[str, str]], dict[str, Any] | Pending]
 
@@ -40,8 +40,8 @@ class Context:
 
     def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
         self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
-        self.revisions = Revisions(f"{os.getpid()}-{int(time.time())}")
-        self.watches = Watches(service, feed, aside.another(), aside.selector)
+        self.revisions: Revisions | None = None  # made when a page first asks for what is new
+        self.watches: Watches | None = None  # made when somebody first asks why
 
 
 def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pending:
@@ -97,7 +97,15 @@ def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
 def _sessions(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
     """The whole table; who gives `since` ('' at first, then the last answer's `revision`) gets what is new."""
     found = context.feed.snapshot() | {"capped": len(context.feed.sessions.live) >= CAP}
-    return context.revisions.answer(found, arguments["since"]) | {"capped": found["capped"]} if "since" in arguments else found
+    if "since" not in arguments:
+        return found
+    if context.revisions is None:
+        try:
+            from ..sessions.revisions import Revisions
+        except ImportError:
+            return found  # without vpnpt-tools: the whole table each time
+        context.revisions = Revisions(f"{os.getpid()}-{int(time.time())}")
+    return context.revisions.answer(found, arguments["since"]) | {"capped": found["capped"]}
 
 
 def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -142,26 +150,11 @@ def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> d
 
 def _why(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
     """Begins a watch over a client (and server), asks how far one is, or ends it."""
-    watches, watch = context.watches, arguments.get("watch", "")
-    if watch:
-        return watches.cancel(watch) if arguments.get("cancel", "") in ("1", "true") else watches.answer(watch)
-    hosts = context.feed.hosts
-    hosts.read()
-    clients = hosts.find(arguments.get("client", ""))
-    if not clients:
-        return {"error": "whose VPN? give a client by its address, MAC or name; no such name is known" if arguments.get("client")
-                else "whose VPN? give a client by its address, MAC or name"}
-    server = packed_address(arguments.get("server", ""))
-    if server is None and arguments.get("server"):
-        return {"error": "the server must be given by its address"}
-    if server is not None and len(server) != len(clients[0]):
-        clients = [one for one in clients if len(one) == len(server)]
-        if not clients:
-            return {"error": "client and server must both be IPv4, or both IPv6"}
-    seconds = arguments.get("seconds", "") or str(SECONDS)
-    if not seconds.isdecimal() or not 1 <= int(seconds) <= LONGEST:
-        return {"error": f"seconds: a number from 1 to {LONGEST}"}
-    return watches.start(clients[0], server or b"", int(seconds))
+    try:
+        from .why import handle
+    except ImportError:
+        return {"error": TOOLS_MISSING}
+    return handle(context, arguments)
 
 
 def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class Daemon:
                 self._guarded(key.data)
             self._guarded(self._do_due)
             self.log.sum_up()
-        self.context.watches.close()
+        if self.context.watches is not None:
+            self.context.watches.close()
         self.service.stop()
         self._forget_metrics()
         self.ubus.close()

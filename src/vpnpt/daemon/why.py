@@ -16,12 +16,14 @@ import time
 
 from .. import TOOLS_MISSING
 from ..kernel.netfilter import NetlinkError
-from ..sessions.table import text_of
+from ..sessions.table import packed_address, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
+    from .api import Context
     from .apply import Service
     from .child import Aside
     from .sessions_feed import SessionsFeed
@@ -173,3 +175,29 @@ class Watches:
                 self._state |= {"state": "failed", "problem": found["error"]} if "error" in found else {"state": "done", "verdict": found}
 
         self._aside.run(task).then(judged)
+
+
+def handle(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Begins a watch over a client (and server), asks how far one is, or ends it."""
+    if context.watches is None:
+        context.watches = Watches(context.service, context.feed, context.aside.another(), context.aside.selector)
+    watches, watch = context.watches, arguments.get("watch", "")
+    if watch:
+        return watches.cancel(watch) if arguments.get("cancel", "") in ("1", "true") else watches.answer(watch)
+    hosts = context.feed.hosts
+    hosts.read()
+    clients = hosts.find(arguments.get("client", ""))
+    if not clients:
+        return {"error": "whose VPN? give a client by its address, MAC or name; no such name is known" if arguments.get("client")
+                else "whose VPN? give a client by its address, MAC or name"}
+    server = packed_address(arguments.get("server", ""))
+    if server is None and arguments.get("server"):
+        return {"error": "the server must be given by its address"}
+    if server is not None and len(server) != len(clients[0]):
+        clients = [one for one in clients if len(one) == len(server)]
+        if not clients:
+            return {"error": "client and server must both be IPv4, or both IPv6"}
+    seconds = arguments.get("seconds", "") or str(SECONDS)
+    if not seconds.isdecimal() or not 1 <= int(seconds) <= LONGEST:
+        return {"error": f"seconds: a number from 1 to {LONGEST}"}
+    return watches.start(clients[0], server or b"", int(seconds))
