@@ -55,7 +55,7 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     for port in config.protocols["l2tp"].ports:
         dispatch.udp_to[port], dispatch.udp_from[port] = "l2tp", "l2tp_from"
     either = table.chain("l2tp")
-    either.rule("@th,76,4 != 2 return", "not L2TP version 2")
+    either.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
     either.rule(f"@th,64,1 0 iifname {lan} return", "a client's data: nothing to learn")
     either.rule(f"iifname {lan} ip saddr . udp sport . ip daddr != @l2tp_flows fib saddr . iif oif exists "
                 "update @l2tp_true { ip saddr . udp sport . ip daddr }", "its source address is no forged one")
@@ -118,7 +118,7 @@ def _add_out(table: Table) -> None:
 def _add_in(table: Table, lan: str, wan: str) -> None:
     end = table.chain("l2tp_from")
     end.rule(f"iifname != {wan} return", "not from a server")
-    end.rule("@th,76,4 != 2 return", "not L2TP version 2")
+    end.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
     end.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
              "the server ends a tunnel: tell the daemon")
     end.rule("@th,64,1 1 ip saddr . udp dport @l2tp_ports update @l2tp_plain { ip saddr }", "it heeds its clients' ports")
@@ -173,7 +173,7 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register = table.chain("l2tp_register")
     register.rule("fib saddr type local update @l2tp_router { ip daddr } return", "the router's own")
     register.rule(f"iifname != {lan} return", "no client of ours")
-    register.rule("@th,76,4 != 2 return", "not L2TP version 2")
+    register.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
     register.rule("ip saddr . udp sport . ip daddr != @l2tp_true return", "a forged source address: as without vpnpt")
     register.rule(f"{CONTROL} @th,208,16 {SCCRQ} update @l2tp_waits {{ ip daddr . udp sport }} update @l2tp_asks {{ ip daddr }}",
                   "waits for an answer")

@@ -180,7 +180,7 @@ const TEXTS = {
 	'do-CONFIG_WARNING': _('Correct what the message names.'),
 	'do-RULES_MISSING': _('See `logread -e vpnptd` for why they could not be loaded; restart vpnpt.'),
 	'do-RULES_CHANGED': _('Run `vpnpt reload`, or find who changes them; with on_drift \'repair\' they are put back by themselves.'),
-	'do-FW4_RULES_MISSING': _('Run `fw4 reload`; see that /usr/share/nftables.d/chain-pre/forward/50-vpnpt.nft is there.'),
+	'do-FW4_RULES_MISSING': _('Run `fw4 reload`; see that /usr/share/nftables.d/chain-post/forward/50-vpnpt.nft is there.'),
 	'do-NOTICES_MISSING': _('Install kmod-nfnetlink-log; see that no other program uses NFLOG groups 9107 to 9109.'),
 	'do-KERNEL_FEATURE': _('Install the package it names: `opkg install NAME`, from 25.12 on `apk add NAME`.'),
 	'do-KERNEL_OLD': _('Upgrade the firmware.'),
