@@ -43,11 +43,13 @@ def add_esp(table: Table, devices: Devices, dispatch: Dispatch) -> None:
 def _add_out(table: Table, devices: Devices) -> None:
     out = table.chain("esp_out")
     out.rule(f"{ZONE} set ip saddr . ip daddr map @called goto esp_out_called", "the answer of a host that was called from outside")
+    out.rule(f"{FAST} @esp_unanswered {ZONE} set ip saddr map @client_zone goto esp_out_zoned", "seen before, not answered yet")
     add_way_out(out, "esp_out_zoned", devices)
     add_zoned(table, "esp_out_zoned", "esp_out_learn")
     add_zoned(table, "esp_out_called", "esp_out_answer")
     answer = table.chain("esp_out_answer")
     answer.rule(f"update @called {{ ip saddr . ip daddr : {ZONE} }}", "it goes on answering")
+    answer.rule(f"{ZONE} 0 update @left_out {{ ip daddr }}", "what the caller sends may not be a client's")
 
     learn = table.chain("esp_out_learn")
     learn.rule("jump refresh_out", "renew what lives")

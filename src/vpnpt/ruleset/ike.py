@@ -112,6 +112,8 @@ def _add_out(table: Table, devices: Devices) -> None:
     answer = table.chain("ike_out_answer")
     answer.rule(f"update @called_hosts {{ ip saddr . ip daddr : {ZONE} }} update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}",
                 "it goes on answering")
+    answer.rule(f"{ZONE} 0 update @left_out {{ ip daddr }}", "what the caller sends may not be a client's")
+    answer.rule(f"ip daddr . {COOKIE} @begun update @cookie_many {{ ip daddr . {COOKIE} }}", "a client may have answered its copy, too")
     answer.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
                 "what the caller says next comes there too")
 

@@ -71,5 +71,6 @@ def _add_router(table: Table, devices: Devices) -> None:
     esp.rule(f"update @router_hosts {{ ip daddr }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}", "the router has SAs with this server")
     udp = table.chain("router_ike")
     udp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
+    udp.rule(f"ip daddr . {COOKIE} @begun update @cookie_many {{ ip daddr . {COOKIE} }}", "a client may have answered its copy, too")
     udp.rule(f"update @router_hosts {{ ip daddr }} add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
              f"add @cookies {{ ip daddr . {COOKIE} }}", "the router's IKE SA")

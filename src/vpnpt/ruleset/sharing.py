@@ -94,17 +94,21 @@ def _add_refresh(table: Table) -> None:
     refresh.rule(f"update @pairs {{ ip saddr . ip daddr timeout {UNPROVEN}s }} add @servers {{ ip daddr timeout {UNPROVEN}s }} "
                  f"add @solo {{ {SERVER_OUT} timeout {UNPROVEN}s : {ZONE} }} add @client0 {{ ip daddr timeout {UNPROVEN}s : ip saddr }}",
                  "it goes on trying")
+    refresh.rule("ip daddr @slot1 goto refresh_slots", "and so do all candidates of this server")
 
     proven = table.chain("refresh_proven")
     proven.rule(f"update @proven {{ ip saddr }} update @client_zone {{ ip saddr : {ZONE} }} update @zones {{ {ZONE} }} "
                 f"update @zone_client {{ {ZONE} : ip saddr }}", "the client lives (update renews, it replaces nothing)")
     proven.rule("ip saddr . ip daddr != @pairs return", "not registered yet")
-    proven.rule(f"update @pairs {{ ip saddr . ip daddr }} update @servers {{ ip daddr }} update @solo {{ {SERVER_OUT} : {ZONE} }} "
-                "update @client0 { ip daddr : ip saddr }", "and talks with this server")
+    proven.rule("update @pairs { ip saddr . ip daddr } goto refresh_slots", "and talks with this server")
+
+    slots = table.chain("refresh_slots")
+    slots.rule(f"update @servers {{ ip daddr }} update @solo {{ {SERVER_OUT} : {ZONE} }} update @client0 {{ ip daddr : ip saddr }}",
+               "the server lives, with all its candidates")
     for slot in range(1, SLOTS):
-        proven.rule(f"ip daddr != @slot{slot} return", f"fewer than {slot + 1} clients")
+        slots.rule(f"ip daddr != @slot{slot} return", f"fewer than {slot + 1} clients")
         mark = f"update @contended {{ {SERVER_OUT} }} " if slot == 1 else ""
-        proven.rule(f"update @slot{slot} {{ ip daddr }} {mark}update @client{slot} {{ ip daddr : ip saddr }}", f"client {slot + 1}")
+        slots.rule(f"update @slot{slot} {{ ip daddr }} {mark}update @client{slot} {{ ip daddr : ip saddr }}", f"client {slot + 1}")
 
 
 def _add_copies(table: Table) -> None:
