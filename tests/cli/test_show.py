@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.test_main import SESSION
 from vpnpt.cli import show
+from vpnpt.cli.findings import doctor
 from vpnpt.cli.top_view import HELP, ORDERS, Rates, View, bits, frame
 from vpnpt.config.compile import PROTOCOLS
 
@@ -156,7 +157,7 @@ def test_doctor() -> None:
                  "remedy": "Forward UDP 500 and 4500 there, or set its modem to bridge mode, then start again.", "link": ""},
                 {"code": "WEAK_PPTP", "severity": "warning", "text": "PPTP is on.", "evidence": "", "remedy": "", "link": ""}]
     answer = {"time": NOW, "checked": ["A"] * 30, "findings": findings}
-    assert show.doctor(answer).splitlines() == [
+    assert doctor(answer).splitlines() == [
         "error: DOUBLE_NAT",
         "  The WAN address is private, so there is a second router before this one.",
         "  seen: wan has 192.168.0.2",
@@ -167,7 +168,7 @@ def test_doctor() -> None:
         "  PPTP is on.",
         "",
         "30 things looked at, 2 things are to be done"]
-    assert show.doctor({"time": NOW, "checked": ["A"], "findings": []}) == "1 thing looked at, nothing is wrong"
+    assert doctor({"time": NOW, "checked": ["A"], "findings": []}) == "1 thing looked at, nothing is wrong"
 
 
 def test_events() -> None:

@@ -278,10 +278,11 @@ def cmd_top(call: Call) -> int:
 
 def cmd_doctor(call: Call) -> int:
     """Prints the findings; 0, 1 for warnings, 2 for errors."""
+    from .findings import doctor
     answer = call.ask({"method": "doctor"})
     if answer is None:
         return 2
-    print(json.dumps(answer, indent=2) if "--json" in call.flags else show.doctor(answer, _width(show.WIDTH), _paint()))
+    print(json.dumps(answer, indent=2) if "--json" in call.flags else doctor(answer, _width(show.WIDTH), _paint()))
     return max([{"error": 2, "warning": 1}.get(item["severity"], 0) for item in answer["findings"]], default=0)
 
 

@@ -191,22 +191,6 @@ def sessions(answer: Answer, *, ended: bool = False, width: int = WIDTH, paint: 
     return "\n".join(lines)
 
 
-def doctor(answer: Answer, width: int = WIDTH, paint: Paint = plain) -> str:
-    """`vpnpt doctor`: findings as paragraphs, the most serious first."""
-    found = answer["findings"]
-    lines: list[str] = []
-    for item in found:
-        lines.append(f"{paint(item['severity'], MEANING.get(item['severity'], ''))}: {clean(item.get('code', ''))}".rstrip(": "))
-        lines.append(folded(f"  {clean(item['text'])}", width, "  "))
-        lines += [folded(f"  {label}: {clean(item[key])}", width) for key, label in (("evidence", "seen"), ("remedy", "do"))
-                  if item.get(key)]
-        lines.append("")
-    checked = len(answer.get("checked", ()))
-    serious = sum(item["severity"] != "info" for item in found)
-    outcome = "nothing is wrong" if not serious else "1 thing is to be done" if serious == 1 else f"{serious} things are to be done"
-    return "\n".join([*lines, f"{counted(checked, 'thing')} looked at, {outcome}"])
-
-
 def event(item: Answer, width: int = 0, paint: Paint = plain) -> str:
     """One line of the log; folded on a screen."""
     text = f"{clock(item['time'])} {item['severity']:7} {clean(item['code'])}: {clean(item['text'])}"
