@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from _pytest.config.argparsing import Parser
 
 PENDING: set[str] = {
-    # On a busy machine a packet or two go to the wrong client in one run of six: right after lost notices the engine still decides by
-    # elimination, though it may not know of everybody's need.
-    "test_floods::test_a_deaf_daemon_hears_again",
+    # Copies leave by the router's output, which fw4's forward chain does not see: docs/LIMITS.md.
+    "test_delivery::test_a_drop_rule_that_is_added_later_stops_copies",
 }
 """Tests (module::function, without parameters) whose promise is not kept yet. Whoever keeps it takes its test out of here."""
 

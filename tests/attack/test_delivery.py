@@ -164,6 +164,23 @@ def test_a_drop_rule_of_the_user_holds(sandbox: None, chain: str) -> None:
         assert not any(packet.proto == ESP for packet in victim.packets[seen:])
 
 
+def test_a_drop_rule_that_is_added_later_stops_copies(sandbox: None) -> None:
+    """For a pair of a contended server that fw4 has let talk until then: what nobody knows is copied to others only."""
+    with Lab(2, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users = stage(lab)
+        assert users.do_up("c1..c2") == {"c1": "up", "c2": "up"}
+        assert not users.do_traffic()["c1"].lost
+        server, victim = lab.servers[0], lab.clients[1]
+        lab.router.nft(f"insert rule inet fw4 forward ip saddr {server.address} ip daddr {victim.address} drop\n")
+        trial = Trial(lab)
+        for number in range(5):
+            trial.send("ESP of no known SPI", server, esp(server.address, WAN, SPI + number, data=trial.token()))
+            trial.send("IKE of no known cookie", server, udp(server.address, WAN, 500, 500, ike(COOKIE + number, data=trial.token())))
+        assert not {item for item in trial.reached() if item[1] == "c2"}
+        found = users.do_traffic()
+        assert not found["c1"].lost and found["c2.back"].delivered == 0
+
+
 @pytest.mark.parametrize("rule", ["ip saddr {client} ip daddr {server} drop", "ip saddr {client} meta l4proto esp drop"])
 def test_who_may_not_talk_is_sent_no_copies(sandbox: None, rule: str) -> None:
     """fw4 lets nothing of c2 out to that server (or no ESP), so it is no candidate for what the server sends."""

@@ -158,6 +158,22 @@ def test_one_host_s_tables_are_its_own(sandbox: None, long: bool) -> None:
         assert not users.do_traffic(out=5, back=5)["c2"].lost
 
 
+def test_made_up_spis_pay_for_no_answer(sandbox: None) -> None:
+    """A flood of SPIs in the server's name, while it has one client. Then it has two, both get new keys, and the daemon must hear that
+    both wait: it once took the other for the owner of both SPIs."""
+    with Lab(2, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, server = stage(lab), lab.servers[0]
+        assert users.do_up("c1") == {"c1": "up"} and not users.do_traffic("c1", out=3, back=3)["c1"].lost
+        number = random_cookies(7)
+        blast(lab.isp, (esp(server.address, WAN, number() & 0xFFFFFFFF | 256, 9) for _ in range(3000)), lab.router, "wan")
+        lab.pump.run_for(0.2)
+        assert server.address not in lab.router.run("nft", "list", "set", "ip", "vpnpt", "answered").stdout
+        assert users.do_up("c2") == {"c2": "up"}
+        assert users.do_rekey(["c1", "c2"]) == {"c1": "done", "c2": "done"}
+        result = users.do_traffic(out=5, back=5)
+        assert not result["c1"].lost and not result["c2"].lost
+
+
 def test_a_deaf_daemon_hears_again(sandbox: None) -> None:
     """More notices than its socket holds, while it is stopped; then two tunnels to one server come up and go on."""
     with Lab(3, 1, "vpnpt", CONFIG, ipv6=False) as lab:

@@ -125,7 +125,10 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     add_zoned(table, "esp_in_new", "esp_in_take")
     take = table.chain("esp_in_take")
-    take.rule(f"update @answered {{ ip saddr . {ZONE} }} delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
+    # Made-up SPIs must not pay for an outbound one: the daemon would not hear that its client waits, and take another for the owner.
+    take.rule(f"ip saddr . {ZONE} @waiting update @answered {{ ip saddr . {ZONE} }}", "it has waited for this")
+    take.rule(f"ip saddr . {ZONE} != @heard update @answered {{ ip saddr . {ZONE} }}", "the server is the first to speak")
+    take.rule(f"delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
               f"delete @waiting_one {{ ip saddr : {ZONE} }}", "no longer waits")
     take.rule(f"update @heard {{ ip saddr . {ZONE} }}", "the server has answered this client")
     take.rule(f"update @spi_new {{ {INBOUND} }}", "what conntrack does not know goes to a forward of the user's, if there is one")

@@ -148,7 +148,6 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     many = table.chain("ike_in_many")
     many.rule(f"update @cookie_many {{ ip saddr . {COOKIE} }}", "still in use")
-    many.rule(f"@th,208,8 {numbers(CREATES_SAS)} ip saddr != @slot1 goto copies", "to all who may have it")
     many.rule("goto copies", "to all who may have it")
 
     router = table.chain("ike_in_router")
