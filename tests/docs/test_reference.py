@@ -13,10 +13,19 @@ import pytest
 from tests.docs import reference
 from tests.docs.log_codes import MEANINGS
 from vpnpt.doctor.codes import CODES
+from vpnpt.ruleset import maps
 
 ROOT = reference.ROOT
 PAGES = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 README_LINES = 160
+ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in reference.maps().splitlines() if line.startswith("| `")]
+"""docs/reference/maps.md: the cells of each row."""
+
+
+def named(cell: str) -> list[str]:
+    """The maps of a row: `fan0` to `fan7` are eight."""
+    first, *last = re.findall(r"`(\w+)`", cell)
+    return [f"{first[:-1]}{number}" for number in range(int(first[-1]), int(last[0][-1]) + 1)] if last else [first]
 
 
 @pytest.mark.parametrize("name", reference.PAGES)
@@ -53,9 +62,16 @@ def test_every_collection_of_the_kernel_has_a_writer_or_says_nothing() -> None:
 
     Where a protocol passes for all, its set of refusals is declared and nothing can come into it.
     """
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in reference.maps().splitlines() if line.startswith("| `")]
-    assert len(rows) > 40
-    assert [row[0] for row in rows if row[6:8] == ["–", "–"] and not row[0].startswith("`refused_")] == []
+    assert len(ROWS) > 40
+    assert [row[0] for row in ROWS if row[6:8] == ["–", "–"] and not row[0].startswith("`refused_")] == []
+
+
+@pytest.mark.parametrize("row", [*maps.IPSEC, *maps.L2TP, *maps.ICMP], ids=lambda row: row.name)
+def test_the_table_of_maps_says_rightly_who_fills_one(row: maps.Map) -> None:
+    """What `ruleset/maps.py` says of a map is what rules and modules do."""
+    found = {name: cells for cells in ROWS for name in named(cells[0])}
+    rules, daemon = (cell != "–" for cell in found[row.name][6:8])
+    assert (rules, daemon) == ("kernel" in row.fills, "daemon" in row.fills), row.name
 
 
 # --- pages written by hand ---------------------------------------------------------------------------------------------------

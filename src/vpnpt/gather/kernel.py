@@ -12,7 +12,8 @@ from ..kernel import nft
 from ..kernel.maps import Learned
 from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
 from ..router.addresses import local_addresses
-from ..ruleset import TABLE, errors, shares_servers
+from ..ruleset import TABLE, shares_servers
+from ..ruleset.maps import ICMP_ERRORS, ICMP_ERRORS_FIELDS, ICMP_TOO_BIG, ICMP_TOO_BIG_FIELDS
 from ..sessions.classify import protocol_of
 from ..wire.conntrack import AF_INET, AF_INET6, AH, ESP, GRE, L2TP, TCP, UDP
 from ..wire.nftables import FAMILIES, IPV4, unpack_key
@@ -126,13 +127,13 @@ def icmp_errors() -> tuple[IcmpError, ...]:
     """ICMP errors of the last ten minutes."""
     found = []
     with contextlib.suppress(NetlinkError), Netlink() as sock:
-        for element in dump_elements(sock, IPV4, TABLE, errors.ERRORS):
-            if fields := unpack_key(element.key, *errors.ERRORS_FIELDS):
+        for element in dump_elements(sock, IPV4, TABLE, ICMP_ERRORS.name):
+            if fields := unpack_key(element.key, *ICMP_ERRORS_FIELDS):
                 server, proto, port, code = fields
                 found.append(IcmpError(sender=(element.data or bytes(4))[:4], server=server, proto=proto[0],
                                        port=int.from_bytes(port, "big"), code=code[0]))
-        for element in dump_elements(sock, IPV4, TABLE, errors.TOO_BIG):
-            if fields := unpack_key(element.key, *errors.TOO_BIG_FIELDS):
+        for element in dump_elements(sock, IPV4, TABLE, ICMP_TOO_BIG.name):
+            if fields := unpack_key(element.key, *ICMP_TOO_BIG_FIELDS):
                 sender, server, proto, mtu = fields
                 found.append(IcmpError(sender=sender, server=server, proto=proto[0], code=FRAGMENTATION_NEEDED,
                                        mtu=int.from_bytes(mtu, "big")))

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import sys
 
-from .access import add_access, refused_set
+from .access import add_access
 from .dispatch import Dispatch
 from .errors import add_errors
 from .ipsec import add_ipsec
 from .l2tp import add_l2tp, l2tp_forward_rule
-from .maps import declare
+from .maps import IPSEC, declare, refused_set
 from .sharing import add_sharing
 from .text import TABLE, Table, names
 from .zones import add_zones, zone_range
@@ -76,14 +76,14 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, of
         if family == "ip":
             dispatch = Dispatch()
             if shares_servers(config):
-                declare(table, config)
+                declare(table, config, IPSEC)
                 add_zones(table, config, byteorder, seed)
                 add_sharing(table, config, devices)
                 add_ipsec(table, config, devices, dispatch)
             if config.behaviour("l2tp") == "help":
                 add_l2tp(table, config, devices, dispatch)
             if dispatch.used:
-                add_errors(table, devices, dispatch)
+                add_errors(table, config, devices, dispatch)
             dispatch.add(table)
         add_access(table, config, devices, helper=helper, offload=offload)
         if table.chains:

@@ -10,7 +10,7 @@ is silence.
 from __future__ import annotations
 
 from .ike import BEGINNING
-from .maps import COOKIE, SPI
+from .maps import COOKIE, SPI, declare, refused, refused_set
 from .notices import AH, REFUSED, notice
 from .sharing import IKE_BOTH
 from .text import Table, names, numbers
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from .text import Chain
 
 LOG_RATE = "1/second burst 5 packets"
-REFUSED_SIZE, REFUSED_TIMEOUT = 1024, 600
-"""Pairs of client and server whose refused packets are counted, and how long after the last one."""
-
-
-def refused_set(name: str) -> str:
-    """The set that counts what was refused of this protocol, by client and server."""
-    return f"refused_{name}"
 
 
 def first_packets(protocol: Protocol) -> list[str]:
@@ -61,8 +54,7 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, 
         behaviour = config.behaviour(protocol.name)
         if behaviour != "ignore":
             # Also where nothing is refused yet: who is blocked must not cost a new table with all it has learned.
-            table.collection(refused_set(protocol.name), f"{table.family} saddr . {table.family} daddr", size=REFUSED_SIZE,
-                             timeout=REFUSED_TIMEOUT, comment=f"clients and servers whose {protocol.name} was refused, counted")
+            declare(table, config, [refused(protocol.name, table.family)])
         if behaviour == "block":
             _block(table, protocol, out, inbound)
         elif behaviour == "help":

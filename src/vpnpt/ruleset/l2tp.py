@@ -20,7 +20,8 @@ with L bit, else @th,80,16 and @th,96,16; message type of a control message @th,
 
 from __future__ import annotations
 
-from .maps import ENTRIES_PER_CLIENT
+from .maps import L2TP as L2TP_MAPS
+from .maps import declare
 from .notices import L2TP, L2TP_HELD, L2TP_MOVED, L2TP_PASSED, notice, whole
 from .text import Table, names, numbers
 
@@ -30,14 +31,8 @@ if TYPE_CHECKING:
     from .dispatch import Dispatch
     from .text import Chain
 
-TIMEOUT = 3600
-"""Seconds that an element lives after its last renewal: by a client's control message, or by the daemon while conntrack has the flow."""
-SHARED_TIMEOUT = 60
-"""The same for `l2tp_shared`, whose packets only the daemon can deliver: it dies soon after the daemon."""
 MARK = 0x80000000
 """The bit of the conntrack mark by which fw4's forward chain knows our flows; fw4, mwan3, pbr and SQM use lower ones."""
-ANSWER_WITHIN = 15
-"""Seconds for which a request waits for its answer: clients repeat it after 1, 2, 4 and 8 (RFC 2661 5.8)."""
 TELLING = "{ 1, 3, 4, 7, 8, 10, 11 }"
 """Messages of a client that tell an ID: SCCRQ, SCCCN (in its header the server's), StopCCN, OCRQ, OCRP, ICRQ, ICRP (RFC 2661 3.2)."""
 SCCRQ, SCCRP, SCCCN, STOPCCN = 1, 2, 3, 4
@@ -50,7 +45,8 @@ HELD_RATE = "1000/second burst 1000 packets"
 
 def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch) -> None:
     """Everything for L2TP over UDP, from `dispatch` on."""
-    _declare(table, config)
+    declare(table, config, L2TP_MAPS)
+    table.counter("l2tp_held", "packets of servers that the daemon was given to deliver")
     lan, wan, ports = names(devices.lan), names(devices.wan), numbers(config.protocols["l2tp"].ports)
     for port in config.protocols["l2tp"].ports:
         dispatch.udp_to[port], dispatch.udp_from[port] = "l2tp", "l2tp_from"
@@ -65,35 +61,6 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     _add_in(table, lan, wan)
     _add_registration(table, lan, wan, ports)
     _add_other_port(table, lan, wan, ports)
-
-
-def _declare(table: Table, config: Config) -> None:
-    size, sessions = config.general.max_clients * ENTRIES_PER_CLIENT, config.general.max_keys
-
-    def add(name: str, key: str, comment: str, value: str = "", size: int = size, timeout: int = TIMEOUT) -> None:
-        table.collection(name, key, value=value, size=size, timeout=timeout, comment=comment)
-
-    add("l2tp_servers", "ip saddr", "servers with which a client talks L2TP")
-    add("l2tp_pairs", "ip daddr . ip saddr", "server and client that talk L2TP")
-    add("l2tp_flows", "ip saddr . udp sport . ip daddr", "client, port and server: flows that the firewall has let pass")
-    add("l2tp_many", "ip saddr", "servers with a second client")
-    add("l2tp_odd", "ip saddr", "servers with a client whose port on the WAN may not be the server's own")
-    add("l2tp_plain", "ip saddr", "servers that send to whatever port a client has")
-    add("l2tp_solo", "ip saddr", "server: its only client's port", value="udp sport")
-    add("l2tp_ports", "ip saddr . udp dport", "server, port on the WAN: a client's")
-    add("l2tp_way", "ip saddr . udp dport", "server, port on the WAN: whose it is", value="ip daddr . udp dport")
-    add("l2tp_port", "ip saddr . @th,96,16", "server, tunnel ID: its client's port on the WAN", value="udp dport")
-    add("l2tp_session", "ip saddr . @th,96,16 . @th,112,16", "the same by session, where two clients have the same tunnel ID",
-        value="udp dport", size=sessions)
-    add("l2tp_shared", "ip saddr . @th,96,16", "tunnel IDs that two clients have: the daemon delivers", timeout=SHARED_TIMEOUT)
-    add("l2tp_true", "ip saddr . udp sport . ip daddr", "flows whose source address routes back to where it came from",
-        timeout=ANSWER_WITHIN)
-    add("l2tp_waits", "ip saddr . udp dport", "server, port on the WAN: its client waits for an answer", timeout=ANSWER_WITHIN)
-    add("l2tp_asks", "ip saddr", "servers that some client has asked for a tunnel", timeout=ANSWER_WITHIN)
-    add("l2tp_moved", "ip saddr . udp sport . udp dport", "server, its port, port on the WAN: it answers from there")
-    add("l2tp_router", "ip saddr", "servers with which the router itself talks L2TP")
-    add("rate_l2tp", "ip saddr", "how fast a client makes tunnels", size=config.general.max_clients, timeout=60)
-    table.counter("l2tp_held", "packets of servers that the daemon was given to deliver")
 
 
 def _add_out(table: Table) -> None:

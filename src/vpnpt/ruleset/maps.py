@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every set and map of `table ip vpnpt` for IPsec: key, value, lifetime, bound, who fills it, who reads it.
+"""Every set and map of our tables: key, value, lifetime, bound, who fills it, who reads it.
 
 Sizes: 'clients' (max_clients), 'pairs' (16 for each client), 'keys' (max_keys), or a number. Lifetimes in seconds, counted from the last
-renewal: 'client' (client_timeout), 'key' (key_timeout), 'fast' (fast_timeout), 'pending' (pending_timeout), or a number. A zone of 0 as a
-value means: as on a router without vpnpt.
+renewal: 'client' (client_timeout), 'key' (key_timeout), 'fast' (fast_timeout), 'pending' (pending_timeout), 'unanswered'
+(pending_timeout, a minute at least), or a number. A zone of 0 as a value means: as on a router without vpnpt.
 
 `kernel` as a writer or reader means rules of this table; `daemon` means netlink.
 """
@@ -14,6 +14,8 @@ from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..model import Config
     from .text import Table
 
@@ -27,6 +29,14 @@ of an unknown protocol (nf_conntrack_generic_timeout, 600), so that what conntra
 CALLED = 3600
 """Seconds for which an inside host that was called from outside answers from where it was asked, counted from its last answer. Conntrack
 forgets after 600 (ESP) or 180 (UDP); what the host begins by itself within that time goes the same way, as on a stock router."""
+L2TP_FLOW = 3600
+"""Seconds that what is known of an L2TP flow lives after a client's last control message, or after the daemon saw that conntrack has it."""
+L2TP_SHARED = 60
+"""The same for `l2tp_shared`, whose packets only the daemon can deliver: it dies soon after the daemon."""
+L2TP_ANSWER = 15
+"""Seconds for which a request waits for its answer: clients repeat it after 1, 2, 4 and 8 (RFC 2661 5.8)."""
+FOR_DOCTOR = 600
+"""Seconds for which ICMP errors and refusals are remembered for those who look."""
 
 SPI = "@th,0,32"
 """ESP's SPI as raw bits: `esp spi` would look at the protocol once more."""
@@ -40,10 +50,18 @@ IKE_FAST = f"ip saddr . ip daddr . {COOKIE}"
 """The same for IKE."""
 QUOTED_SPI = "@th,192,32 . @th,224,32"
 """Destination and SPI that an ICMP error quotes."""
+ICMP_ERRORS_KEY = "@th,192,32 . @th,136,8 . @th,240,16 . @th,8,8"
+"""Of what an ICMP error quotes destination, IP protocol and destination port; the code. Who says so is the value: a key of more than four
+parts can't be read back by nft 1.0.6."""
+ICMP_TOO_BIG_KEY = "ip saddr . @th,192,32 . @th,136,8 . @th,48,16"
+"""Who says so; of what it quotes destination and IP protocol; the next hop's MTU (RFC 1191 section 4)."""
+ICMP_ERRORS_FIELDS, ICMP_TOO_BIG_FIELDS = (4, 1, 2, 1), (4, 4, 1, 2)
+"""Bytes of each part of these keys."""
 
 
 class Map(Record):
-    """A set (no value) or map. key, value: nft expressions. size, lifetime: a word above, or a number. fills, reads: who."""
+    """A set (no value) or map. key, value: nft expressions. size, lifetime: a word above, or a number. fills, reads: who; a writer that only
+    renews or deletes elements says so."""
 
     __slots__ = ("name", "key", "value", "size", "lifetime", "meaning", "fills", "reads")
     DEFAULTS = {"value": "", "size": "pairs", "lifetime": "key", "fills": "kernel", "reads": "kernel"}
@@ -68,7 +86,7 @@ def _slots() -> list[Map]:
     return found
 
 
-MAPS: tuple[Map, ...] = (
+IPSEC: tuple[Map, ...] = (
     # clients and their zones
     Map(name="client_zone", key="ip saddr", value="ct zone", size="clients", lifetime="client", meaning="client: its zone",
         reads="kernel, daemon"),
@@ -81,7 +99,8 @@ MAPS: tuple[Map, ...] = (
     Map(name="called_ike", key=f"{SERVER} . {COOKIE}", value="ct zone", size="clients", lifetime=CALLED,
         meaning="caller, cookie: the same for one IKE SA"),
     # who talks with whom
-    Map(name="pairs", key="ip saddr . ip daddr", meaning="client and server that talk", reads="kernel, daemon"),
+    Map(name="pairs", key="ip saddr . ip daddr", meaning="client and server that talk", fills="kernel, daemon (deletes)",
+        reads="kernel, daemon"),
     Map(name="heard", key="ip saddr . ct zone", meaning="server, zone: the server has answered this client"),
     Map(name="servers", key="ip saddr", meaning="servers that a client talks with", fills="kernel, daemon"),
     Map(name="solo", key=SERVER, value="ct zone", meaning="server: its first client's zone", fills="kernel, daemon"),
@@ -90,14 +109,16 @@ MAPS: tuple[Map, ...] = (
     Map(name="contended", key=SERVER, meaning="servers with a second client, as ICMP errors quote them", fills="kernel, daemon"),
     Map(name="doubted", key="ip saddr", lifetime=3600, meaning="servers of whose SPIs the kernel may not decide alone", fills="daemon"),
     Map(name="ended", key="ip saddr . ct zone", lifetime=3600, meaning="server, zone: ended by the user, until the client goes on",
-        fills="daemon"),
+        fills="daemon, kernel (deletes)"),
     Map(name="router_hosts", key="ip saddr", size=1024, meaning="servers with which the router itself has SAs", reads="kernel, daemon"),
     Map(name="left_out", key="ip saddr", meaning="servers with which a host talks that is no client of ours"),
-    Map(name="came_esp", key=f"ip saddr . {SPI}", value="ip daddr", lifetime=60, meaning="address to which a copied packet was sent"),
-    Map(name="came_ike", key=f"ip saddr . {COOKIE}", value="ip daddr", lifetime=60, meaning="the same for IKE"),
+    Map(name="came_esp", key=f"ip saddr . {SPI}", value="ip daddr", lifetime=60, meaning="address to which a copied packet was sent",
+        fills="kernel, daemon (deletes)"),
+    Map(name="came_ike", key=f"ip saddr . {COOKIE}", value="ip daddr", lifetime=60, meaning="the same for IKE",
+        fills="kernel, daemon (deletes)"),
     # who waits for a new inbound SPI
     Map(name="waiting", key="ip daddr . ct zone", lifetime="pending", meaning="server, zone: waits for a new inbound SPI",
-        reads="kernel, daemon"),
+        fills="kernel, daemon", reads="kernel, daemon"),
     Map(name="waiting_one", key="ip daddr", value="ct zone", lifetime="pending", meaning="server: who waits first"),
     Map(name="waiting_some", key="ip daddr", lifetime="pending", meaning="servers that somebody waits for"),
     Map(name="waiting_many", key="ip daddr", lifetime="pending", meaning="servers that more than one waits for"),
@@ -117,11 +138,11 @@ MAPS: tuple[Map, ...] = (
     Map(name="router_spis", key=f"ip saddr . {SPI}", size=1024, meaning="inbound SPIs of the router's own SAs", fills="daemon"),
     # SPIs that several clients may own
     Map(name="fanned", key=f"ip saddr . {SPI}", meaning="SPIs that may be several clients'", fills="kernel, daemon"),
-    Map(name="listed", key=f"ip saddr . {SPI}", meaning="of these, whose candidates the daemon knows", fills="daemon"),
-    Map(name="spilled", key=f"ip saddr . {SPI}", meaning=f"SPIs with more than {SLOTS} candidates", fills="daemon"),
+    Map(name="listed", key=f"ip saddr . {SPI}", meaning="of these, whose candidates the daemon knows", fills="daemon, kernel (renews)"),
+    Map(name="spilled", key=f"ip saddr . {SPI}", meaning=f"SPIs with more than {SLOTS} candidates", fills="daemon, kernel (renews)"),
     Map(name="copied", key=f"ip saddr . {SPI}", meaning="SPIs whose copies are counted", reads="daemon"),
     *(Map(name=f"fan{slot}", key=f"ip saddr . {SPI}", value="ip daddr", meaning=f"server, SPI: candidate {slot + 1}",
-          fills="daemon", reads="kernel, daemon") for slot in range(SLOTS)),
+          fills="daemon, kernel (renews)", reads="kernel, daemon") for slot in range(SLOTS)),
     # IKE
     Map(name="ike_fast", key=IKE_FAST, value="ct zone", size="keys", lifetime="fast", meaning="fast path, both ways: addresses, cookie",
         fills="kernel, daemon (deletes)"),
@@ -155,13 +176,62 @@ MAPS: tuple[Map, ...] = (
 )
 
 
-def declare(table: Table, config: Config) -> None:
-    """All of them, with the sizes and lifetimes that the configuration says."""
+_FLOW = "ip saddr . udp sport . ip daddr"
+_WAN_PORT = "ip saddr . udp dport"
+_TUNNEL = "ip saddr . @th,96,16"
+
+
+def _l2tp(name: str, key: str, meaning: str, **other: str | int) -> Map:
+    """Of what the kernel learns by itself and the daemon looks up where it could not."""
+    return Map(**{"name": name, "key": key, "meaning": meaning, "lifetime": L2TP_FLOW, "fills": "kernel, daemon", **other})
+
+
+L2TP: tuple[Map, ...] = (
+    _l2tp("l2tp_servers", "ip saddr", "servers with which a client talks L2TP"),
+    _l2tp("l2tp_pairs", "ip daddr . ip saddr", "server and client that talk L2TP"),
+    _l2tp("l2tp_flows", _FLOW, "client, port and server: flows that the firewall has let pass"),
+    _l2tp("l2tp_many", "ip saddr", "servers with a second client"),
+    _l2tp("l2tp_odd", "ip saddr", "servers with a client whose port on the WAN may not be the server's own"),
+    _l2tp("l2tp_plain", "ip saddr", "servers that send to whatever port a client has", fills="kernel"),
+    _l2tp("l2tp_solo", "ip saddr", "server: its only client's port", value="udp sport"),
+    _l2tp("l2tp_ports", _WAN_PORT, "server, port on the WAN: a client's"),
+    _l2tp("l2tp_way", _WAN_PORT, "server, port on the WAN: its client and the client's port", value="ip daddr . udp dport"),
+    _l2tp("l2tp_port", _TUNNEL, "server, tunnel ID: its client's port on the WAN", value="udp dport", fills="daemon"),
+    _l2tp("l2tp_session", f"{_TUNNEL} . @th,112,16", "the same by session, where two clients have the same tunnel ID", value="udp dport",
+          size="keys", fills="daemon"),
+    _l2tp("l2tp_shared", _TUNNEL, "tunnel IDs that two clients have: the daemon delivers", lifetime=L2TP_SHARED, fills="daemon"),
+    _l2tp("l2tp_true", _FLOW, "flows whose source address routes back to where it came from", lifetime=L2TP_ANSWER, fills="kernel"),
+    _l2tp("l2tp_waits", _WAN_PORT, "server, port on the WAN: its client waits for an answer", lifetime=L2TP_ANSWER, fills="kernel"),
+    _l2tp("l2tp_asks", "ip saddr", "servers that some client has asked for a tunnel", lifetime=L2TP_ANSWER, fills="kernel"),
+    _l2tp("l2tp_moved", "ip saddr . udp sport . udp dport", "server, its port, port on the WAN: it answers from there", fills="kernel"),
+    _l2tp("l2tp_router", "ip saddr", "servers with which the router itself talks L2TP", fills="kernel"),
+    _l2tp("rate_l2tp", "ip saddr", "how fast a client makes tunnels", size="clients", lifetime=60, fills="kernel"),
+)
+
+ICMP_ERRORS = Map(name="icmp_errors", key=ICMP_ERRORS_KEY, value="ip saddr", size=512, lifetime=FOR_DOCTOR, meaning="ICMP errors",
+                  reads="daemon")
+ICMP_TOO_BIG = Map(name="icmp_too_big", key=ICMP_TOO_BIG_KEY, size=512, lifetime=FOR_DOCTOR, meaning="ICMP: too long", reads="daemon")
+ICMP: tuple[Map, ...] = (ICMP_ERRORS, ICMP_TOO_BIG)
+
+
+def refused_set(protocol: str) -> str:
+    """The set that counts what was refused of this protocol, by client and server."""
+    return f"refused_{protocol}"
+
+
+def refused(protocol: str, family: str) -> Map:
+    """One for each protocol in each family: `ip` or `ip6`."""
+    return Map(name=refused_set(protocol), key=f"{family} saddr . {family} daddr", size=1024, lifetime=FOR_DOCTOR, reads="daemon",
+               meaning=f"clients and servers whose {protocol} was refused, counted")
+
+
+def declare(table: Table, config: Config, rows: Iterable[Map]) -> None:
+    """These sets and maps, with the sizes and lifetimes that the configuration says."""
     general = config.general
     sizes = {"clients": general.max_clients, "pairs": general.max_clients * ENTRIES_PER_CLIENT, "keys": general.max_keys}
     lifetimes = {"client": general.client_timeout, "key": general.key_timeout, "fast": general.fast_timeout,
                  "pending": general.pending_timeout, "unanswered": max(60, general.pending_timeout)}
-    for row in MAPS:
+    for row in rows:
         size = row.size if isinstance(row.size, int) else sizes[row.size]
         lifetime = row.lifetime if isinstance(row.lifetime, int) else lifetimes[row.lifetime]
         table.collection(row.name, row.key, value=row.value, size=size, timeout=lifetime, comment=row.meaning)
