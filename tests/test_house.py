@@ -26,7 +26,7 @@ ROOMS = PURE_ROOMS | EDGE_ROOMS
 ROOT_FILES = {"__init__", "record", "model", "process"}
 """Vocabulary, and running programs: every room may import them (process: edges only), they import no room."""
 INPUT_OUTPUT = {"os", "selectors", "signal", "fcntl", "select", "mmap", "pathlib", "shutil", "tempfile", "glob"}
-# Installed nowhere on a router, or too large for one (megabytes each; DESIGN says how many).
+# Installed nowhere on a router, or too large for one (megabytes each).
 FORBIDDEN = {"scapy", "yaml", "pyroute2", "asyncio", "dataclasses", "typing", "enum", "logging", "subprocess", "argparse", "ipaddress",
              "ctypes", "hypothesis", "pytest"}
 LINES = 450

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnpt.config.compile import compile_config, default_config
+from tests.config import default_config
+from vpnpt.config.compile import compile_config
 from vpnpt.config.options import OPTIONS
 from vpnpt.config.texts import meaning
 from vpnpt.config.ucitext import parse

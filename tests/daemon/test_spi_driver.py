@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vpnpt.config.compile import default_config
+from tests.config import default_config
 from vpnpt.daemon.log import Log
 from vpnpt.daemon.spi_driver import Tracker
 from vpnpt.kernel.netfilter import get_element
@@ -21,7 +21,8 @@ from vpnpt.wire.nflog import LogPacket
 from vpnpt.wire.nftables import IPV4, unpack_zone
 
 if TYPE_CHECKING:
-    from tests.golden.kernel import Kernel
+    from tests.config import default_config
+from tests.golden.kernel import Kernel
 
 WAN, SERVER = bytes([203, 0, 113, 1]), bytes([198, 51, 100, 11])
 CLIENT, ZONE = bytes([192, 168, 1, 101]), 20500

@@ -20,13 +20,7 @@ if TYPE_CHECKING:
     from ..model import Severity
     from .ucitext import OptionText, SectionText
 
-__all__ = ["OPTIONS", "Option", "compile_config", "default_config"]
-
-
-def default_config() -> Config:
-    """The configuration of a fresh install."""
-    protocols = {name: Protocol(name=name, **defaults(name)) for name in PROTOCOLS}
-    return Config(general=Global(**defaults("global")), protocols=protocols)
+__all__ = ["OPTIONS", "Option", "compile_config"]
 
 
 def compile_config(text: str, file: str = "vpnpt") -> tuple[Config | None, list[Diagnostic]]:

@@ -22,7 +22,7 @@ from ..kernel.restore import Restorer
 from ..router import uci
 from ..router.addresses import device_addresses, local_addresses
 from ..router.devices import include_problems, resolve_devices
-from ..ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules, shares_servers
+from ..ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules
 from ..wire.conntrack import ESP, UDP
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
 from . import remembered
@@ -134,7 +134,7 @@ class Service:
         self.watch.seal(ruleset)
         self._note(how, first)
         self.tracker.pending_timeout = float(config.general.pending_timeout)
-        if shares_servers(config):
+        if config.shares_servers:
             self.tracker.resync()
             local = local_addresses()
             if local != self._local:
@@ -306,7 +306,7 @@ class Service:
             self.mirror.adopt(remembered.load(remembered.path_in(self.run_dir), ruleset))
         self.mirror.refresh(self._netlink, ruleset)
         elements = self.mirror.elements()
-        if "ip" not in there and shares_servers(config):
+        if "ip" not in there and config.shares_servers:
             self._add_flows(elements, config)
         try:
             self._restorer.replace(ruleset, elements)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..kernel.netfilter import NetlinkError, delete_flow, dump_conntrack
 from ..router.addresses import local_addresses, neighbours
-from ..ruleset import FAMILIES, shares_servers
+from ..ruleset import FAMILIES
 from ..sessions.classify import bypasses, ends, names_macs, protocol_of, refused, stray
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
 
@@ -51,9 +51,9 @@ class Cutter:
                         protocol = protocol_of(config, flow)
                         if protocol is not None and protocol.name == "ipsec" and len(flow.orig.src) == 4:
                             pairs.add(ends(flow))
-                    elif stray(config, flow, local) or (shares_servers(config) and bypasses(config, flow, local, offload=offload)):
+                    elif stray(config, flow, local) or (config.shares_servers and bypasses(config, flow, local, offload=offload)):
                         delete_flow(self._sock, flow)
-            if pairs and shares_servers(config):
+            if pairs and config.shares_servers:
                 # Or the server's next packet would begin a flow in which the client may answer.
                 self._tracker.refuse(pairs)
         except NetlinkError as error:

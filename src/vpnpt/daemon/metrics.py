@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     Sample = tuple[dict[str, str], float]
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("negotiating", "up", "idle", "rekeying", "failing", "blocked")
 BEHAVIOURS = ("help", "block", "ignore")
 REFUSALS = ("blocked", "source", "denied", "stray", "unsolicited")

@@ -2,7 +2,7 @@
 """Feeds the table of sessions: conntrack's events as they come, dumps only when somebody asks or events were lost.
 
 The kernel passes on only events of flows that may be VPNs (wire/bpf.py), so that at rest, and while the router does other things, nothing
-wakes us. Sockets and /proc are here; what it means is in sessions.py and flows.py.
+wakes us. Sockets and /proc are here; what it means is in sessions/table.py and sessions/classify.py.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..kernel.maps import Learned as Maps
 from ..kernel.netfilter import Netlink, NetlinkError, Overrun, attach_largest, delete_flow, dump_conntrack
 from ..router.addresses import Networks, local_addresses, silent
 from ..router.names import Hosts
-from ..ruleset import FAMILIES, refused_set, shares_servers
+from ..ruleset import FAMILIES, refused_set
 from ..ruleset import notices as prefixes
 from ..sessions.classify import entry_of
 from ..sessions.table import Learned, Refusal, Sessions, text_of
@@ -282,7 +282,7 @@ class SessionsFeed:
         found: dict[Key, Learned] = {}
         config = self._service.config
         with contextlib.suppress(NetlinkError):  # the tables may just have been deleted: they come back
-            if config is not None and shares_servers(config) and self.sessions.count("ipsec"):
+            if config is not None and config.shares_servers and self.sessions.count("ipsec"):
                 self._learn_ipsec(found, FRESH + config.general.fast_timeout, config.general.key_timeout)
         self._learn_l2tp(found)
         self.sessions.learn(found, time.time())
@@ -402,7 +402,7 @@ class _Timeouts:
 
 
 def _ports(config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Ports of VPN servers: of UDP, of TCP (protocol_of in flows.py)."""
+    """Ports of VPN servers: of UDP, of TCP (protocol_of in sessions/classify.py)."""
     own = {name: protocol.ports for name, protocol in config.protocols.items()}
     udp = (500, *own["ipsec"], *own["l2tp"], *own["openvpn"], *own["wireguard"])
     return tuple(dict.fromkeys(udp)), tuple(dict.fromkeys((*own["pptp"], *own["openvpn"], 4500)))

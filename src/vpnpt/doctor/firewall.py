@@ -171,7 +171,7 @@ def _forwards(facts: Facts, walker: Walker) -> Iterator[Finding]:
 def _rest(facts: Facts, walker: Walker) -> Iterator[Finding]:
     assert facts.config is not None
     chains = [key for key, chain in walker.chains.items() if key[:2] == ("inet", "fw4") and chain.get("hook") == "forward"]
-    wanted = facts.in_place and facts.helps("ipsec") and facts.config.protocols["ipsec"].multi_client
+    wanted = facts.in_place and facts.config.shares_servers
     if chains and wanted and not any(rule.comment == DROPIN for rule in walker.all_rules()):
         yield finding("FW4_RULES_MISSING", say("fw4-missing"), say("fw4-missing-seen", comment=DROPIN))
     if walker.flowtables and facts.helps("l2tp"):

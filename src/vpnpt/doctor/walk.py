@@ -20,9 +20,6 @@ PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "ic
 PORTLESS = (47, 50, 51, 115)
 DEPTH = 16
 """How deep jumps may go, as in the kernel (NFT_JUMP_STACK_SIZE)."""
-# Statements that change nothing about whether a packet passes.
-PASSIVE = ("counter", "log", "mangle", "notrack", "ct helper", "ct timeout", "ct expectation", "flow", "set", "map", "comment", "tproxy",
-           "ct count")
 
 
 class Packet(Record):

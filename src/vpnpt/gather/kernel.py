@@ -12,7 +12,7 @@ from ..kernel import nft
 from ..kernel.maps import Learned
 from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
 from ..router.addresses import local_addresses
-from ..ruleset import TABLE, shares_servers
+from ..ruleset import TABLE
 from ..ruleset.maps import ICMP_ERRORS, ICMP_ERRORS_FIELDS, ICMP_TOO_BIG, ICMP_TOO_BIG_FIELDS
 from ..sessions.classify import protocol_of
 from ..wire.conntrack import AF_INET, AF_INET6, AH, ESP, GRE, L2TP, TCP, UDP
@@ -112,7 +112,7 @@ def _vpn_flows(sock: Netlink, config: Config) -> Iterator[Flow]:
 
 def esp_heard(service: Service) -> frozenset[tuple[bytes, bytes]]:
     """(client, server) that received, or may have received, ESP: the client owns an SPI, or is a candidate for an open one."""
-    if service.config is None or not shares_servers(service.config):
+    if service.config is None or not service.config.shares_servers:
         return frozenset()
     with contextlib.suppress(NetlinkError), Netlink() as sock:
         maps = Learned(sock)
@@ -148,7 +148,7 @@ def missing(config: Config, devices: Devices, firewall: tuple[SectionText, ...],
                chain.format("filter", "prerouting", "socket transparent 0-1 accept")),
               ("nft's fib expression", "vpnpt", "kmod-nft-fib", chain.format("filter", "prerouting", "fib daddr type local accept")),
               ("address translation by nft", "vpnpt", "kmod-nft-nat", chain.format("nat", "postrouting", "masquerade"))]
-    if shares_servers(config):
+    if config.shares_servers:
         wanted.append(("nft's dup statement", "IPsec of several clients to one server", "kmod-nft-dup-inet",
                        chain.format("filter", "prerouting", "dup to 192.0.2.1")))
     if any(_on(section, option) for section in firewall if section.type == "defaults" for option in ("flow_offloading",)):

@@ -257,7 +257,6 @@ class NflogSocket:
     """Receives what `log group N` sends. snaplen: bytes kept of each packet. Raises NetlinkError, EPERM if the group is taken."""
 
     def __init__(self, group: int, snaplen: int = 128, receive_buffer: int = 1 << 20, threshold: int = 1, flags: int = 0) -> None:
-        self.malformed = 0
         self._netlink = Netlink(receive_buffer=receive_buffer)
         try:
             self._netlink.request(nflog.bind(group))
@@ -281,7 +280,7 @@ class NflogSocket:
         self.close()
 
     def receive(self, limit: int = 256) -> list[nflog.LogPacket | Overrun]:
-        """The packets that have arrived, at most about `limit`; what can't be decoded is counted in `malformed`. Never blocks.
+        """The packets that have arrived, at most about `limit`; what can't be decoded is skipped. Never blocks.
 
         After an overrun the queue is emptied, whatever the limit, and one Overrun stands before its packets: until the queue is empty
         the kernel drops packets without a further error (netlink_overrun()).
@@ -301,6 +300,4 @@ class NflogSocket:
             packet = nflog.decode(message)
             if packet is not None:
                 found.append(packet)
-            elif message.kind != nl.DONE:
-                self.malformed += 1
         return found

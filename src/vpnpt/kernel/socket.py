@@ -86,7 +86,6 @@ class Socket:
         self._seq = 0
         self._pending: list[nl.Message | Overrun] = []
         self._listens = False
-        self.malformed = 0  # datagrams of the kernel's that held no message
         self._socket.bind((0, 0))
         self.port: int = self._socket.getsockname()[0]
         self._option(SOL_NETLINK, NETLINK_EXT_ACK, 1)
@@ -168,9 +167,7 @@ class Socket:
                 continue
             if datagram is None:
                 break
-            before = len(found)
             found += nl.messages(datagram)
-            self.malformed += len(found) == before
         return found
 
     def _datagram(self) -> bytes | None:

@@ -32,14 +32,9 @@ if TYPE_CHECKING:
     from ..model import Config, Devices
     from ..wire.nftables import Element
 
-__all__ = ["FAMILIES", "TABLE", "Ruleset", "compile_ruleset", "forward_rules", "refused_set", "shares_servers"]
+__all__ = ["FAMILIES", "TABLE", "Ruleset", "compile_ruleset", "forward_rules", "refused_set"]
 
 FAMILIES = ("ip", "ip6")
-
-
-def shares_servers(config: Config) -> bool:
-    """Does this configuration put IPsec clients into zones?"""
-    return config.shares_servers
 
 
 class Ruleset:
@@ -75,7 +70,7 @@ def compile_ruleset(config: Config, devices: Devices, *, helper: bool = True, of
         table = Table(family)
         if family == "ip":
             dispatch = Dispatch()
-            if shares_servers(config):
+            if config.shares_servers:
                 declare(table, config, IPSEC)
                 add_zones(table, config, byteorder, seed)
                 add_sharing(table, config, devices)
@@ -100,7 +95,7 @@ def forward_rules(config: Config, devices: Devices) -> str:
         return ""
     lan, wan, ipsec = names(devices.lan), names(devices.wan), config.protocols["ipsec"]
     rules = []
-    if shares_servers(config):
+    if config.shares_servers:
         for match in ("meta l4proto esp", "udp sport 500 udp dport 500"):
             rules.append(f'iifname {wan} oifname {lan} ct zone {zone_range(config)} ct status dnat {match} accept '
                          'comment "vpnpt: a server speaks first"')

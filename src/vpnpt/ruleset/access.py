@@ -76,7 +76,7 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, 
 
 
 def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str, *, offload: bool) -> None:
-    if config.behaviour("ipsec") == "help" and config.protocols["ipsec"].multi_client:
+    if config.shares_servers:
         if offload:
             # The flow table knows no zones: it would take two clients' UDP 500 for one flow. It takes no flow that has the extension of
             # helpers (nft_flow_offload_eval), which an expectation brings without any helper. Only where there is a flow table: a packet

@@ -60,8 +60,8 @@ ICMP_ERRORS_FIELDS, ICMP_TOO_BIG_FIELDS = (4, 1, 2, 1), (4, 4, 1, 2)
 
 
 class Map(Record):
-    """A set (no value) or map. key, value: nft expressions. size, lifetime: a word above, or a number. fills, reads: who; a writer that only
-    renews or deletes elements says so."""
+    """A set (no value) or map. key, value: nft expressions. size, lifetime: a word above, or a number. fills, reads: who; a writer that
+    only renews or deletes elements says so."""
 
     __slots__ = ("name", "key", "value", "size", "lifetime", "meaning", "fills", "reads")
     DEFAULTS = {"value": "", "size": "pairs", "lifetime": "key", "fills": "kernel", "reads": "kernel"}
