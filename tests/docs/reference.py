@@ -259,8 +259,8 @@ def maps() -> str:
     parts = ["Every set and map of the tables `ip vpnpt` and `ip6 vpnpt`. An element dies when its time is over, unless something renews "
              "it. Key and value are as a packet on its way gives them: the *source address* of an inbound packet is the server, of an "
              "outbound one the client. **Filled by rules in** names the chains that add, renew or delete elements, **by the daemon in** "
-             "the modules that may; nothing else in the program writes to the kernel's maps. After `fw4 flush`, `kernel/backup.py` puts "
-             "back what was there.",
+             "the modules that may; nothing else in the program writes to the kernel's maps. `kernel/backup.py` keeps "
+             "a copy, and after `fw4 flush` `kernel/restore.py` puts it back.",
              "Lifetimes and bounds are those of the default options."]
     for family, found in ruleset.tables.items():
         rows: dict[tuple[str, ...], list[str]] = {}
