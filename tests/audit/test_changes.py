@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.config import default_config
 from vpnpt.audit import changes
 from vpnpt.audit.changes import AT_ONCE, LIMIT, TEXT_LIMIT, Change, History
 from vpnpt.config import ucitext
-from vpnpt.config.compile import OPTIONS, compile_config, default_config
+from vpnpt.config.compile import OPTIONS, compile_config
 from vpnpt.daemon import history_file, watch
 from vpnpt.daemon.log import Log
 from vpnpt.model import Devices

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.config import default_config
 from tests.golden.case import Case, cases
 from vpnpt.audit import drift
-from vpnpt.config.compile import default_config
 from vpnpt.kernel import nft
 from vpnpt.kernel.netfilter import read_table
 from vpnpt.model import Devices

@@ -21,8 +21,7 @@ from vpnpt.wire.nflog import LogPacket
 from vpnpt.wire.nftables import IPV4, unpack_zone
 
 if TYPE_CHECKING:
-    from tests.config import default_config
-from tests.golden.kernel import Kernel
+    from tests.golden.kernel import Kernel
 
 WAN, SERVER = bytes([203, 0, 113, 1]), bytes([198, 51, 100, 11])
 CLIENT, ZONE = bytes([192, 168, 1, 101]), 20500

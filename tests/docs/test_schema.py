@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "src"))
 import pytest  # noqa: E402
 from jsonschema import Draft4Validator, Draft7Validator  # noqa: E402
 
-from vpnpt.config.compile import compile_config, default_config  # noqa: E402
+from vpnpt.config.compile import compile_config  # noqa: E402
 from vpnpt.config.options import OPTIONS, Option  # noqa: E402
 from vpnpt.config.values import FOLDERS, MAX_DEVICE, MAX_PATH, RESERVED  # noqa: E402
 
@@ -204,7 +204,7 @@ def test_the_defaults_are_a_configuration() -> None:
                 section[option.name] = list(option.default) if option.many else option.default
         sections.append(section)
     assert Draft7Validator(schema()).is_valid({"vpnpt": sections})
-    assert compile_config(uci({"vpnpt": sections})) == (default_config(), [])
+    assert compile_config(uci({"vpnpt": sections})) == compile_config("")
     assert Draft7Validator(schema()).is_valid({"vpnpt": [{"config_name": "1", "config_value": "ipsec"}]})
 
 

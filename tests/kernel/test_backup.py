@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from tests.config import default_config
 from tests.golden.kernel import Kernel
-from vpnpt.config.compile import default_config
 from vpnpt.kernel import backup
 from vpnpt.kernel.backup import Mirror
 from vpnpt.model import Devices

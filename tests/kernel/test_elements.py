@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.config import default_config
 from tests.golden.kernel import NUMBERS, Kernel
-from vpnpt.config.compile import default_config
 from vpnpt.kernel.backup import _METERS
 from vpnpt.kernel.netfilter import dump_elements, get_element
 from vpnpt.kernel.restore import Restorer

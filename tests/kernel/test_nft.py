@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vpnpt.config.compile import default_config
+from tests.config import default_config
 from vpnpt.kernel import nft
 from vpnpt.kernel.nft import NftError
 from vpnpt.model import Devices

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.config import default_config
 from tests.golden.kernel import Kernel
-from vpnpt.config.compile import default_config
 from vpnpt.kernel import nft, restore
 from vpnpt.kernel.netfilter import dump_elements, generation
 from vpnpt.kernel.restore import PROBE, Restorer

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from vpnpt.config.compile import default_config
+from tests.config import default_config
 from vpnpt.model import Devices
 from vpnpt.router import uci
 from vpnpt.router.devices import DROP_IN, include_problems, resolve_devices
