@@ -7,10 +7,10 @@ import os
 import shutil
 import sys
 
-from tests.bench import footprint, latency, report, throughput
+from tests.bench import footprint, latency, report, slowpath, throughput
 from tests.lab.sandbox import enter_sandbox
 
-PARTS = ("throughput", "latency", "footprint")
+PARTS = ("throughput", "slowpath", "latency", "footprint")
 
 
 def main() -> int:
@@ -32,9 +32,10 @@ def main() -> int:
     before = os.getloadavg()[0]
     found = {int(clients): throughput.measure(int(clients), arguments.rounds, arguments.seconds)
              for clients in arguments.clients.split(",") if "throughput" in wanted}
+    slow = {clients: slowpath.measure(clients, 15, arguments.seconds) for clients in (1, 4000) if "slowpath" in wanted}
     delays = latency.measure(arguments.keys) if "latency" in wanted else {}
     rows = footprint.measure() if "footprint" in wanted else []
-    results = report.Results(found, delays, rows, (before, os.getloadavg()[0]))
+    results = report.Results(found, delays, rows, (before, os.getloadavg()[0]), slow)
     print(report.text(results))
     if arguments.write:
         for path in report.write(results):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.crowd import KINDS, VPN
 from tests.bench.latency import table as latency_table
+from tests.bench.slowpath import table as slow_table
 from tests.bench.throughput import quartiles, ratios
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ COLOURS = {True: "#3465a4", False: "#888a85"}
 
 
 class Results(NamedTuple):
-    """What was measured; a part that was not is empty. throughput: by number of clients."""
+    """What was measured; a part that was not is empty. throughput, slow: by number of clients."""
 
     throughput: dict[int, Figures]
     latency: dict[str, list[float]]
     rows: list[Row]
     load: tuple[float, float]
+    slow: dict[int, Figures] = {}
 
 
 def machine(load: tuple[float, float]) -> list[str]:
@@ -78,6 +80,8 @@ def text(results: Results) -> str:
     parts = [*machine(results.load)]
     for clients, found in results.throughput.items():
         parts += ["", f"CPU time for each packet and packets a second on one processor, {clients} clients", *throughput_lines(found)]
+    for clients, found in results.slow.items():
+        parts += ["", *slow_table(clients, found)]
     if results.latency:
         parts += ["", *latency_table(results.latency)]
     if results.rows:
@@ -102,6 +106,7 @@ def markdown(results: Results) -> str:
     filled = {
         "machine": [f"- {line}" for line in machine(results.load)],
         "throughput": tables[:-1],
+        "slow": ["```", *(line for clients, found in results.slow.items() for line in slow_table(clients, found)), "```"],
         "latency": ["```", *latency_table(results.latency), "```"],
         "rows": ["| what | | |", "| --- | ---: | --- |",
                  *(f"| {row.what} | {row.value:.1f} {row.unit} | {row.note} |" for row in results.rows)],

@@ -53,16 +53,16 @@ def measure(clients: int, rounds: int, seconds: float, say: Callable[[str], None
         lab.router.kill_vpnpt(signal.SIGKILL)
         crowd = Crowd(lab, clients)
         for router in ROUTERS:
-            _switch(lab, router)
+            switch(lab, router)
             crowd.establish()
         files = {kind: os.path.join(directory, kind) for kind in KINDS}
         for kind, path in files.items():
             Path(path).write_bytes(b"".join(struct.pack(">H", len(packet)) + packet for packet in crowd.packets(kind)))
         for number in range(rounds):
             for router in random.Random(number).sample(ROUTERS, len(ROUTERS)):
-                _switch(lab, router)
+                switch(lab, router)
                 for kind in KINDS:
-                    cost = _blast(*crowd.sender(kind), program, files[kind], seconds)
+                    cost = blast(*crowd.sender(kind), program, files[kind], seconds)
                     found.setdefault((kind, router), []).append(cost)
             if number % 10 == 9:
                 say(f"  {clients} clients: round {number + 1} of {rounds}")
@@ -80,13 +80,13 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def _switch(lab: Lab, router: str) -> None:
+def switch(lab: Lab, router: str) -> None:
     """Our tables' hooks there or not, with all that the maps hold."""
     asleep = "{ flags dormant; }" if router == "stock" else ""
     lab.router.run("nft", f"add table ip vpnpt {asleep}")
 
 
-def _blast(sender: Host, receiver: Host, program: str, path: str, seconds: float) -> float:
+def blast(sender: Host, receiver: Host, program: str, path: str, seconds: float) -> float:
     before = _received(receiver)
     sent, _, used = map(int, sender.run(program, str(seconds), path).stdout.split())
     if sent - (_received(receiver) - before) > sent * LOST:
