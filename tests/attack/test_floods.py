@@ -40,6 +40,8 @@ def test_a_scan_from_the_lan(sandbox: None, long: bool) -> None:
             flood_from_lan(lab, attacker, (packet for target in targets for packet in (
                 udp(attacker.address, target, 500, 500, ike(cookie())), esp(attacker.address, target, cookie() & 0xFFFFFFFF))))
             assert not users.do_traffic("c1", out=3, back=3)["c1"].lost
+            for _ in range(3):
+                assert "protocols" in ask(lab, method="status"), "an answer costs little, too, however many flows there are"
         assert users.do_up("c2") == {"c2": "up"} and users.do_rekey("c1") == {"c1": "done"}
         result = users.do_traffic(out=5, back=5)
         assert not result["c1"].lost and not result["c2"].lost

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vpnpt.kernel.netfilter import Netlink, NetlinkError, attach_largest, dump_conntrack, dump_elements
+from vpnpt.kernel.netfilter import Netlink, NetlinkError, attach_largest, dump_conntrack, dump_elements, first_flows
 from vpnpt.wire import conntrack as ct
 from vpnpt.wire.bpf import RANGES_MAX, conntrack_filter, ranges
 from vpnpt.wire.nftables import IPV4, IPV6
@@ -160,7 +160,9 @@ def test_dumps(tracked: Kernel) -> None:
         assert [flow.orig.dport for flow in dump_conntrack(sock, ct.AF_INET, ct.UDP, dport=7001)] == [7001]
         assert [flow.orig.proto for flow in dump_conntrack(sock, ct.AF_INET, ct.UDP, dport=7002)] == [ct.UDP, ct.UDP]
         assert [flow.orig.dport for flow in dump_conntrack(sock, ct.AF_INET, ct.UDP, sport=7002)] == [7003]
-        assert len(dump_conntrack(sock, ct.AF_INET, ct.UDP, dport=7002, limit=1)) == 1
+        assert first_flows(1, lambda flow: flow.orig.dport, ct.AF_INET, ct.UDP, None, 7002) == [7002]
+        assert first_flows(9, lambda flow: flow.orig.dport, ct.AF_INET, ct.UDP, None, 7002) == [7002, 7002]
+        assert first_flows(9, lambda _: None, ct.AF_INET, ct.UDP, None, 7002) == []
         assert dump_conntrack(sock, ct.AF_INET6, ct.UDP, dport=7002) == []
 
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 from ..kernel.maps import Learned as Maps
-from ..kernel.netfilter import Netlink, NetlinkError, Overrun, attach_largest, delete_flow, dump_conntrack
+from ..kernel.netfilter import Netlink, NetlinkError, Overrun, attach_largest, delete_flow, first_flows
 from ..router.addresses import Networks, local_addresses, silent
 from ..router.names import Hosts
 from ..ruleset import FAMILIES, refused_set
@@ -245,7 +245,7 @@ class SessionsFeed:
         self._drain()
         known = None if whole or self.events is None else self.sessions.places()
         places = [place for place in _places(config) if known is None or place in known]
-        entries = {entry.ident: entry for _, entry in self._entries(config, places, LOOKED_AT)}
+        entries = self._entries(config, places, LOOKED_AT)
         more = len(entries) >= LOOKED_AT
         gone, seen, _ = self._drain()
         changes = self.sessions.only([entry for ident, entry in entries.items() if ident not in gone], time.time(), also=seen,
@@ -255,20 +255,28 @@ class SessionsFeed:
         for protocol in {key[0] for key in self.sessions.live}:
             self._service.usage.used(protocol)
 
-    def _entries(self, config: Config, places: Iterable[Place], limit: int) -> list[tuple[ct.Flow, Entry]]:
+    def _entries(self, config: Config, places: Iterable[Place], limit: int,
+                 show: Callable[[ct.Flow, Entry], None] = lambda *_: None) -> dict[int, Entry]:
         """The flows at these places that are sessions', so many at most; the kernel chooses them (Linux 5.8), others cost nothing.
 
-        It walks through its table once for each place, so only those should be asked for where there is something.
+        It walks through its table once for each place, so only those should be asked for where there is something. show: is shown each.
         """
         now, timeouts = time.time(), _Timeouts()
-        found: dict[int, tuple[ct.Flow, Entry]] = {}
+        found: dict[int, Entry] = {}
+
+        def made(flow: ct.Flow) -> Entry | None:
+            entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
+            if entry is not None:
+                show(flow, entry)
+            return entry
+
         for place in places:
-            for flow in dump_conntrack(self._ask, *place, limit=limit - len(found)):
-                entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
-                if entry is not None:
-                    entry.place = place
-                    found[entry.ident] = (flow, entry)
-        return list(found.values())
+            if len(found) >= limit:
+                break
+            for entry in first_flows(limit - len(found), made, *place):
+                entry.place = place
+                found[entry.ident] = entry
+        return found
 
     def snapshot(self) -> dict[str, Any]:
         """The answer to `sessions`. Raises NetlinkError."""
@@ -346,9 +354,11 @@ class SessionsFeed:
         for key in keys:
             self.sessions.mark(key, reason)
         own = {flow.place for session in keys.values() for flow in session.flows.values()}
-        for flow, entry in self._entries(config, [place for place in _places(config) if place in own], 1 << 20):
-            if entry.key in keys:
-                delete_flow(self._ask, flow)
+        flows: list[ct.Flow] = []
+        self._entries(config, [place for place in _places(config) if place in own], 1 << 20,
+                      lambda flow, entry: flows.append(flow) if entry.key in keys else None)
+        for flow in flows:
+            delete_flow(self._ask, flow)
         for protocol, client, server in keys:
             if len(client) == 4:
                 self._service.tracker.forget_pair(protocol, client, server)

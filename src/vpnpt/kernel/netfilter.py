@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from typing import Self
 
+    from .socket import Found
+
 GROUP_NFTABLES = 7  # NFNLGRP_NFTABLES, include/uapi/linux/netfilter/nfnetlink.h
 TRANSACTION_MAX = 1 << 17
 """Bytes of requests in one transaction, where the send buffer allows as much."""
@@ -200,18 +202,31 @@ def _read_table(sock: Socket, family: int, table: str) -> nftrules.TableState | 
 
 
 def dump_conntrack(sock: Socket, family: int = conntrack.AF_INET, proto: int | None = None, sport: int | None = None,
-                   dport: int | None = None, limit: int = 1 << 20) -> list[conntrack.Flow]:
-    """The conntrack entries of a family (a protocol, a port), the first `limit` that the kernel has.
+                   dport: int | None = None) -> list[conntrack.Flow]:
+    """The conntrack entries of a family (a protocol, a port). Entries may be seen twice or not at all while the table is resized."""
+    return sock.dump(conntrack.dump(family, proto, sport, dport), _matching(proto, sport, dport))
 
-    Entries may be seen twice or not at all while the table is resized.
-    """
+
+def first_flows(limit: int, made: Callable[[conntrack.Flow], Found | None], family: int, proto: int, sport: int | None,
+                dport: int | None) -> list[Found]:
+    """What `made` makes of the first entries that the kernel has, unless that is None; so many at most. The rest is not read."""
+    matching = _matching(proto, sport, dport)
+
+    def take(message: nl.Message) -> Found | None:
+        flow = matching(message)
+        return made(flow) if flow is not None else None
+
+    with Netlink() as own:  # closing it ends the kernel's walk through its table
+        return own.dump(conntrack.dump(family, proto, sport, dport), take, limit)
+
+
+def _matching(proto: int | None, sport: int | None, dport: int | None) -> Callable[[nl.Message], conntrack.Flow | None]:
     def matching(message: nl.Message) -> conntrack.Flow | None:
         event = conntrack.decode(message)
         # Kernels before 5.8 do not choose.
         return event.flow if event is not None and proto in (None, event.flow.orig.proto) and sport in (None, event.flow.orig.sport) \
             and dport in (None, event.flow.orig.dport) else None
-
-    return sock.dump(conntrack.dump(family, proto, sport, dport), matching, limit)
+    return matching
 
 
 def attach_largest(sock: Socket, protocols: Iterable[int], udp: Collection[int], tcp: Collection[int]) -> int:

@@ -266,7 +266,9 @@ class Socket:
         return answers[0] if answers else None
 
     def dump(self, packed: bytes, decode: Callable[[nl.Message], Found | None], limit: int | None = None) -> list[Found]:
-        """Send a dump request: what `decode` makes of each message, unless that is None; the first `limit` of them.
+        """Send a dump request: what `decode` makes of each message, unless that is None.
+
+        limit: after so many the rest is not read, and this socket can dump no more (EBUSY).
 
         When the kernel says that things changed under way, all is asked again. Raises NetlinkError: EINTR if it never comes to rest.
         """
@@ -286,10 +288,12 @@ class Socket:
                     decoded = decode(message)
                     if decoded is not None:
                         found.append(decoded)
-                return ack is not None
+                return ack is not None or len(found) == limit
 
             self._send(nl.with_sequence(packed, seq))
             self._replies(seq, seq, done, wait=True)
+            if not ends:
+                return found
             if ends[0].errno and ends[0].errno not in (errno.EINTR, errno.EAGAIN):
                 raise NetlinkError(ends[0].errno, ends[0].text)
             if not torn and not ends[0].errno:
