@@ -10,7 +10,7 @@ is silence.
 from __future__ import annotations
 
 from .ike import BEGINNING
-from .maps import COOKIE, SPI, declare, refused, refused_set
+from .maps import COOKIE, SERVER, SPI, declare, refused, refused_set
 from .notices import AH, REFUSED, notice
 from .sharing import IKE_BOTH
 from .text import Table, names, numbers
@@ -93,8 +93,10 @@ def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str
         last.rule(f"{zoned} goto begin_zoned", "what a server begins, and the user does not forward")
         last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @slot1 {BEGINNING} goto begin_shared", "the same, of a contended server")
         own = table.chain("begin_zoned")
-        own.rule(f"{IKE_BOTH} socket transparent 0-1 return", "the router itself listens: as without vpnpt")
+        own.rule(f"{IKE_BOTH} socket transparent 0-1 goto begin_own", "the router itself listens: as without vpnpt")
         own.rule("dnat to ct zone map @zone_client", "the server speaks first: to the zone's client")
+        own = table.chain("begin_own")
+        own.rule(f"update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "it answers in the zone in which it was called")
         shared = table.chain("begin_shared")
         shared.rule(f"{COOKIE} 0 return", "not IKE")
         shared.rule("socket transparent 0-1 goto begin_router", "the router itself listens, and may not be meant")
@@ -105,7 +107,7 @@ def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str
         shared.rule("goto copies", "several could be meant")
         router = table.chain("begin_router")
         router.rule(f"update @begun {{ ip saddr . {COOKIE} }}", "whoever answers has it")
-        router.rule("add @left_out { ip saddr timeout 60s } goto copies", "the packet itself goes on, beside copies")
+        router.rule(f"add @left_out {{ {SERVER} timeout 60s }} goto copies", "the packet itself goes on, beside copies")
 
 
 def _refusal(table: Table, protocol: Protocol, reason: str) -> str:

@@ -42,20 +42,22 @@ def add_esp(table: Table, devices: Devices, dispatch: Dispatch) -> None:
 
 def _add_out(table: Table, devices: Devices) -> None:
     out = table.chain("esp_out")
-    out.rule(f"{ZONE} set ip saddr . ip daddr map @called goto esp_out_called", "the answer of a host that was called from outside")
-    out.rule(f"{FAST} @esp_unanswered {ZONE} set ip saddr map @client_zone goto esp_out_zoned", "seen before, not answered yet")
+    for seen, comment in (("esp_known", "answered before"), ("esp_unanswered", "seen before, not answered yet")):
+        out.rule(f"{FAST} @{seen} {ZONE} set ip saddr map @client_zone goto esp_out_zoned", comment)
+    out.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called goto esp_out_called", "the answer of a host that was called from outside")
     add_way_out(out, "esp_out_zoned", devices)
     add_zoned(table, "esp_out_zoned", "esp_out_learn")
     add_zoned(table, "esp_out_called", "esp_out_answer")
     answer = table.chain("esp_out_answer")
-    answer.rule(f"update @called {{ ip saddr . ip daddr : {ZONE} }}", "it goes on answering")
-    answer.rule(f"{ZONE} 0 update @left_out {{ ip daddr }}", "what the caller sends may not be a client's")
+    answer.rule(f"update @called {{ {SERVER} . {SERVER_OUT} : {ZONE} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}",
+                "it goes on answering")
+    answer.rule(f"{ZONE} 0 update @left_out {{ {SERVER_OUT} }}", "what the caller sends may not be a client's")
 
     learn = table.chain("esp_out_learn")
     learn.rule("jump refresh_out", "renew what lives")
     learn.rule(f"{FAST} @esp_known update @esp_known {{ {FAST} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
                f"add @esp_fast {{ {FAST} : {ZONE} }} return", "answered before: back to the fast path")
-    learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} return",
+    learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} add @esp_unanswered {{ {FAST} }} return",
                "a pair's first packet: the firewall may not let it pass")
     learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "seen before")
     learn.rule(f"add @esp_unanswered {{ {FAST} }} add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}", "a new SPI")
@@ -97,11 +99,11 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule(f"{INBOUND} @router_spis return", "the router's own SA")
     inbound.rule(f"{INBOUND} @fanned goto fan", "it may be several clients'")
     inbound.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_whose", "known")
-    inbound.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    inbound.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself, without NAT: its own zone")
     inbound.rule("ip saddr != @servers goto esp_elsewhere", "no client talks with it")
     inbound.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another host inside, without NAT: not ours")
-    inbound.rule("ip saddr @router_hosts goto copies", "the router's own SAs: the daemon knows which")
-    inbound.rule("ip saddr @left_out goto copies", "a host that is no client talks with it, too")
+    inbound.rule(f"{SERVER} @router_hosts goto copies", "the router's own SAs: the daemon knows which")
+    inbound.rule(f"{SERVER} @left_out goto copies", "a host that is no client talks with it, too")
     inbound.rule("ip saddr != @slot1 goto esp_in_solo", "the only client")
     inbound.rule("ip saddr @waiting_many goto copies", "several wait: never guess")
     inbound.rule("ip saddr @doubted goto copies", "the daemon still tracks a waiter that the kernel has forgotten")
@@ -122,6 +124,11 @@ def _add_in(table: Table, devices: Devices) -> None:
     renew = table.chain("esp_in_renew")
     renew.rule(f"update @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }} update @heard {{ ip saddr . {ZONE} }}",
                "back to the fast path")
+    renew.rule("jump renew_in", "and its client lives")
+
+    add_zoned(table, "esp_in_direct", "refresh_in", "esp_in_direct_fast")
+    direct = table.chain("esp_in_direct_fast")
+    direct.rule(f"ip daddr . ip saddr @pairs add @esp_fast {{ {FAST} : {ZONE} }}", "into the fast path")
 
     add_zoned(table, "esp_in_new", "esp_in_take")
     take = table.chain("esp_in_take")
@@ -134,6 +141,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     take.rule(f"update @spi_new {{ {INBOUND} }}", "what conntrack does not know goes to a forward of the user's, if there is one")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
     take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "learned")
+    take.rule("jump renew_in", "and its client lives")
     contended = add_teller(table, "spi_taken_whole", SPI_TAKEN, "rate_notice", "ip saddr", "500/second burst 1000 packets", GROUP_WHOLE)
     take.rule(f"ip saddr @slot1 goto {contended}", "the daemon may know of others")
     teller = add_teller(table, "spi_taken", SPI_TAKEN, "rate_notice", "ip saddr", "500/second burst 1000 packets")
@@ -143,4 +151,4 @@ def _add_in(table: Table, devices: Devices) -> None:
     elsewhere = table.chain("esp_elsewhere")
     elsewhere.rule(f"iifname {names(devices.wan)} return", "from outside")
     elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return", "too many")
-    elsewhere.rule(f"update @left_out {{ ip daddr }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}", "remembered")
+    elsewhere.rule(f"update @left_out {{ {SERVER_OUT} }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}", "remembered")

@@ -51,6 +51,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out", "from another port: only watched")
     chain = table.chain("from_ike")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow", "to the port that NAT gave the client")
+    chain.rule(f"iifname != {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_in_port", "the server begins another one")
     chain.rule(f"iifname != {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another port: only watched")
 
     _add_exchanges(table)
@@ -61,7 +62,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     ike.rule("goto ike_slow", "new, or to be renewed")
     slow = table.chain("ike_slow")
     slow.rule(f"{COOKIE} 0 goto ike_marker", "ESP in UDP 500")
-    _looks_like_ike(slow)
+    looks_like_ike(slow)
     slow.rule(f"iifname {names(devices.lan)} goto ike_out", "from inside")
     slow.rule("goto ike_in", "from anywhere else")
     _add_out(table, devices)
@@ -71,7 +72,9 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     _add_watch(table)
 
 
-def _looks_like_ike(chain: Chain) -> None:
+def looks_like_ike(chain: Chain) -> None:
+    """Rules that end `chain` for UDP that is no IKE."""
+    chain.rule("@th,32,16 < 36 return", "not IKE: shorter than IKE's header")
     chain.rule("@th,200,4 != { 1, 2 } return", "not IKE: version")
     chain.rule(f"@th,208,8 != {KNOWN_EXCHANGES} return", "not IKE: exchange type")
     chain.rule("@th,256,16 != 0 return", "not IKE: length")
@@ -99,7 +102,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     client.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
 
     unknown = table.chain("ike_out_unknown")
-    unknown.rule(f"{ZONE} set ip saddr . ip daddr map @called_hosts goto ike_out_called",
+    unknown.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called_hosts goto ike_out_called",
                  "the answer of a host that was called from outside")
     unknown.rule(f"{BEGINNING} goto ike_out_new", "it begins an IKE SA")
     unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "it has begun this IKE SA (IKEv2 says who)")
@@ -110,9 +113,9 @@ def _add_out(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_out_called", "ike_out_answer")
 
     answer = table.chain("ike_out_answer")
-    answer.rule(f"update @called_hosts {{ ip saddr . ip daddr : {ZONE} }} update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}",
-                "it goes on answering")
-    answer.rule(f"{ZONE} 0 update @left_out {{ ip daddr }}", "what the caller sends may not be a client's")
+    answer.rule(f"update @called_hosts {{ {SERVER} . {SERVER_OUT} : {ZONE} }} "
+                f"update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "it goes on answering")
+    answer.rule(f"{ZONE} 0 update @left_out {{ {SERVER_OUT} }}", "what the caller sends may not be a client's")
     answer.rule(f"ip daddr . {COOKIE} @begun update @cookie_many {{ ip daddr . {COOKIE} }}", "a client may have answered its copy, too")
     answer.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
                 "what the caller says next comes there too")
@@ -138,11 +141,11 @@ def _add_in(table: Table, devices: Devices) -> None:
     slow = table.chain("ike_in")
     slow.rule(f"ip saddr . {COOKIE} @cookie_many goto ike_in_many", "two hosts have this cookie")
     slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a cookie we know")
-    slow.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    slow.rule(f"{ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself, without NAT: its own zone")
     slow.rule("ip saddr != @servers goto ike_elsewhere", "no client talks with it")
     slow.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another host inside, without NAT: not ours")
-    slow.rule("ip saddr @router_hosts goto ike_in_router", "the router is a candidate too")
-    slow.rule("ip saddr @left_out goto ike_in_router", "so is a host that is no client")
+    slow.rule(f"{SERVER} @router_hosts goto ike_in_router", "the router is a candidate too")
+    slow.rule(f"{SERVER} @left_out goto ike_in_router", "so is a host that is no client")
     slow.rule("ip saddr @slot1 goto ike_in_shared", "several could be meant")
     slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the only client: its zone is what the router is without vpnpt")
 
@@ -171,6 +174,12 @@ def _add_in(table: Table, devices: Devices) -> None:
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"update @heard {{ ip saddr . {ZONE} }} update @ike_answered {{ ip saddr . {COOKIE} }} "
                f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
+    renew.rule(f"@th,16,16 != 500 update @ike_ports {{ ip saddr . udp dport : {ZONE} }}", "the port that NAT has given it")
+    renew.rule("jump renew_in", "and its client lives")
+    port = table.chain("ike_in_port")
+    looks_like_ike(port)
+    port.rule("ct zone set ip saddr . udp dport map @ike_ports", "to the port that NAT has given the client")
+    add_zoned(table, "ike_in_direct", "refresh_in")
 
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
@@ -183,7 +192,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     elsewhere = table.chain("ike_elsewhere")
     elsewhere.rule(f"iifname {names(devices.wan)} return", "from outside")
     elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return", "too many")
-    elsewhere.rule(f"update @left_out {{ ip daddr }} update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
+    elsewhere.rule(f"update @left_out {{ {SERVER_OUT} }} update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
                    f"update @cookies {{ ip daddr . {COOKIE} }}", "remembered")
 
 
@@ -209,19 +218,19 @@ def _add_marker(table: Table, devices: Devices) -> None:
     marker.rule(f"iifname {names(devices.lan)} goto ike_marker_out", "from inside")
     marker.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
     marker.rule("ip saddr != @servers return", "no client talks with it")
-    marker.rule("ip saddr @router_hosts goto copies", "the router may be meant")
-    marker.rule("ip saddr @left_out goto copies", "a host that is no client may be meant")
+    marker.rule(f"{SERVER} @router_hosts goto copies", "the router may be meant")
+    marker.rule(f"{SERVER} @left_out goto copies", "a host that is no client may be meant")
     marker.rule("ip saddr @slot1 goto copies_slots", "to all who may have it")
     marker.rule(f"ct zone set {SERVER} map @solo", "the only client")
     out = table.chain("ike_marker_out")
-    out.rule("ct zone set ip saddr . ip daddr map @called_hosts return", "the answer of a host that was called from outside")
+    out.rule(f"ct zone set {SERVER} . {SERVER_OUT} map @called_hosts return", "the answer of a host that was called from outside")
     out.rule("ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone", "the flow of its IKE")
 
 
 def _add_watch(table: Table) -> None:
     out = table.chain("ike_watch_out")
     out.rule("ip saddr . ip daddr != @pairs return", "a client without ESP: nothing to wait for")
-    _looks_like_ike(out)
+    looks_like_ike(out)
     out.rule(f"{ZONE} set ip saddr map @client_zone jump ike_watched", "its client waits for an SPI that we don't know")
     out.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
     watched = table.chain("ike_watched")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from .errors import CHAIN as NOTE
 from .esp import add_esp
-from .ike import add_ike
+from .ike import CREATES_SAS, add_ike, looks_like_ike
 from .maps import COOKIE, QUOTED_SPI, SERVER_OUT, SPI
 from .sharing import IKE_BOTH
-from .text import Table, names
+from .text import Table, names, numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _add_icmp(table: Table, lan: str) -> None:
     icmp.rule(f"icmp type != {ICMP_ERRORS} return", "only errors quote a packet")
     icmp.rule(f"icmp type destination-unreachable jump {NOTE}", "why nothing comes back")
     icmp.rule("@th,136,8 50 goto icmp_esp", "about ESP")
-    icmp.rule("@th,136,8 17 @th,224,32 0x01f401f4 goto icmp_ike", "about IKE")
+    icmp.rule("@th,136,8 17 @th,224,32 0x01f401f4 goto icmp_ike", "about UDP 500")
 
     esp = table.chain("icmp_esp")
     esp.rule(f"iifname {lan} goto icmp_lan", "a client's own error")
@@ -47,17 +47,27 @@ def _add_icmp(table: Table, lan: str) -> None:
     ike = table.chain("icmp_ike")
     ike.rule(f"iifname {lan} goto icmp_lan", "a client's own error")
     ike.rule("ct zone set @th,192,32 . @th,288,64 map @cookie_zone return", "by server and cookie, where so much is quoted")
+    ike.rule("@th,424,4 != { 1, 2 } return", "not IKE")
     ike.rule("goto icmp_solo", "quoted with 8 bytes only, or unknown")
 
     solo = table.chain("icmp_solo")
     solo.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    solo.rule("@th,192,32 @router_hosts return", "the router may be meant: as without vpnpt")
+    solo.rule("@th,192,32 @left_out return", "so may a host that is no client")
     solo.rule("@th,192,32 @contended return", "several could be meant")
     solo.rule("ct zone set @th,192,32 map @solo", "the server's only client")
 
+    # From inside: the quoted packet came from a server. Who says so need not be the client, but a router between.
     own = table.chain("icmp_lan")
-    own.rule("@th,136,8 50 ct zone set ip saddr . ip daddr map @called return", "about ESP that began outside")
-    own.rule("@th,136,8 17 ct zone set ip saddr . ip daddr map @called_hosts return", "about IKE that began outside")
-    own.rule("ct zone set ip saddr map @client_zone", "the flow it is about lives in the client's zone")
+    own.rule("@th,136,8 50 ct zone set @th,192,32 . @th,160,32 map @called return", "about ESP that began outside")
+    own.rule("@th,136,8 17 ct zone set @th,160,32 . @th,288,64 map @cookie_zone return", "about IKE, by server and cookie")
+    own.rule("@th,136,8 17 ct zone set @th,192,32 . @th,160,32 map @called_hosts return", "about IKE that began outside")
+    own.rule("@th,136,8 17 @th,424,4 != { 1, 2 } return", "not IKE")
+    own.rule("@th,160,32 != @solo return", "about a server that no client talks with")
+    # nft 1.0.6 looks up no raw bits in a map of addresses: for the time of the lookup the quoted client stands in the header. An error is
+    # sent to whom it quotes as the sender (RFC 792), so that address is the one to put back.
+    own.rule("ip daddr set @th,192,32 ct zone set ip daddr map @client_zone", "the quoted client's zone")
+    own.rule("ip daddr set @th,160,32", "its own address again")
 
 
 def _add_router(table: Table, devices: Devices) -> None:
@@ -66,11 +76,18 @@ def _add_router(table: Table, devices: Devices) -> None:
     output.rule(f"oifname {names(devices.lan)} return", "copies for clients go there")
     output.rule("ip protocol esp goto router_esp", "the router's own")
     output.rule(f"{IKE_BOTH} goto router_ike", "the router's own")
+    output.rule(f"ip protocol udp @th,16,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "from another port")
     esp = table.chain("router_esp")
     esp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
-    esp.rule(f"update @router_hosts {{ ip daddr }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}", "the router has SAs with this server")
+    esp.rule(f"update @router_hosts {{ {SERVER_OUT} }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}",
+             "the router has SAs with this server")
     udp = table.chain("router_ike")
     udp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
     udp.rule(f"ip daddr . {COOKIE} @begun update @cookie_many {{ ip daddr . {COOKIE} }}", "a client may have answered its copy, too")
-    udp.rule(f"update @router_hosts {{ ip daddr }} add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
+    udp.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router talks with this server")
+    udp.rule(f"ct zone set {SERVER_OUT} . {COOKIE} map @called_ike return", "it was called in a client's zone, and answers there")
+    udp.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
              f"add @cookies {{ ip daddr . {COOKIE} }}", "the router's IKE SA")
+    watch = table.chain("router_watch")
+    looks_like_ike(watch)
+    watch.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router is about to have SAs with this server")

@@ -21,6 +21,7 @@ from .zones import ZONE, zone_range
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import Config, Devices
+    from .text import Chain
 
 COPY_RATE = "2000/second burst 2000 packets"
 """Packets of one server with keys that nobody knows, which are copied to all: what is beyond is an attack, multiplied on the LAN."""
@@ -76,39 +77,66 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
 
     called = table.chain("register_called")
     called.rule(f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs return", "a client of ours: its server speaks first")
-    called.rule("ip protocol esp update @called { ip daddr . ip saddr : ct zone }", "its answers go where it was asked")
-    called.rule(f"{IKE_BOTH} update @called_hosts {{ ip daddr . ip saddr : ct zone }}", "its answers go where it was asked")
+    called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }}", "its answers go where it was asked")
+    called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}", "its answers go where it was asked")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "and those of this IKE SA")
-    called.rule("ct zone 0 update @left_out { ip saddr }", "what it sends may not be a client's")
+    called.rule(f"ct zone 0 update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
 
 
 def _add_refresh(table: Table) -> None:
-    """Renewal, on the slow path. Unproven: until the server has answered."""
-    refresh = table.chain("refresh_out")
-    refresh.rule(f"ip daddr . {ZONE} @ended delete @ended {{ ip daddr . {ZONE} }}", "the client goes on with what was ended")
-    refresh.rule(f"ip daddr . {ZONE} @heard goto refresh_proven", "the server has answered this client")
-    refresh.rule(f"ip saddr != @proven update @client_zone {{ ip saddr timeout {UNPROVEN}s : {ZONE} }} "
-                 f"update @zones {{ {ZONE} timeout {UNPROVEN}s }} update @zone_client {{ {ZONE} timeout {UNPROVEN}s : ip saddr }}",
+    """Renewal, on the slow path, by what clients send and by what they are sent: who only listens is not forgotten.
+
+    Unproven: until the server has answered. A packet from inside may be a pair's first one, so its client lives whatever the firewall
+    says; one from outside renews only pairs that the firewall has let talk.
+    """
+    _refresh(table, "out", "ip saddr", "ip daddr", SERVER_OUT)
+    _refresh(table, "in", "ip daddr", "ip saddr", SERVER)
+    renew = table.chain("renew_in")
+    renew.rule("jump came", "the address it was sent to")
+    for match, known in ((f"ip protocol esp ip saddr . {SPI}", "came_esp"), (f"ip protocol udp ip saddr . {COOKIE}", "came_ike")):
+        renew.rule(f"{match} @{known} ip daddr set {ZONE} map @zone_client jump refresh_in", "as if addressed to its client")
+    renew.rule("goto copies_stock", "its own address again")
+
+
+def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None:
+    """The chains for one way: where such a packet has its client's and its server's address (raw: as raw bits)."""
+    pair = f"{client} . {server}"
+    refresh = table.chain(f"refresh_{way}")
+    if way == "out":
+        refresh.rule(f"{server} . {ZONE} @ended delete @ended {{ {server} . {ZONE} }}", "the client goes on with what was ended")
+    else:
+        refresh.rule(f"{pair} != @pairs return", "the firewall has not let them talk")
+    refresh.rule(f"{server} . {ZONE} @heard goto proven_{way}", "the server has answered this client")
+    refresh.rule(f"{client} != @proven update @client_zone {{ {client} timeout {UNPROVEN}s : {ZONE} }} "
+                 f"update @zones {{ {ZONE} timeout {UNPROVEN}s }} update @zone_client {{ {ZONE} timeout {UNPROVEN}s : {client} }}",
                  "no server has answered this client yet")
-    refresh.rule("ip saddr . ip daddr != @pairs return", "not registered yet")
-    refresh.rule(f"update @pairs {{ ip saddr . ip daddr timeout {UNPROVEN}s }} add @servers {{ ip daddr timeout {UNPROVEN}s }} "
-                 f"add @solo {{ {SERVER_OUT} timeout {UNPROVEN}s : {ZONE} }} add @client0 {{ ip daddr timeout {UNPROVEN}s : ip saddr }}",
+    if way == "out":
+        refresh.rule(f"{pair} != @pairs return", "not registered yet")
+    refresh.rule(f"update @pairs {{ {pair} timeout {UNPROVEN}s }} add @servers {{ {server} timeout {UNPROVEN}s }} "
+                 f"add @solo {{ {raw} timeout {UNPROVEN}s : {ZONE} }} add @client0 {{ {server} timeout {UNPROVEN}s : {client} }}",
                  "it goes on trying")
-    refresh.rule("ip daddr @slot1 goto refresh_slots", "and so do all candidates of this server")
+    refresh.rule(f"{server} @slot1 goto slots_{way}", "and so do all candidates of this server")
 
-    proven = table.chain("refresh_proven")
-    proven.rule(f"update @proven {{ ip saddr }} update @client_zone {{ ip saddr : {ZONE} }} update @zones {{ {ZONE} }} "
-                f"update @zone_client {{ {ZONE} : ip saddr }}", "the client lives (update renews, it replaces nothing)")
-    proven.rule("ip saddr . ip daddr != @pairs return", "not registered yet")
-    proven.rule("update @pairs { ip saddr . ip daddr } goto refresh_slots", "and talks with this server")
+    proven = table.chain(f"proven_{way}")
+    proven.rule(f"update @proven {{ {client} }} update @client_zone {{ {client} : {ZONE} }} update @zones {{ {ZONE} }} "
+                f"update @zone_client {{ {ZONE} : {client} }}", "the client lives (update renews, it replaces nothing)")
+    if way == "out":
+        proven.rule(f"{pair} != @pairs return", "not registered yet")
+    proven.rule(f"update @pairs {{ {pair} }} goto slots_{way}", "and talks with this server")
 
-    slots = table.chain("refresh_slots")
-    slots.rule(f"update @servers {{ ip daddr }} update @solo {{ {SERVER_OUT} : {ZONE} }} update @client0 {{ ip daddr : ip saddr }}",
+    slots = table.chain(f"slots_{way}")
+    slots.rule(f"update @servers {{ {server} }} update @solo {{ {raw} : {ZONE} }} update @client0 {{ {server} : {client} }}",
                "the server lives, with all its candidates")
     for slot in range(1, SLOTS):
-        slots.rule(f"ip daddr != @slot{slot} return", f"fewer than {slot + 1} clients")
-        mark = f"update @contended {{ {SERVER_OUT} }} " if slot == 1 else ""
-        slots.rule(f"update @slot{slot} {{ ip daddr }} {mark}update @client{slot} {{ ip daddr : ip saddr }}", f"client {slot + 1}")
+        slots.rule(f"{server} != @slot{slot} return", f"fewer than {slot + 1} clients")
+        mark = f"update @contended {{ {raw} }} " if slot == 1 else ""
+        slots.rule(f"update @slot{slot} {{ {server} }} {mark}update @client{slot} {{ {server} : {client} }}", f"client {slot + 1}")
+
+
+def _add_came(chain: Chain) -> None:
+    """Copies are made by writing each client's address into the packet. Where it goes on itself, it must get its own back."""
+    chain.rule(f"{SERVER} @router_hosts jump came", "the router is a candidate: the packet itself goes on")
+    chain.rule(f"{SERVER} @left_out jump came", "so is a host that is no client")
 
 
 def _add_copies(table: Table) -> None:
@@ -128,7 +156,7 @@ def _add_copies(table: Table) -> None:
 
     slots = table.chain("copies_slots")
     slots.rule('counter name "copies"', "an unknown key of a contended server")
-    slots.rule("jump came", "the address it was sent to")
+    _add_came(slots)
     for slot in range(SLOTS):
         if slot:
             slots.rule(f"ip saddr != @slot{slot} goto copies_end", f"no client {slot + 1}")
@@ -136,8 +164,9 @@ def _add_copies(table: Table) -> None:
     slots.rule("goto copies_end", "all have theirs")
 
     came = table.chain("came")
-    came.rule(f"ip protocol esp update @came_esp {{ ip saddr . {SPI} : ip daddr }} return", "the packet itself may go on")
-    came.rule(f"update @came_ike {{ ip saddr . {COOKIE} : ip daddr }}", "the packet itself may go on")
+    # Added, not renewed: an entry dies a second after it was made, so that the next packet may come to another address.
+    came.rule(f"ip protocol esp add @came_esp {{ ip saddr . {SPI} : ip daddr }} return", "its own address, put back later")
+    came.rule(f"add @came_ike {{ ip saddr . {COOKIE} : ip daddr }}", "its own address, put back later")
 
     fan = table.chain("fan")
     fan.rule(f"ip saddr . {SPI} != @listed goto copies", "the daemon has not said whose it may be")
@@ -150,7 +179,7 @@ def _add_copies(table: Table) -> None:
     spilled.rule(f"update @spilled {{ ip saddr . {SPI} }} goto fan_slots", "to as many as we can")
     fan = table.chain("fan_slots")
     fan.rule('counter name "copies"', "an SPI that may be several clients'")
-    fan.rule("jump came", "the address it was sent to")
+    _add_came(fan)
     fan.rule(f"update @fanned {{ ip saddr . {SPI} }} update @listed {{ ip saddr . {SPI} }}", "still in use")
     fan.rule(f"update @copied {{ ip saddr . {SPI} counter }}", "conntrack does not see copies")
     for slot in range(SLOTS):
@@ -159,8 +188,8 @@ def _add_copies(table: Table) -> None:
     fan.rule("goto copies_end", "all have theirs")
 
     end = table.chain("copies_end")
-    end.rule("ip saddr @router_hosts goto copies_stock", "the router itself is a candidate: the packet goes on")
-    end.rule("ip saddr @left_out goto copies_stock", "so is a host that is no client")
+    end.rule(f"{SERVER} @router_hosts goto copies_stock", "the router itself is a candidate: the packet goes on")
+    end.rule(f"{SERVER} @left_out goto copies_stock", "so is a host that is no client")
     end.rule("drop", "every candidate has its copy")
     stock = table.chain("copies_stock")
     stock.rule(f"ip protocol esp ip daddr set ip saddr . {SPI} map @came_esp return", "to where it was sent")

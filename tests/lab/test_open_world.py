@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a stock router delivers to hosts that are easily forgotten: the same packets through a stock router and through ours.
+
+A router within the LAN that says that a packet is too long; a client that only listens for hours; the router's own VPN beside a client of
+the same server; a host that is called from outside.
+"""
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.attack.forge import ESP, ICMP, WAN, checksum, esp, ike, ip, mark, stage, too_big, udp
+from tests.lab import sandbox
+from tests.lab.topology import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.lab.host import Host
+
+SECOND = "203.0.113.2"
+OUT, BACK, NEW = 0x51000001, 0x52000001, 0x53000001
+COOKIE = 0x3122334455667788
+FORWARD = """insert rule inet fw4 dstnat iifname "wan" meta l4proto esp dnat ip to {}
+insert rule inet fw4 forward_wan ct status dnat accept
+"""
+OPEN = 'insert rule inet fw4 input_wan meta l4proto esp accept\ninsert rule inet fw4 input_wan udp dport 500 accept\n'
+QUICK = "config vpnpt global\n\toption key_timeout 3\n\toption fast_timeout 1\n\toption client_timeout 3\n\nconfig 1 ipsec\n"
+"""What lives for hours lives for three seconds."""
+
+
+@pytest.fixture(params=["stock", "vpnpt"])
+def lab(sandbox: None, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with Lab(3, 1, request.param, getattr(request.function, "config", "config 1 ipsec\n"), ipv6=False) as made:
+        yield made
+
+
+def passes(lab: Lab, sender: Host, packet: Callable[[bytes], bytes], receiver: Host, wait: float = 2.0) -> bytes:
+    """Sends a packet with a mark of its own, and returns it as the receiver got it."""
+    token, since = mark(), len(receiver.packets)
+    sender.send_raw(packet(token))
+    found = receiver.wait_for(lambda item: token in item.data and item.proto != ICMP, wait, since)
+    assert found, f"{sender.name} to {receiver.name}: lost"
+    return found.data
+
+
+def errors(lab: Lab, host: Host, since: int) -> list[bytes]:
+    """What the ICMP errors that a host got since then quote."""
+    lab.pump.run_for(0.3)
+    return [packet.payload[8:] for packet in host.packets[since:] if packet.proto == ICMP and packet.payload[:2] == b"\3\4"]
+
+
+@pytest.mark.parametrize("about", ["esp", "ike"])
+def test_an_error_of_a_router_within_the_lan(lab: Lab, about: str) -> None:
+    """c2 is a router on the way to c1: it says to the server that a packet for c1 is too long."""
+    users, server, client, inner = stage(lab), lab.servers[0], *lab.clients[:2]
+    assert users.do_up("c1") == {"c1": "up"}
+    assert not users.do_traffic("c1")["c1"].lost
+    got = next(packet.data for packet in reversed(client.packets)
+               if packet.src == server.address and (packet.proto == ESP if about == "esp" else packet.ports == (500, 500)))
+    for quote in (got, got[:28]):
+        since = len(server.packets)
+        inner.send_raw(too_big(quote, inner.address, server.address))
+        found = errors(lab, server, since)
+        assert [socket.inet_ntoa(quoted[16:20]) for quoted in found] == [WAN], found
+
+
+def test_a_client_that_only_listens_stays_known(lab: Lab) -> None:
+    """For longer than anything is remembered that nobody uses."""
+    server, client = lab.servers[0], lab.clients[0]
+    sequence = itertools.count(2)
+    for _ in range(2):
+        passes(lab, client, lambda token: esp(client.address, server.address, OUT, next(sequence), token), server)
+        passes(lab, server, lambda token: esp(server.address, WAN, BACK, next(sequence), token), client)
+        lab.pump.run_for(1.2)
+    for _ in range(20):
+        passes(lab, server, lambda token: esp(server.address, WAN, BACK, next(sequence), token), client)
+        lab.pump.run_for(0.4)
+    passes(lab, server, lambda token: esp(server.address, WAN, NEW, 1, token), client)
+
+
+test_a_client_that_only_listens_stays_known.config = QUICK  # type: ignore[attr-defined]
+
+
+def test_a_client_without_nat_that_only_listens(lab: Lab) -> None:
+    """Its server's packets are addressed to itself; its zone, which lives eleven minutes, has nearly come to its end."""
+    server, client, router = lab.servers[0], lab.clients[0], lab.router
+    router.nft(f"insert rule inet fw4 srcnat ip daddr {server.address} return\n")
+    lab.isp.run("ip", "route", "add", "192.168.1.0/24", "via", WAN)
+    passes(lab, client, lambda token: esp(client.address, server.address, OUT, 2, token), server)
+    if lab.mode == "vpnpt":
+        shorten(router, ("client_zone", "zone_client", "zones", "pairs", "servers"), 2)
+    for number in range(12):
+        passes(lab, server, lambda token, number=number: esp(server.address, client.address, BACK, number + 2, token), client)
+        lab.pump.run_for(0.3)
+
+
+def shorten(router: Host, names: tuple[str, ...], seconds: int) -> None:
+    """The elements of these sets and maps have so many seconds left, as if the rest of their time had passed."""
+    text = ""
+    for item in json.loads(router.run("nft", "-j", "list", "table", "ip", "vpnpt").stdout)["nftables"]:
+        body = item.get("set") or item.get("map") or {}
+        for element in body.get("elem", ()) if body.get("name") in names else ():
+            key, value = element if isinstance(element, list) else (element, None)
+            key = key["elem"]["val"]
+            words = " . ".join(map(str, key["concat"])) if isinstance(key, dict) else str(key)
+            text += f"delete element ip vpnpt {body['name']} {{ {words} }}\n"
+            text += f"add element ip vpnpt {body['name']} {{ {words} timeout 660s expires {seconds}s{f' : {value}' if value else ''} }}\n"
+    router.run("nft", "-f", "-", text=text)
+
+
+def test_a_copied_packet_goes_on_to_its_own_address(lab: Lab) -> None:
+    """The router and two clients talk with a server. What is copied goes on to the address it was sent to, also when that changes."""
+    server, router = lab.servers[0], lab.router
+    router.run("ip", "addr", "add", f"{SECOND}/24", "dev", "wan")
+    router.nft(OPEN)
+    for number, client in enumerate(lab.clients[:2] if lab.mode == "vpnpt" else []):
+        passes(lab, client, lambda token, client=client, number=number: esp(client.address, server.address, OUT + number, 1, token), server)
+    passes(lab, router, lambda token: esp(WAN, server.address, OUT + 7, 1, token), server)
+    heard: list[str] = []
+    with sandbox.inside(router.namespace):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, ESP)
+    sock.setblocking(False)
+    with sock:
+        for address in (WAN, WAN, SECOND, SECOND, WAN):
+            server.send_raw(esp(server.address, address, NEW, 2))
+            lab.pump.run_for(1.2)
+            while True:
+                try:
+                    heard.append(socket.inet_ntoa(sock.recv(2000)[16:20]))
+                except BlockingIOError:
+                    break
+    assert heard == [WAN, WAN, SECOND, SECOND, WAN]
+
+
+def test_an_error_about_the_answer_of_a_host_that_was_called(lab: Lab) -> None:
+    """The user forwards ESP to c2, a caller outside has reached it, and c1 is a client of that caller."""
+    server, client, called = lab.servers[0], *lab.clients[:2]
+    lab.router.nft(FORWARD.format(called.address))
+    passes(lab, server, lambda token: esp(server.address, WAN, BACK, 1, token), called)
+    answer = passes(lab, called, lambda token: esp(called.address, server.address, OUT, 1, token), server)
+    client.send_raw(esp(client.address, server.address, NEW, 1))
+    lab.pump.run_for(0.2)
+    since = len(called.packets)
+    lab.isp.send_raw(too_big(answer, lab.isp.address))
+    found = errors(lab, called, since)
+    assert [socket.inet_ntoa(quoted[12:16]) for quoted in found] == [called.address]
+
+
+@pytest.mark.parametrize("quoted", [28, 100])
+def test_an_error_about_the_router_s_own_message(lab: Lab, quoted: int) -> None:
+    """The router's own IKE to a server that has one client: the error is the router's, however little it quotes."""
+    server, client, router = lab.servers[0], lab.clients[0], lab.router
+    sock = router.udp(500).sock
+    sock.connect((server.address, 500))
+    sock.send(ike(COOKIE))
+    assert server.wait_for(lambda packet: packet.ports == (500, 500))
+    client.send_raw(udp(client.address, server.address, 500, 500, ike(COOKIE + 1)))
+    lab.pump.run_for(0.3)
+    message = udp(WAN, server.address, 500, 500, ike(COOKIE))
+    body = struct.pack(">BBHI", 3, 3, 0, 0) + message[:quoted]
+    packet = ip(server.address, WAN, ICMP, body[:2] + struct.pack(">H", checksum(body)) + body[4:])
+    server.send_raw(packet)
+    assert lab.pump.run(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0, 1.0)
