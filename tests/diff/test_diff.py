@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +15,11 @@ from tests.diff.worker import Pair, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SEEDS = tuple(range(1, 35))
 """Each is a network with its traffic."""
+SCENARIOS = Path(__file__).parent / "scenarios"
+"""Plans by hand, and finds made small: title, what each router delivers, and the plan."""
 
 TWO_ASK = """
 seed: 1
@@ -70,6 +72,17 @@ def test_seed(pair: Pair, seed: int) -> None:
     assert not error
     assert verdict.compared(stock, ours) and any(note["got"] for note in stock.values())
     assert not verdict.finds(made, stock, ours), plan.dump(made)
+
+
+@pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_scenario(pair: Pair, path: Path) -> None:
+    """A plan that somebody wrote, with how many of its packets each router delivers."""
+    made = plan.load(path.read_text())
+    stock, ours, error = pair.play(made)
+    assert not error
+    assert not verdict.finds(made, stock, ours)
+    delivered = {name: sum(note["got"] for note in notes.values()) for name, notes in (("stock", stock), ("vpnpt", ours))}
+    assert {**delivered, "of": len(ours)} == made["delivered"], [number for number, note in ours.items() if not note["got"]]
 
 
 def test_a_worse_router_is_found(pair: Pair, tmp_path: Path) -> None:

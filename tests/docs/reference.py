@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 DIRECTORY = ROOT / "docs" / "reference"
 SOURCE = ROOT / "src" / "vpnpt"
 SCENARIOS = ROOT / "tests" / "lab" / "scenarios"
+PLANS = ROOT / "tests" / "diff" / "scenarios"
 REMEDY = "run: python -m tests.docs.reference --write"
 NOTE = "<!-- Made by `python -m tests.docs.reference --write` from {}: change it there. -->"
 COMMON = ("enabled", "when_disabled", "allow_src", "deny_src")
@@ -321,6 +322,16 @@ def scenarios() -> str:
     for group, rows in groups.items():
         parts += [f"## {'Conformance' if group == '.' else group.capitalize()}",
                   table(("scenario", "what it shows", "clients", "a stock router otherwise"), rows)]
+    rows = []
+    for path in sorted(PLANS.glob("*.yaml")):
+        told = yaml.safe_load(path.read_text())
+        counts = told["delivered"]
+        rows.append([f"[{path.stem}](../../{path.relative_to(ROOT)})", told["title"], f"{counts['vpnpt']} of {counts['of']}",
+                     f"{counts['stock']} of {counts['of']}"])
+    parts += ["## Against a stock router",
+              "Each is a file in [tests/diff/scenarios](../../tests/diff/scenarios): the same packets through both routers, counted. "
+              "`.venv/bin/python -m tests.diff --replay FILE` tells of each packet what became of it.",
+              table(("scenario", "what it shows", "vpnpt delivers", "stock delivers"), rows)]
     return page("Conformance scenarios", "tests/lab/scenarios", *parts)
 
 

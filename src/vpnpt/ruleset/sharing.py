@@ -92,8 +92,11 @@ def _add_refresh(table: Table) -> None:
     _refresh(table, "out", "ip saddr", "ip daddr", SERVER_OUT)
     _refresh(table, "in", "ip daddr", "ip saddr", SERVER)
     renew = table.chain("renew_in")
+    kept = ((f"ip protocol esp ip saddr . {SPI}", "came_esp"), (f"ip protocol udp ip saddr . {COOKIE}", "came_ike"))
+    for match, known in kept:
+        renew.rule(f"{match} @{known} return", "renewed a moment ago, by a packet to another address perhaps")
     renew.rule("jump came", "the address it was sent to")
-    for match, known in ((f"ip protocol esp ip saddr . {SPI}", "came_esp"), (f"ip protocol udp ip saddr . {COOKIE}", "came_ike")):
+    for match, known in kept:
         renew.rule(f"{match} @{known} ip daddr set {ZONE} map @zone_client jump refresh_in", "as if addressed to its client")
     renew.rule("goto copies_stock", "its own address again")
 
