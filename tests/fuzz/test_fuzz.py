@@ -5,8 +5,12 @@ An hour: make fuzz ARGS="--minutes 60".
 """
 from __future__ import annotations
 
+import os
 import random
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +32,14 @@ def test_target(sandbox: None, name: str) -> None:
     result = fuzz(target, SEED, lambda runs: runs >= INPUTS // target.slow)
     assert not result.findings, "\n".join(map(str, result.findings))
     assert result.ways > 40, "it got somewhere"
+
+
+def test_the_command_runs() -> None:
+    """As `make fuzz` does it, without the path that pytest has."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "tests.fuzz", "--minutes", "0.001", "packets"]
+    result = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0 and "packets" in result.stdout, result.stderr
 
 
 def test_every_target_is_run(sandbox: None) -> None:
