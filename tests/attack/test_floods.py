@@ -6,6 +6,8 @@ import json
 import re
 import socket
 
+import pytest
+
 from tests.attack.forge import WAN, blackhole, blast, esp, flood_from_lan, ike, random_cookies, stage, udp, usage
 from tests.lab.topology import Lab
 
@@ -174,6 +176,22 @@ def test_made_up_spis_pay_for_no_answer(sandbox: None) -> None:
         assert users.do_rekey(["c1", "c2"]) == {"c1": "done", "c2": "done"}
         result = users.do_traffic(out=5, back=5)
         assert not result["c1"].lost and not result["c2"].lost
+
+
+@pytest.mark.parametrize("daemon_lives", [True, False], ids=["daemon", "kernel alone"])
+def test_made_up_spis_take_no_client_s_turn(sandbox: None, *, daemon_lives: bool) -> None:
+    """They come between a client's rekeying and the server's first packet: what waits for an SPI is used up, and the new SPI is copied."""
+    with Lab(2, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, server = stage(lab), lab.servers[0]
+        assert set(users.do_up(["c1", "c2"]).values()) == {"up"} and not users.do_traffic(out=3, back=3)["c1"].lost
+        if not daemon_lives:
+            lab.router.kill_vpnpt(9)
+        number = random_cookies(8)
+        for _ in range(3):
+            assert users.do_rekey("c1") == {"c1": "done"}
+            blast(lab.isp, [esp(server.address, WAN, number() & 0xFFFFFFFF | 256, 9) for _ in range(100)], lab.router, "wan")
+            result = users.do_traffic(out=3, back=3, first="back")
+            assert not result["c1"].lost and not result["c2"].lost
 
 
 def test_a_deaf_daemon_hears_again(sandbox: None) -> None:
