@@ -149,6 +149,14 @@ def test_a_hanging_nft_is_waited_for_less_and_less(monkeypatch: pytest.MonkeyPat
     assert patience.run(["true"], 50.0).status == 0 and not patience.hangs_until, "it works again"
 
 
+def test_a_folder_at_the_control_socket_s_path(router: Router) -> None:
+    """Said in one line, not by a traceback."""
+    (router.run_dir / "control").mkdir()
+    with pytest.raises(RuntimeError) as caught:
+        router.start_vpnpt(CONFIG)
+    assert "control: Is a directory" in str(caught.value) and "Traceback" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["ready", "history", "maps", "in-force", "usage", "fw4/forward.nft", "control"])
 def test_pipes_and_links_at_our_paths(router: Router, name: str) -> None:
     """Neither waited for nor followed; the rules are in force all the same."""

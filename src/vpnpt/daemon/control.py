@@ -21,19 +21,21 @@ LIMIT = 65536
 """Bytes: a longer request is cut off."""
 PEERS = 64
 """Connections at a time; the oldest makes room."""
+SLOW = 8
+"""Peers that have not read all of their answers yet; the oldest loses the rest."""
 BACKLOG = 128
 """Connections that wait to be accepted; of more, whoever does not wait is refused by the kernel (EAGAIN)."""
 
 
 class ControlServer:
-    """Answers each connection's one line with `handler(request)`, an object that JSON can carry. It holds the daemon up for
-    a second at most."""
+    """Answers each connection's one line with `handler(request)`, an object that JSON can carry. It waits for no peer."""
 
     def __init__(self, path: str, selector: selectors.BaseSelector,
                  handler: Callable[[dict[str, Any]], dict[str, Any] | Pending]) -> None:
         self._path, self._selector, self._handler = path, selector, handler
         self._peers: dict[socket.socket, bytearray] = {}
         self._waiting: list[socket.socket] = []  # for an answer that comes later
+        self._left: dict[socket.socket, memoryview] = {}  # what a peer has not read yet
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -51,6 +53,8 @@ class ControlServer:
             self._drop(peer)
         for peer in self._waiting:
             peer.close()
+        for peer in list(self._left):
+            self._written(peer)
         self._selector.unregister(self._socket)
         self._socket.close()
         with contextlib.suppress(FileNotFoundError):
@@ -111,10 +115,30 @@ class ControlServer:
     def _reply(self, peer: socket.socket, reply: dict[str, Any]) -> None:
         if peer in self._waiting:
             self._waiting.remove(peer)
-        # A long answer may not fit the socket's buffer: the peer is a local root process that reads at once, or loses it.
-        peer.settimeout(1.0)
-        with contextlib.suppress(OSError):
-            peer.sendall(json.dumps(reply).encode() + b"\n")
+        while len(self._left) >= SLOW:
+            self._written(next(iter(self._left)))
+        self._left[peer] = memoryview(json.dumps(reply).encode() + b"\n")
+        self._selector.register(peer, selectors.EVENT_WRITE, lambda: self._write(peer))
+        self._write(peer)
+
+    def _write(self, peer: socket.socket) -> None:
+        """As much as fits: a long answer is more than the socket's buffer holds."""
+        left = self._left.get(peer)
+        if left is None:
+            return  # it made room for a newer one in this same turn of the loop
+        try:
+            left = left[peer.send(left):]
+        except BlockingIOError:
+            return
+        except OSError:
+            left = left[:0]
+        self._left[peer] = left
+        if not left:
+            self._written(peer)
+
+    def _written(self, peer: socket.socket) -> None:
+        del self._left[peer]
+        self._selector.unregister(peer)
         peer.close()
 
     def _drop(self, peer: socket.socket) -> None:

@@ -403,6 +403,9 @@ def main(argv: list[str] | None = None) -> int:
         except PermissionError:
             print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
             return 1
+        except IsADirectoryError as error:  # at the control socket's path
+            print(f"vpnptd: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 1
         daemon.run()
     return 0
 
