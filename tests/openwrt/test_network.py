@@ -89,7 +89,7 @@ def made(packages: dict[str, Path], network: str, provider: Callable[[Lab], None
     """Skips where OpenWrt's programs are missing."""
     try:
         root = lower()
-        if not any(Path(place, "sbin/netifd").exists() for place in root.split(":")):
+        if not any(Path(place, sbin, "netifd").exists() for place in root.split(":") for sbin in ("sbin", "usr/sbin")):
             raise LookupError(f"no netifd in {root}: OPENWRT_ROOT can name a root that has it")
     except LookupError as reason:
         pytest.skip(f"OpenWrt's own programs are missing, nothing of this was tested: {reason}")

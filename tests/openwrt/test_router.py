@@ -49,7 +49,8 @@ def test_installed_and_running(box: Box) -> None:
     assert "a server speaks first" in box.sh("nft list chain inet fw4 forward")
     assert box.sh("vpnpt status").startswith(f"vpnpt {shot['version']}, up 0 h")
     assert box.sh("/etc/init.d/vpnpt status") == box.sh("vpnpt status")
-    assert box.sh("/etc/init.d/vpnpt check") == "the configuration is right\n"
+    assert box.sh("/etc/init.d/vpnpt check").splitlines() == [
+        "LAN: zone lan (br-lan), forwarded to wan", "WAN: zone wan (wan), masquerades for lan", "the configuration is right"]
     assert "table ip vpnpt" in box.sh("/etc/init.d/vpnpt render")
 
 
@@ -81,14 +82,24 @@ def test_there_is_one_switch(box: Box) -> None:
 
 
 def test_a_broken_configuration_leaves_what_runs(box: Box) -> None:
+    with (box.root / "etc/config/vpnpt").open("a") as file:
+        file.write("option enabled 'without an end\n")
+    box.sh("reload_config")
+    box.until(lambda: box.call("vpnpt", "status")["problem"])
+    assert behaviour(box, "ipsec") == "help" and box.tables() >= OURS
+
+
+def test_who_may_use_it_is_unusable(box: Box) -> None:
+    """Nobody may then, and whoever listens is told."""
     listening = box.root / "tmp" / "events"
     box.spawn("sh", "-c", "exec ubus listen vpnpt.alert >/tmp/events")
     box.until(lambda: listening.exists())
     time.sleep(0.3)  # until ubusd knows the listener, which nothing tells
     box.sh("uci add_list vpnpt.ipsec.allow_src=nobody")
     commit(box)
-    box.until(lambda: box.call("vpnpt", "status")["problem"])
-    assert behaviour(box, "ipsec") == "help" and box.tables() >= OURS
+    box.until(lambda: behaviour(box, "ipsec") == "block")
+    assert behaviour(box, "l2tp") == "help" and box.tables() >= OURS
+    box.until(lambda: len(listening.read_text().splitlines()) >= 2)
     alerts = [json.loads(line)["vpnpt.alert"] for line in listening.read_text().splitlines()]
     assert [(alert["severity"], alert["code"]) for alert in alerts] == [("warning", "CONFIG"), ("error", "CONFIG")]
     assert "not one entry is valid" in alerts[-1]["text"]
@@ -378,7 +389,8 @@ def test_removed_without_a_trace(bare: Box, packages: dict[str, Path]) -> None:
     bare.sh("opkg remove vpnpt")
     shared = {str(parent) for path in bare.sh(f"tar xzOf /tmp/{ours[0].name} ./data.tar.gz | tar tzf -").split()
               for parent in PurePosixPath("/", path).parents}
-    procds = {"/var/run/lock/procd_vpnpt.lock", "/tmp/lock/procd_vpnpt.lock", "/etc/rc.d"}  # of its own doing, for every service
+    # Of procd's own doing and of opkg's, for every service: `uci commit` opens every configuration for writing.
+    procds = {"/var/run/lock/procd_vpnpt.lock", "/tmp/lock/procd_vpnpt.lock", "/etc/rc.d", "/tmp/.uci", "/etc/config/rpcd"}
     assert files(bare) - before - shared - procds - {f"/tmp/{package.name}" for package in ours} == set()
     assert "vpnpt" not in bare.sh("find /etc /usr/lib /usr/share/rpcd /usr/share/nftables.d -name '*vpnpt*' | grep -v opkg; true")
     assert bare.sh("nft list ruleset") == rules
