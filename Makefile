@@ -43,7 +43,7 @@ lint: setup ## ruff, mypy, shellcheck
 package: ## dist/*.ipk, without an SDK, the same to the byte each time; *.apk where apk-tools 3 is installed
 	@python3 -m buildroot.build package
 
-feed: ## the packages with the indexes that make dist/ a feed for opkg and apk
+feed: ## the packages, and signed indexes that make dist/ a feed for opkg and apk (FEED_KEYS=directory of the keys)
 	@python3 -m buildroot.build feed
 
 release: ## dist/vpnpt-VERSION.tar.gz for openwrt/packages, the same to the byte each time

@@ -4,7 +4,7 @@
 usage: python -m buildroot.build [package | feed]
 
   package   dist/*.ipk, and dist/*.apk where apk-tools 3 is installed
-  feed      that, and the indexes which make dist/ a feed: Packages and Packages.gz for opkg, packages.adb for apk
+  feed      that, and the indexes which make dist/ a feed: Packages and Packages.gz for opkg, packages.adb for apk; signed (sign.py)
 
 SOURCE_DATE_EPOCH (seconds) dates everything; without it the last commit does.
 """
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from buildroot import apk, ipk, translations
+from buildroot import apk, ipk, sign, translations
 from buildroot.recipe import RECIPES, TOP, Recipe, read
 
 DIST = TOP / "dist"
@@ -69,18 +69,20 @@ def index(paths: list[Path]) -> str:
     return "".join(stanzas)
 
 
-def feed(dist: Path = DIST) -> list[Path]:
-    """Builds all packages and their indexes."""
+def feed(dist: Path = DIST, keys: sign.Keys | None = None) -> list[Path]:
+    """Builds all packages and their indexes. Signed with `keys`, packages.adb is another each time: ECDSA draws a number."""
     made = package(dist)
     text = index([path for path in made if path.suffix == ".ipk"]).encode()
     (dist / "Packages").write_bytes(text)
     (dist / "Packages.gz").write_bytes(gzip.compress(text, 9, mtime=0))
     made += [dist / "Packages", dist / "Packages.gz"]
+    if keys:
+        made += [sign.sign(keys, dist / "Packages"), *sign.public(keys, dist)]
     program = apk.tool()
     if program:
         target = dist / "packages.adb"
-        subprocess.run([program, "mkndx", "--allow-untrusted", "--output", target, *(path for path in made if path.suffix == ".apk")],
-                       check=True)
+        subprocess.run([program, "mkndx", "--allow-untrusted", "--output", target, *(["--sign-key", str(keys.apk)] if keys else []),
+                        *(path for path in made if path.suffix == ".apk")], check=True)
         made.append(target)
     return made
 
@@ -89,10 +91,14 @@ def main(arguments: list[str]) -> int:
     if arguments not in (["package"], ["feed"]):
         print(__doc__, file=sys.stderr)
         return 2
-    for path in (package if arguments == ["package"] else feed)():
+    keys = sign.keys(sign.directory()) if arguments == ["feed"] else None
+    for path in feed(keys=keys) if keys else package():
         print(f"{path.relative_to(TOP)}\t{path.stat().st_size} bytes")
     if not apk.tool():
         print("no .apk: apk-tools 3 is not installed here (`make package-sdk` has it)")
+    if keys:
+        print(f"\nsigned with the keys in {sign.directory()}: keep them. What a router needs to trust this feed (docs/INSTALL.md):\n"
+              f"  24.10: dist/vpnpt-feed.pub as /etc/opkg/keys/{keys.name}\n  25.12: dist/vpnpt-feed.pem in /etc/apk/keys/")
     return 0
 
 

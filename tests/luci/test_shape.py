@@ -61,6 +61,8 @@ def problems(text: str) -> list[str]:
             said.append(f"a template within a template: {token}")
         if kind == "regex" and re.search("['\"`]", token):
             said.append(f"a quotation mark in a regular expression: {token}")
+        if kind == "regex" and re.search(r"(?<!\\)(?:\\\\)*/", token[1:-1]):
+            said.append(f"a slash that is not escaped, where xgettext ends the regular expression: {token}")
         if kind == "regex" and before in ("return", ">") and re.search(r"\W | \W", token):
             said.append(f"a space in a regular expression that jsmin takes for a division: {token}")
     return said
@@ -71,6 +73,7 @@ def test_tools_can_read_it(path: Path) -> None:
     assert problems(path.read_text()) == []
 
 
-@pytest.mark.parametrize("text", ["x = `a ${ b ? `, ${c}` : '' }`;\n", "x = y.replace(/\"/g, 2);\n", "return /^\\{a\\} /.test(x);\n"])
+@pytest.mark.parametrize("text", ["x = `a ${ b ? `, ${c}` : '' }`;\n", "x = y.replace(/\"/g, 2);\n", "return /^\\{a\\} /.test(x);\n",
+                                  "const y = /^[\\w/-]+$/.test(x);\n"])
 def test_what_they_can_t_read_is_found(text: str) -> None:
     assert len(problems(text)) >= 1

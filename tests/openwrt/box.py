@@ -232,19 +232,24 @@ class Box:
         return set(self.sh("nft list tables").splitlines())
 
     def install(self, package: Path) -> str:
-        """By opkg. Where the root is no whole OpenWrt, what the package depends on counts as installed."""
-        known = self.root / "usr/lib/opkg/status"
-        if not known.exists():
-            (self.root / "usr/lib/opkg/info").mkdir(parents=True, exist_ok=True)
-            (self.root / "etc/opkg.conf").write_text("dest root /\nlists_dir ext /tmp/opkg-lists\narch all 1\n")
-            (self.root / "tmp/opkg-lists").mkdir(exist_ok=True)
-            depends = next(line for line in ipk.read_control(package.read_bytes()).splitlines() if line.startswith("Depends: "))
-            for name in depends.removeprefix("Depends: ").split(", "):
-                (self.root / f"usr/lib/opkg/info/{name}.list").touch()
-            known.write_text("".join(f"Package: {name}\nVersion: 1\nStatus: install ok installed\nArchitecture: all\n\n"
-                                     for name in depends.removeprefix("Depends: ").split(", ")))
+        """By opkg."""
+        self.pretend(package)
         (self.root / "tmp" / package.name).write_bytes(package.read_bytes())
         return self.sh(f"opkg install /tmp/{package.name} 2>&1")
+
+    def pretend(self, package: Path) -> None:
+        """Where the root is no whole OpenWrt, what a package depends on counts as installed."""
+        known = self.root / "usr/lib/opkg/status"
+        if known.exists():
+            return
+        (self.root / "usr/lib/opkg/info").mkdir(parents=True, exist_ok=True)
+        (self.root / "etc/opkg.conf").write_text("dest root /\nlists_dir ext /tmp/opkg-lists\narch all 1\n")
+        (self.root / "tmp/opkg-lists").mkdir(exist_ok=True)
+        depends = next(line for line in ipk.read_control(package.read_bytes()).splitlines() if line.startswith("Depends: "))
+        for name in depends.removeprefix("Depends: ").split(", "):
+            (self.root / f"usr/lib/opkg/info/{name}.list").touch()
+        known.write_text("".join(f"Package: {name}\nVersion: 1\nStatus: install ok installed\nArchitecture: all\n\n"
+                                 for name in depends.removeprefix("Depends: ").split(", ")))
 
     def ready(self) -> bool:
         """Has the daemon put its configuration in force, and is it on ubus, which comes a moment later?"""

@@ -133,7 +133,7 @@ return baseclass.extend({
 		const said = verdict.said ?? {};
 		const [ title, tone ] = PLACES[verdict.place] ?? [ _('Unknown'), 'quiet' ];
 		const remedy = messages.text(said.remedy, verdict.remedy);
-		const link = /^admin\/[\w/-]+$/.test(verdict.link ?? '') ? [ E('p', {}, [ E('a', { 'href': L.url(verdict.link) }, [ _('Open the page where it is mended') ]) ]) ] : [];
+		const link = /^admin\/[\w\x2f-]+$/.test(verdict.link ?? '') ? [ E('p', {}, [ E('a', { 'href': L.url(verdict.link) }, [ _('Open the page where it is mended') ]) ]) ] : [];
 
 		return [
 			parts.panel(tone, title, [

@@ -101,7 +101,7 @@ return view.extend({
 		const [ label, tone ] = api.severity(finding.severity);
 		const said = parts.said(finding, 'remedy');
 		const remedy = said ? [ E('p', {}, [ E('strong', {}, [ _('What to do:') ]), ' ', said ]) ] : [];
-		const link = /^admin\/[\w/-]+$/.test(finding.link ?? '') ? [ E('p', {}, [ E('a', { 'href': L.url(finding.link) }, [ _('Open the page where it is mended') ]) ]) ] : [];
+		const link = /^admin\/[\w\x2f-]+$/.test(finding.link ?? '') ? [ E('p', {}, [ E('a', { 'href': L.url(finding.link) }, [ _('Open the page where it is mended') ]) ]) ] : [];
 
 		return E('article', { 'class': `vp-panel vp-finding vp-${tone}`, 'data-code': finding.code ?? '' }, [
 			E('h3', {}, [ parts.badge([ label, tone ]), E('span', {}, [ parts.said(finding, 'text') ]) ]),

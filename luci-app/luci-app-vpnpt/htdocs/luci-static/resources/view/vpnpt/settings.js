@@ -214,7 +214,7 @@ return view.extend({
 		case 'path':
 			option = careful(make(form.Value), spec.def);
 			option.placeholder = spec.placeholder;
-			option.validate = (_section, value) => value === '' || (/^\/[^\s\x22\x27\\]*[^\s\x22\x27\\/]$/.test(value) && value.endsWith(spec.ending ?? ''))
+			option.validate = (_section, value) => value === '' || (/^\/[^\s\x22\x27\\]*[^\s\x22\x27\\\x2f]$/.test(value) && value.endsWith(spec.ending ?? ''))
 				|| (spec.ending ? _('An absolute path that ends in %s').format(spec.ending) : _('An absolute path'));
 			break;
 
