@@ -17,8 +17,8 @@ MOST_DAYS = 365
 
 def test_somebody_has_looked_within_a_year() -> None:
     age = (date.today() - date.fromisoformat(dated.CHECKED)).days
-    assert age <= MOST_DAYS, (f"src/vpnpt/doctor/dated.py was compared with its sources {age} days ago: look at {dated.ENDED_SOURCE} and "
-                              f"{dated.NETFILTER_MK}, put right what has changed, and set CHECKED")
+    assert age <= MOST_DAYS, (f"src/vpnpt/doctor/dated.py was compared with its sources {age} days ago: look at {dated.ENDED_SOURCE}, "
+                              f"{dated.ENDED_DATES} and {dated.NETFILTER_MK}, put right what has changed, and set CHECKED")
 
 
 def named() -> dict[str, set[str]]:

@@ -72,7 +72,7 @@ def test_kernels(kernel: str, old: bool) -> None:
     assert ("KERNEL_OLD" in codes(facts(kernel=kernel))) == old
 
 
-@pytest.mark.parametrize(("release", "over"), [("19.07.10", True), ("22.03.7", True), ("23.05.6", True), ("24.10.2", False),
+@pytest.mark.parametrize(("release", "over"), [("19.07.10", True), ("22.03.7", True), ("23.05.6", True), ("24.10.8", True),
                                                ("25.12.0", False), ("SNAPSHOT", False), ("", False), ("2.3", False)])
 def test_releases(release: str, over: bool) -> None:
     assert ("RELEASE_EOL" in codes(facts(release=release))) == over

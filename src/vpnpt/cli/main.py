@@ -163,7 +163,7 @@ def cmd_check(call: Call) -> int:
         helper = config.behaviour("pptp") != "help" or nft.helper_available("pptp")
         if not helper:
             lines.append("warning: the kernel has no PPTP helper: install kmod-nf-nathelper-pptp "
-                         "(before OpenWrt 25.12: kmod-nf-nathelper-extra)")
+                         "(before OpenWrt 25.12.5: kmod-nf-nathelper-extra)")
             worst = 1
         try:
             nft.check(nft.replacement(compile_ruleset(config, devices, helper=helper)))

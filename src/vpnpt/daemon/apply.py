@@ -353,7 +353,7 @@ class Service:
         self.helper_missing = wanted and not nft.helper_available("pptp")
         if self.helper_missing:
             self.log.warning("HELPER", "the kernel has no PPTP helper: install kmod-nf-nathelper-pptp "
-                                       "(before OpenWrt 25.12: kmod-nf-nathelper-extra); until then PPTP does not pass")
+                                       "(before OpenWrt 25.12.5: kmod-nf-nathelper-extra); until then PPTP does not pass")
         return not self.helper_missing
 
     def _refuse(self, diagnostics: list[Diagnostic]) -> bool:

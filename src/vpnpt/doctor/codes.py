@@ -61,7 +61,7 @@ CODES: dict[str, Code] = {
                        "Raise vpnpt.global.max_keys (or max_clients), or find who makes up keys.", SETTINGS),
     # PPTP's helper
     "PPTP_HELPER_MISSING": _code("error", "PPTP is on, and the kernel has no helper for it: it does not pass",
-                                 "Install kmod-nf-nathelper-pptp, before OpenWrt 25.12 kmod-nf-nathelper-extra.", PACKAGES),
+                                 "Install kmod-nf-nathelper-pptp, before OpenWrt 25.12.5 kmod-nf-nathelper-extra.", PACKAGES),
     "PPTP_HELPER_DOUBLED": _code("warning", "something else attaches the PPTP helper too (the firewall's option helper, or a rule)",
                                  "Take it out there: vpnpt attaches the helper by itself, and two that disagree are hard to find.",
                                  FIREWALL),

@@ -37,23 +37,23 @@ def timed(tries: int, *command: str) -> float:
 
 
 def main() -> None:
-    """Prints a line each."""
+    """Prints a line each, as docs/MACHINES.md takes them."""
     enter_sandbox()
     bare, imports = timed(3, sys.executable, "-I", "-S", "-c", "pass"), timed(3, sys.executable, "-c", "import vpnpt.daemon.loop")
-    print(f"start: bare python {bare:.2f} s, import vpnpt.daemon.loop {imports:.2f} s")
+    print(f"FIGURE|start: bare python {bare:.2f} s, import vpnpt.daemon.loop {imports:.2f} s")
     with subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdin is not None
         process.stdout.readline()
-        print(f"bare python: {resident(process.pid)} kB")
+        print(f"FIGURE|bare python: {resident(process.pid)} kB")
         process.stdin.write(b"\n")
     before, began = meminfo(), time.monotonic()
     with Lab(3, 1, "vpnpt", scenario.uci(CONFIG)) as lab:
-        print(f"a router with vpnptd is ready after {time.monotonic() - began:.1f} s")
+        print(f"FIGURE|a router with vpnptd is ready after {time.monotonic() - began:.1f} s")
         assert lab.router.daemon is not None
         after = meminfo()
-        print(f"vpnptd: {resident(lab.router.daemon.pid)} kB; the kernel with the lab: "
+        print(f"FIGURE|vpnptd: {resident(lab.router.daemon.pid)} kB; the kernel with the lab: "
               f"{after['Slab'] - before['Slab']:+} kB of slab, {after['Percpu'] - before['Percpu']:+} kB per CPU")
-    print(f"available: {after['MemAvailable'] // 1024} of {after['MemTotal'] // 1024} MiB")
+    print(f"FIGURE|available: {after['MemAvailable'] // 1024} of {after['MemTotal'] // 1024} MiB")
 
 
 if __name__ == "__main__":

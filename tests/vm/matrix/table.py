@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""docs/MACHINES.md: what `make test-matrix` saw, target by target. What a run did not try keeps its older row, which has a date of its own.
+
+usage: python -m tests.vm.matrix.table LOGS TARGET:WHAT,WHAT:STATUS...    (tests/vm/matrix/run does it)
+STATUS is the machine's; 77 when it can't be had. What the machine printed is in LOGS/TARGET, in lines of tests/vm/matrix/what.
+"""
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[3] / "docs/MACHINES.md"
+TARGETS = {
+    "native-trixie": "Debian 13's nft and Python, on the kernel of who runs it",
+    "native-sid": "Debian unstable's nft and Python, on that kernel",
+    "s390x": "big-endian, 64 bits",
+    "mipsel": "Malta board, 32 bits, 128 MiB of memory",
+    "arm64": "Cortex-A53",
+    "armhf": "Cortex-A15, 32 bits",
+    "amd64-5.10": "Debian 11's kernel",
+    "amd64-6.1": "Debian 12's kernel",
+    "amd64-6.12": "Debian 13's kernel",
+    "amd64-new": "the newest kernel of Debian's backports",
+}
+WHATS = {
+    "demo": "the main job, stock router and vpnpt side by side",
+    "restores": "what was learned is put back, as the kernel itself reads it; scenario Z1 of the lab",
+    "sockets": "socket options by architecture, messages of any length, filters that the kernel refuses",
+    "codecs": "all of tests/kernel and tests/wire",
+    "golden": "rulesets load, in both byte orders, and list back",
+    "pure": "all tests of the rooms that know neither kernel nor clock",
+    "scenarios": "nine of the lab",
+    "lab": "all scenarios of the lab",
+    "memory": "the daemon's memory and start",
+}
+NOT_TRIED = "–"
+HEAD = f"""\
+# Machines
+
+Written by `make test-matrix` (`ARGS="TARGET..."` for some of them; `ARGS=--help`). Each result has the date and the revision it was seen
+with; a run replaces only what it tried. Emulated machines run on processors made of software: no time here says how fast a router is.
+{NOT_TRIED}: never seen to end, neither well nor badly. *can't be had*: apt or the emulator was missing where it was run.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A target: its kernel, nft and Python when it was last tried, a cell for each WHAT, and figures of `memory`."""
+
+    facts: str = NOT_TRIED
+    cells: tuple[str, ...] = (NOT_TRIED,) * len(WHATS)
+    figures: str = ""
+
+
+def seen(row: Row, log: str, whats: list[str], status: int, stamp: str) -> Row:
+    """`row`, with what a run printed. `stamp`: its date and revision."""
+    if status == 77:
+        return replace(row, cells=tuple(f"can't be had, {stamp}" if what in whats and cell == NOT_TRIED else cell
+                                        for what, cell in zip(WHATS, row.cells, strict=True)))
+    lines = log.replace("\r", "").splitlines()
+    results = {words[1]: words[2:] for words in (line.split("|") for line in lines) if words[0] == "RESULT" and len(words) == 4}
+    facts = next((", ".join(line.split("|")[1:]) for line in lines if line.startswith("FACTS|")), row.facts)
+    figures = "; ".join(line.removeprefix("FIGURE|") for line in lines if line.startswith("FIGURE|"))
+    cells = list(row.cells)
+    for at, what in enumerate(WHATS):
+        if what in results:
+            code, seconds = results[what]
+            cells[at] = f"{'passed' if code == '0' else f'**FAILED** ({code})'} in {seconds} s, {stamp}"
+        elif what in whats:
+            cells[at] = f"**no end** ({status}), {stamp}"
+    return Row(facts, tuple(cells), f"{figures} ({stamp})" if figures else row.figures)
+
+
+def render(rows: dict[str, Row]) -> str:
+    """The page."""
+    lines = ["| target | what it is | kernel, nft, Python and byte order |", "| --- | --- | --- |"]
+    lines += [f"| {target} | {title} | {rows[target].facts} |" for target, title in TARGETS.items()]
+    lines += ["", f"| target | {' | '.join(WHATS)} |", f"| --- |{' --- |' * len(WHATS)}"]
+    lines += [f"| {target} | {' | '.join(rows[target].cells)} |" for target in TARGETS]
+    lines += ["", *(f"- *{what}*: {meaning}" for what, meaning in WHATS.items())]
+    if any(row.figures for row in rows.values()):
+        lines += ["", "| target | memory and start |", "| --- | --- |"]
+        lines += [f"| {target} | {rows[target].figures} |" for target in TARGETS if rows[target].figures]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def parse(page: str) -> dict[str, Row]:
+    """The rows of a page that render made; a target or a WHAT that is new has none."""
+    rows = {target: Row() for target in TARGETS}
+    head: list[str] = []
+    for line in page.splitlines():
+        words = [word.strip() for word in line.strip("|").split("|")] if line.startswith("|") else []
+        if words and words[0] == "target":
+            head = words
+        elif words and words[0] in rows:
+            row = rows[words[0]]
+            old = dict(zip(head, words, strict=True))
+            if set(old) & set(WHATS):
+                row = replace(row, cells=tuple(old.get(what, NOT_TRIED) for what in WHATS))
+            rows[words[0]] = replace(row, facts=old.get("kernel, nft, Python and byte order", row.facts),
+                                     figures=old.get("memory and start", row.figures))
+    return rows
+
+
+def main() -> None:
+    """Brings the page up to date."""
+    rows = parse(PAGE.read_text() if PAGE.exists() else "")
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip() or "no revision"
+    stamp = f"{time.strftime('%F', time.gmtime())}, {revision}"
+    for argument in sys.argv[2:]:
+        target, whats, status = argument.split(":")
+        log = Path(sys.argv[1], target)
+        rows[target] = seen(rows[target], re.sub(r"[^\x20-\x7e\r\n]", "", log.read_text(errors="replace")) if log.exists() else "",
+                            whats.split(","), int(status), stamp)
+    PAGE.write_text(render(rows))
+
+
+if __name__ == "__main__":
+    main()
