@@ -47,6 +47,16 @@ with; a run replaces only what it tried. Emulated machines run on processors mad
 
 """
 
+EXPLAINED = """
+What failed, and why:
+
+- mipsel, *sockets*: three tests ask more of Linux 6.1 than it has. `net.core.wmem_max` and `optmem_max` are not to be seen in a network
+  namespace there, and a filter longer than `optmem_max` is refused, which the product answers with a shorter one. To mend: the tests.
+- mipsel, *memory*: the target's time was over.
+- s390x, *codecs*: 25 minutes were not enough on a busy computer. Elements of maps that keep them for a few seconds were gone before the
+  test listed them, and one load was killed after nft's 30 s. Both look like a matter of time, not of byte order; not proven.
+"""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -86,7 +96,7 @@ def render(rows: dict[str, Row]) -> str:
     if any(row.figures for row in rows.values()):
         lines += ["", "| target | memory and start |", "| --- | --- |"]
         lines += [f"| {target} | {rows[target].figures} |" for target in TARGETS if rows[target].figures]
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines) + "\n" + EXPLAINED
 
 
 def parse(page: str) -> dict[str, Row]:
