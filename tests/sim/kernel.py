@@ -50,6 +50,7 @@ class Peer:
         self.answered: dict[bytes, float] = {}
         self.known_out: set[tuple[bytes, bytes]] = set()
         self.doubted = False
+        self.heard: set[bytes] = set()
 
     def wait(self, client: bytes, now: float) -> None:
         others = now < self.many_until or any(other != client and now < until for other, until in self.waiting.items())
@@ -60,11 +61,12 @@ class Peer:
     def gift(self, client: bytes, now: float) -> None:
         self.answered[client] = now + GIFT
         self.waiting.pop(client, None)
+        self.heard.add(client)
 
     def only_one(self, now: float) -> bytes | None:
-        """Who waits, if nobody else did for WAITS seconds."""
+        """Who waits, if nobody else did for WAITS seconds, and the server has answered it before."""
         waiting = [client for client, until in self.waiting.items() if now < until]
-        return waiting[0] if len(waiting) == 1 and now >= self.many_until else None
+        return waiting[0] if len(waiting) == 1 and now >= self.many_until and waiting[0] in self.heard else None
 
     def others_wait(self, now: float) -> frozenset[bytes]:
         return frozenset(client for client, until in self.waiting.items() if now < until)
@@ -93,7 +95,10 @@ class Kernel:
 
     def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, sure: bool) -> None:
         """A message of an exchange that makes SAs."""
-        self._paired(server, client, now).wait(client, now)
+        peer = self._paired(server, client, now)
+        peer.wait(client, now)
+        if not outbound:
+            peer.heard.add(client)
         self.tell(Exchange(server=server, client=client, message=message, outbound=outbound, auth=auth, sure=sure), now)
 
     def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:

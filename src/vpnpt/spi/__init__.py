@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
 
-messages.py has the events and actions, candidates.py who may own an SPI that is first seen, evidence.py what speaks for whom, engine.py the
-one door: `handle(event, now) -> [Action]`, `next_deadline()`.
+messages.py has the events and actions, candidates.py who may own an SPI that is first seen, evidence.py what speaks for whom, echoes.py
+the same where packets follow each other closely (transfers), engine.py the one door: `handle(event, now) -> [Action]`, `next_deadline()`.
 
 The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
@@ -33,4 +33,12 @@ The rules
  9. A neighbour that makes up ESP wins nothing. A client that the server has never answered, in IKE or with an SPI, does not end the
     candidacy of one that it has and that has just begun to need an SPI, for a minute. And while only such clients seem to need an SPI,
     those with manual keys that have been answered are candidates, too.
+10. Transfers: packets that follow each other closely answer no question, but whoever gets them confirms them. A candidate that sends
+    within some milliseconds after packets of this SPI, more often than its own habits explain (pauses as before, an even rhythm), gains
+    the logarithm of that likelihood ratio each time; over a rival only while that one did not send as well. It is proven over those from
+    whom it has gained CERTAIN and the logarithm of how many candidates there are, if nothing speaks for them: were its habits known
+    exactly, the probability of a wrong proof, looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Even rhythms in
+    step with each other (telephones) prove nothing, and stay copied.
+11. Where IKE does not tell how far a server is (manual keys, after a restart), that is learned: the time from question to answer that two
+    clients with uneven pauses have in common.
 """

@@ -7,6 +7,7 @@ from math import log
 
 from .bounds import Known, forget_open
 from .candidates import STARVES, by_likelihood, candidates_of, doubts, listeners, lost, protected, to_be_asked
+from .echoes import claims, confirmed, learn, listen
 from .evidence import (
     APART,
     ASKED,
@@ -64,6 +65,8 @@ GONE = 600.0
 """Seconds: a need that is younger may be of a pair that the kernel has not registered yet."""
 DOUBT_RENEWED = 1800.0
 """Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
+ALONE = 0.1
+"""Seconds before a packet without another one of its SPI, for it to be alone where no round trip is known."""
 SETTLED_CAP, EXCHANGE_CAP = 1024, 64
 
 
@@ -189,6 +192,7 @@ class Engine:
         for inbound, found in list(server.open.items()):
             if event.client in found.candidates:
                 found.asks(event.client, now, begins=begins)
+                listen(found, event.client, server, now)
                 if not found.shared and found.incumbent not in (None, event.client) and found.tally[event.client].unanswered >= CHALLENGE:
                     actions += self._without(event.server, server, inbound, found, {event.client}, [])
         if actions:
@@ -264,7 +268,10 @@ class Engine:
         actions = deliver(event.packet, known.candidates, event.copied)
         if self._judge_timing(server, known, now):
             actions += self._proof(event.server, server, event.spi, known, now)
-        known.last = now
+        best, beaten = confirmed(server, known)
+        if beaten and event.spi in server.open:
+            actions += self._out(event.server, server, event.spi, known, best, beaten, now)
+        known.comes(now)
         return actions
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
@@ -351,6 +358,8 @@ class Engine:
     def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
         """Rule 5: whose question may this packet answer? Only one that comes alone tells anything."""
         early, late = server.window(now)
+        if not server.round_trip and now - found.last > ALONE and found.plain():
+            learn(server, found, now)
         if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.loose:
             return False
         found.judge(server.pairs, (early, late), server.sharp_window(now), now)
@@ -373,20 +382,24 @@ class Engine:
             return actions
         # Who has spoken whenever a packet came may be right as well.
         together = {client for client in others if lead * found.tally[best].apart_from(found.tally[client]) < APART}
-        # Who asks another client gets that one's answer, too: what comes out there looks like an answer as well.
-        claims = sum(best in other.tally and other.tally[best].evidence() > HINT for other in server.open.values())
-        if claims > max(1, server.pairs[best].needs()):
+        claimed = claims(server, best)
+        if claimed > max(1, server.pairs[best].needs()):
             return actions
-        certain = lead > CERTAIN and claims == 1
+        certain = lead > CERTAIN and claimed == 1
         if rivals:
             return actions + self._without(name, server, spi, found, set(others) - rivals - together if certain else (), [])
         out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
                or not server.pairs[client].must_have()} - together
+        return actions + self._out(name, server, spi, found, best, out, now, certain=not together)
+
+    def _out(self, name: bytes, server: Server, spi: bytes, found: Open, best: bytes, out: set[bytes], now: float, *, certain: bool = False,
+             ) -> list[Action]:
+        """These are candidates no more, as timing speaks for the best one. certain: for nobody else who is left."""
         if not server.pairs[best].heard:
             out -= protected(server, found, now)
         owners: list[bytes] = []
-        actions += self._without(name, server, spi, found, out, owners)
-        if together:
+        actions = self._without(name, server, spi, found, out, owners)
+        if not certain and len(found.candidates) > 1:
             return actions + [action for owner in owners for action in self._given(name, server, owner, now)]
         found.proven = best
         if server.pairs[best].needs() <= 1:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from itertools import islice
 from math import log
 
@@ -21,6 +22,8 @@ FOLLOWS = 60.0
 """Seconds within which a client may follow, with a new outbound SPI, a server that was the first to send with new keys."""
 SPURT = 0.05
 """Seconds between packets of a client that belong together: a question, or what confirms an answer."""
+STREAM = 0.3
+"""Seconds of a spurt after which each packet seems to answer it."""
 RECENT, LONG = 10.0, 60.0
 """Seconds over which it is counted how much of its time a client speaks."""
 BEGUN = 1.0
@@ -51,7 +54,7 @@ FAN = 8
 """Candidates that the kernel can copy to."""
 CHANCE = 0.01
 """The least probability of a hit by chance."""
-OUTBOUND_CAP, SPURT_CAP = 64, 32
+OUTBOUND_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 32, 20, 64
 FAR_PAST = -1e9
 
 
@@ -59,12 +62,12 @@ class Pair:
     """One client of one server: what it needs.
 
     entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
-    SPI → when it was answered. spurts: from when to when unanswered SPIs were used. follows: those of `outbound` that may have been
-    answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered this client, in IKE
-    or with an SPI. ike: its SPIs are made by IKE.
+    SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
+    that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
+    this client, in IKE or with an SPI. ike: its SPIs are made by IKE.
     """
 
-    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "answered", "heard", "ike")
+    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike")
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
@@ -73,6 +76,7 @@ class Pair:
         self.follows: set[bytes] = set()
         self.credited: dict[bytes, float] = {}
         self.spurts: list[list[float]] = []
+        self.sent: list[float] = []
         self.answered = FAR_PAST
         self.heard = self.ike = False
 
@@ -128,12 +132,18 @@ class Pair:
 
     def speaks(self, now: float) -> bool:
         """An unanswered SPI is used. Is that the beginning of something?"""
+        self.sent.append(now)
+        del self.sent[:-SENT_CAP]
         if self.spurts and now - self.spurts[-1][1] < SPURT:
             self.spurts[-1][1] = now
             return False
         self.spurts.append([now, now])
         del self.spurts[:-SPURT_CAP]
         return True
+
+    def spoke(self, early: float, late: float) -> bool:
+        """Has it sent anything at this time, as far as it is remembered?"""
+        return bool(self.sent) and (self.sent[0] > early or bisect_right(self.sent, late) > bisect_left(self.sent, early))
 
     def asked(self, early: float, late: float) -> bool:
         """Is a question of this time known?"""
@@ -152,12 +162,17 @@ class Pair:
 
     def chances(self, now: float, widths: Iterable[float]) -> list[float]:
         """How probable it is that there is a question in a window of so many seconds that has nothing to do with this client."""
+        start, end = self.spurts[-1]
+        if end - start > STREAM and now - end < SPURT:
+            return [1.0 for _ in widths]
         speaks = []
         for period in (RECENT, LONG):
             covered, count = 0.0, 0
             for start, end in reversed(self.spurts):
                 if end <= now - period:
                     break
+                if start > now:
+                    continue
                 covered, count = covered + end - max(start, now - period), count + 1
             if count == SPURT_CAP:
                 period = max(now - self.spurts[0][0], SPURT)
@@ -179,11 +194,12 @@ class Tally:
     """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
 
     Each with what chance would give. sharp: hits within a narrower window. apart: how many came while it had not spoken for long.
-    unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
+    unanswered: questions that no packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it
+    (under b"") and for it over each rival.
     """
 
     __slots__ = ("prior", "judged", "hits", "sharp", "reactions", "apart", "delays", "unanswered", "hits_by_chance", "sharp_by_chance",
-                 "reactions_by_chance", "reacted_to")
+                 "reactions_by_chance", "reacted_to", "echoes")
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
@@ -191,6 +207,7 @@ class Tally:
         self.hits_by_chance = self.sharp_by_chance = self.reactions_by_chance = 0.0
         self.reacted_to = FAR_PAST
         self.delays: dict[int, int] = {}
+        self.echoes: dict[bytes, list[float]] = {}
 
     def inconsistent(self) -> int:
         """Of the packets that came when it had spoken of late, how many surely were no answers to it.
@@ -203,12 +220,12 @@ class Tally:
         return max(0, sum(self.delays.values()) - 2 * alike)
 
     def score(self) -> float:
-        """How unlikely it is that this is chance, as a natural logarithm."""
-        return self.prior + self.evidence()
+        """How unlikely it is that its hits are chance, as a natural logarithm."""
+        return self.prior + max(self._kinds())[0]
 
     def evidence(self) -> float:
-        """The same, without what spoke for it from the beginning."""
-        return max(self._kinds())[0]
+        """The same of all that speaks for it, without what did so from the beginning."""
+        return max(max(self._kinds())[0], max(self.echoes.get(b"", (0.0,))))
 
     def _kinds(self) -> tuple[tuple[float, int], ...]:
         return ((unlikely(self.judged, self.hits, self.hits_by_chance), self.hits),
@@ -229,16 +246,19 @@ class Open:
 
     judged_at: when the last packet came that tells something. ahead: the server is the first to use it. shared: several own it. loose:
     nobody is known to need it, so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge.
-    proven: whose timing speaks for it, though it is not decided yet.
+    proven: whose timing speaks for it, though it is not decided yet. came: when its last packets did. heard: when it was looked at last
+    who confirms them.
     """
 
-    __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose")
+    __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose",
+                 "came", "heard")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
         self.first_candidates = candidates
         self.tally: dict[bytes, Tally] = {}
         self.first = self.last = now
+        self.came, self.heard = [now], FAR_PAST
         self.judged_at = FAR_PAST
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
@@ -251,6 +271,12 @@ class Open:
     def fan(self) -> tuple[bytes, ...]:
         """The likeliest candidates, as many as the kernel can copy to."""
         return tuple(islice(self.candidates, FAN))
+
+    def comes(self, now: float) -> None:
+        """A packet with this SPI."""
+        self.last = now
+        self.came.append(now)
+        del self.came[:-CAME_CAP]
 
     def asks(self, client: bytes, now: float, *, begins: bool) -> None:
         """A packet from a candidate: a question (if a spurt begins), or what it does at once with the packet that has just come."""
@@ -303,6 +329,7 @@ class Server:
         self.open: dict[bytes, Open] = {}
         self.settled: dict[bytes, Settled] = {}
         self.round_trip = 0.0
+        self.alone: list[tuple[Open, float, dict[bytes, float]]] = []
         self.measured = FAR_PAST  # when last by an answer that needs no computing
         self.doubted: float | None = None  # when the kernel was told last that it may not decide alone
 

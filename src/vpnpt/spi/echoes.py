@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What tells whose an SPI is where packets come one after the other (rule 10); and how far a server is, where IKE does not tell."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import pairwise
+from math import log
+
+from .evidence import CERTAIN, HINT, NEVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .evidence import Open, Server
+
+SOON = (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.032)
+"""Seconds within which a client that confirms what it gets does so: whichever fits best."""
+CONFIRMS = 0.9
+"""How probable it is that a packet of the owner comes that soon after one of its SPI's, while it confirms them."""
+MARGIN = 1.15
+"""What chance does by what we take for it is multiplied by this: nobody's habits are quite what we take them for."""
+BACKLOG = -2.0
+"""What speaks against a candidate is not counted beyond this: it may begin to do something else."""
+MANY, EVERY = 16, 0.003
+"""Candidates beyond which nobody looks who confirms what; seconds between two looks at one SPI: each takes time."""
+HISTORY = 5
+"""Packets of a client by which its habits are known, at least."""
+FARTHEST = 0.5
+"""Seconds that a round trip may take, for it to be learned."""
+UNEVEN = 1.3
+"""The longest of a client's pauses between its questions, as a multiple of the shortest, for them to be uneven."""
+ALONE_CAP = 24
+"""Packets from which it is learned, at most."""
+
+
+def listen(found: Open, client: bytes, server: Server, now: float) -> None:
+    """A candidate sends: does it so just when it has got a packet of this SPI, more often than its habits explain?
+
+    Had it nothing to do with this SPI, then it might as well have paused before this packet as long as before any of its last ones, or
+    have been as early or late as any of these against an even rhythm. Judged is its last packet but two: what came around it is known.
+    What speaks for it is noted under b"", and over each rival without what came while that one spoke, too.
+    """
+    past, sent = server.pairs[client].sent[:-3], server.pairs[client].sent[-3:]
+    if len(past) < HISTORY or past[-1] < found.came[0] or now - found.heard < EVERY or not found.plain() or len(found.candidates) > MANY:
+        return
+    found.heard, at = now, sent[0]
+
+    def lag(when: float) -> float:
+        place = bisect_right(found.came, min(when, now))
+        return min(when, now) - found.came[place - 1] if place else NEVER
+
+    count, middle = len(past), (len(past) - 1) / 2
+    step = sum((turn - middle) * when for turn, when in enumerate(past)) * 12 / (count ** 3 - count)
+    habits = (sorted(lag(past[-1] + late - early) for early, late in pairwise(past)),
+              sorted(lag(when + step * (count - turn)) for turn, when in enumerate(past)))
+    for kind, soon in enumerate(SOON):
+        chance = MARGIN * max((1 + bisect_right(lags, soon)) / (1 + len(lags)) for lags in habits)
+        if chance >= CONFIRMS:
+            continue
+        gain = log(CONFIRMS / chance if lag(at) <= soon else (1 - CONFIRMS) / (1 - chance))
+        for rival in (b"", *found.candidates):
+            if gain < 0 or rival in (b"", client) or not server.pairs[rival].spoke(at - lag(at), at + soon):
+                score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
+                score[kind] = max(BACKLOG, score[kind] + gain)
+
+
+def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
+    """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing may speak for these."""
+    least = CERTAIN + log(len(found.candidates))
+    for client in found.candidates.keys() & found.tally.keys():
+        beaten = {rival for rival, echoes in found.tally[client].echoes.items() if rival in found.candidates and max(echoes) > least
+                  and (rival not in found.tally or found.tally[rival].evidence() < HINT)}
+        if beaten and claims(server, client) <= max(1, server.pairs[client].needs()):
+            return client, beaten
+    return b"", set()
+
+
+def claims(server: Server, client: bytes) -> int:
+    """For how many open SPIs does something speak for this client, and not much more for another one?
+
+    Who asks another client gets that one's answer, too: what comes out there looks like an answer as well.
+    """
+    count = 0
+    for found in server.open.values():
+        speaks = {name: tally.evidence() for name, tally in found.tally.items()}
+        count += client in speaks and speaks[client] > max(HINT, max(speaks.values()) - HINT)
+    return count
+
+
+def learn(server: Server, found: Open, now: float) -> None:
+    """A packet came alone, and no round trip is known: a time from question to answer that most of such packets have in common is one.
+
+    Two clients must have it in common, and ask now and then: whoever asks at even intervals is always as far from everything else.
+    """
+    asked = {client: now - pair.spurts[-1][0] for client in found.candidates if (pair := server.pairs[client]).spurts}
+    server.alone.append((found, now, asked))
+    del server.alone[:-ALONE_CAP]
+    for common in asked.values():
+        fits: dict[bytes, list[float]] = {}
+        for _, when, delays in server.alone:
+            for client, delay in delays.items():
+                if common < FARTHEST and abs(delay - common) < 0.005 + common / 8:
+                    fits.setdefault(client, []).append(when)
+        pauses = [[late - early for early, late in pairwise(times)] for times in fits.values() if len(times) > 2]
+        if sum(max(between) > UNEVEN * min(between) for between in pauses) > 1:
+            server.sample(common, now)
+            for other, when, _ in server.alone:
+                if other in server.open.values():
+                    other.judge(server.pairs, server.window(when), server.sharp_window(when), when)
+            server.alone.clear()
+            return

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A few clients of one server that come up within the same moment, all at once.
+
+bursts  each asks now and then, and gets a short answer or a longer one
+rates   transfers at different rates, begun at once
+onsets  transfers at equal rates, begun half a second apart
+calls   both ends send every 20 ms, as telephones do, begun half a second apart
+push    the servers send by themselves, at times of their own, and nobody answers; one client asks at even intervals
+"""
+from __future__ import annotations
+
+import heapq
+from argparse import Namespace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from .run import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SERVER = b"\xcb\x00\x71\x01"
+LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0}
+
+
+class People:
+    """Clients, their tunnels, and what goes on. ike: keys by IKE, else by hand. far: seconds from router to server and back."""
+
+    def __init__(self, what: str, seed: int, *, ike: bool, clients: int = 3, far: float = 0.012, jitter: float = 0.001,
+                 ike_far: float = 0.0, confirms: tuple[float, float] = (0.001, 0.006), even: float = 0.4) -> None:
+        self.router = Router(Namespace(seed=seed, **LIMITS))
+        self.random, self.now = Random(seed), 0.0
+        self.far, self.jitter, self.confirms, self.even = far, jitter, confirms, even
+        self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.count, self.sequence = 0, [0] * clients
+        self.latest = [0.0] * clients
+        self.names = [bytes([10, 0, 0, number + 1]) for number in range(clients)]
+        self.outbound = [self.random.randbytes(4) for _ in range(clients)]
+        self.inbound = [self.random.randbytes(4) for _ in range(clients)]
+        if ike:
+            for number in range(clients):
+                begins = self.random.uniform(0, 0.05)
+                took = ike_far or far
+                self.at(begins + took, lambda took=took, when=begins + took: self.router.first_answer(SERVER, took, when))
+                for when, outbound in ((begins + took, True), (begins + 2 * took, False)):
+                    self.at(when, self._auth, number, outbound)
+        getattr(self, f"_{what}")([0.2 + self.random.random() * 0.02 for _ in range(clients)])
+
+    def at(self, when: float, what: Callable[..., None], *arguments: Any) -> None:
+        self.count += 1
+        heapq.heappush(self.heap, (when, self.count, what, arguments))
+
+    def run(self, until: float) -> None:
+        while self.heap and self.heap[0][0] <= until:
+            when, _, what, arguments = heapq.heappop(self.heap)
+            self.router.until(when)
+            self.now = when
+            what(*arguments)
+        self.router.until(until)
+
+    def _auth(self, number: int, outbound: bool) -> None:
+        self.router.ike(SERVER, self.names[number], self.names[number] * 3, self.now, outbound=outbound, auth=True, sure=True)
+
+    # packets
+
+    def _out(self, number: int) -> None:
+        self.router.esp_out(SERVER, self.names[number], self.outbound[number], self.now)
+
+    def _in(self, number: int, *, confirmed: bool = False) -> None:
+        """The server's packet is at the router; none overtakes another one of its tunnel."""
+        self.sequence[number] += 1
+
+        def reaction(now: float) -> None:
+            if confirmed:
+                self.at(now + self.random.uniform(*self.confirms), self._out, number)
+
+        self.router.esp_in(SERVER, self.names[number], self.inbound[number], self.sequence[number], self.now, reaction)
+
+    def _arrives(self, number: int, when: float, *, confirmed: bool = False) -> None:
+        self.latest[number] = max(self.latest[number] + 0.00005, when + self.random.expovariate(1 / self.jitter))
+        self.at(self.latest[number], lambda: self._in(number, confirmed=confirmed))
+
+    def _answer(self, number: int, left: int, pace: float, sent: int = 0) -> None:
+        if left:
+            self._arrives(number, self.now, confirmed=sent % 2 == 1)
+            self.at(self.now + pace * self.random.uniform(1 - self.even, 1 + self.even), self._answer, number, left - 1, pace, sent + 1)
+
+    def _ask(self, number: int, packets: int, pace: float) -> None:
+        self._out(number)
+        self.at(self.now + self.far, self._answer, number, packets, pace)
+
+    # what goes on
+
+    def _bursts(self, begins: list[float]) -> None:
+        def again(number: int) -> None:
+            self._ask(number, self.random.choice((1, 2, 3, 8, 20)), 0.002)
+            self.at(self.now + self.random.uniform(0.2, 1.0), again, number)
+
+        for number, when in enumerate(begins):
+            self.at(when + self.random.uniform(0, 0.5), again, number)
+
+    def _rates(self, begins: list[float]) -> None:
+        for number, when in enumerate(begins):
+            self.at(when, self._ask, number, 1 << 30, 0.01 * 1.7 ** number)
+
+    def _onsets(self, begins: list[float]) -> None:
+        for number, when in enumerate(begins):
+            self.at(when + 0.5 * number, self._ask, number, 1 << 30, 0.02)
+
+    def _calls(self, begins: list[float]) -> None:
+        def speak(number: int, turn: int, start: float) -> None:
+            self._out(number)
+            self.at(start + 0.02 * turn + self.random.uniform(0, 0.001), speak, number, turn + 1, start)
+
+        def hear(number: int, turn: int, start: float) -> None:
+            self._arrives(number, self.now)
+            self.at(start + 0.02 * turn, hear, number, turn + 1, start)
+
+        for number, when in enumerate(begins):
+            self.at(when + 0.5 * number, speak, number, 1, when + 0.5 * number)
+            self.at(when + 0.5 * number + 0.1, hear, number, 1, when + 0.5 * number + 0.1)
+
+    def _push(self, begins: list[float]) -> None:
+        def tell(number: int) -> None:
+            self._arrives(number, self.now)
+            self.at(self.now + self.random.choice((0.01, 0.5, 1.0)), tell, number)
+
+        def ask(number: int, every: float) -> None:
+            self._out(number)
+            self.at(self.now + every, ask, number, every)
+
+        for number, when in enumerate(begins):
+            self.at(when + self.random.uniform(0, 1), tell, number)
+        self.at(0.3, ask, 0, self.random.choice((0.02, 0.25, 0.5, 1.0)))

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clients that come up within the same moment: copies end within seconds, and nobody loses a packet. Traffic: tests/sim/people.py."""
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.people import People
+
+SETTLED, OVER = 10.0, 15.0
+"""Seconds of the simulated clock after which nothing is copied any more, and until when that is watched."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("what", ["bursts", "rates", "onsets"])
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+def test_copies_end(what: str, seed: int, ike: bool) -> None:
+    people = People(what, seed, ike=ike)
+    people.run(SETTLED)
+    copies = people.router.copies
+    people.run(OVER)
+    people.router.until(OVER + 1)
+    assert (people.router.copies - copies, people.router.missing) == (0, {})
+
+
+@pytest.mark.parametrize("clients", [3, 8])
+@pytest.mark.parametrize("jitter", [0.0005, 0.004])
+def test_telephones_in_step_prove_nothing_wrong(clients: int, jitter: float) -> None:
+    """Both ends of each send every 20 ms: all are always as far from each other."""
+    people = People("calls", 1, ike=True, clients=clients, jitter=jitter)
+    people.run(6.0)
+    people.router.until(7.0)
+    assert people.router.missing == {}
+
+
+def test_even_questions_teach_no_round_trip() -> None:
+    """Servers with manual keys speak by themselves; whoever asks every second is always as far from what comes every second."""
+    people = People("push", 3, ike=False)
+    people.run(20.0)
+    assert all(server.round_trip == 0.0 for server in people.router.engine.servers.values())
