@@ -44,6 +44,15 @@ def test_the_most_serious_first() -> None:
     assert severities == sorted(severities, key=["error", "warning", "info"].index) and set(severities) == {"error", "warning", "info"}
 
 
+@pytest.mark.parametrize(("counter", "remedy"), [("blocked", "switch L2TP on (section vpnpt.l2tp)"), ("denied", "deny_src of vpnpt.l2tp")])
+def test_who_is_refused_and_what_helps(counter: str, remedy: str) -> None:
+    who = tuple(("l2tp", bytes((192, 168, 1, host))) for host in (7, 9, 7))
+    (found,) = judge(facts(counters={f"l2tp_{counter}": (3, 1)}, refused=who))["findings"]
+    assert "L2TP of 192.168.1.7, 192.168.1.9 is refused" in found["text"] and remedy in found["remedy"]
+    (unknown,) = judge(facts(counters={f"l2tp_{counter}": (3, 1)}))["findings"]
+    assert "L2TP of clients is refused" in unknown["text"]
+
+
 @pytest.mark.parametrize(("address", "code"), [
     ("10.0.0.1", "DOUBLE_NAT"), ("172.16.0.1", "DOUBLE_NAT"), ("172.31.255.255", "DOUBLE_NAT"), ("172.32.0.1", None),
     ("192.168.0.1", "DOUBLE_NAT"), ("192.169.0.1", None), ("100.64.0.0", "CGNAT"), ("100.127.255.255", "CGNAT"), ("100.128.0.1", None),

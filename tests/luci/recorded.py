@@ -114,6 +114,18 @@ VERDICT = {
              "evidence": [{"code": "why-seen", "values": SEEN}], "remedy": {"code": "why-do-data", "values": {"kind": "ESP"}}}}
 
 
+def throughput(now: int) -> dict[str, Any]:
+    """Two days and a month in which people work by day."""
+    def span(start: int, scale: float) -> dict[str, Any]:
+        busy = scale * (0.15 + max(0.0, math.sin((start % DAY) / DAY * 2 * math.pi - 1.6)))
+        one, other = [int(9e8 * busy), int(1.1e8 * busy)], [int(3e8 * busy), int(2e7 * busy)]
+        return {"time": start, "protocols": {"ipsec": one, "wireguard": other}, "clients": {"192.168.1.113": one, "192.168.1.88": other}}
+
+    hour, day = now // HOUR * HOUR, now // DAY * DAY
+    return {"hours": [span(hour - ago * HOUR, 1) for ago in range(40, -1, -1)],
+            "days": [span(day - ago * DAY + 12 * HOUR, 9 + ago % 7) for ago in range(20, -1, -1)]}
+
+
 class Recorded:
     """A router. Its fields may be changed between two calls. down: nobody answers; denied: nobody may ask."""
 
@@ -126,9 +138,10 @@ class Recorded:
         self.behaviour = {"pptp": "help", "l2tp": "help", "ipsec": "help", "openvpn": "block", "wireguard": "help"}
         self.status: dict[str, Any] = {
             "version": "0.1.0", "pid": 812, "since": self.now - 6 * HOUR - 240, "in_place": True, "problem": "", "diagnostics": [],
+            "in_force": "file", "in_force_since": 0,
             "enabled": True, "lan": ["br-lan"], "wan": ["wan"], "helper_missing": False, "clients": 7, "servers": 5, "contended": 1,
             "spis": 5, "cookies": 4, "l2tp_tunnels": 3, "copies": 2, "clients_full": 0, "release": "OpenWrt 25.12.1", "drift": ""}
-        self.down = self.denied = False
+        self.down = self.denied = self.unblocks = False
         self.watch: dict[str, Any] = {}
         self.looks = 0
         self.revisions, self.capped = Revisions("812"), False
@@ -176,8 +189,14 @@ class Recorded:
                 self.sessions.remove(item)
                 self.ended.insert(0, {**item, "ended": self.now, "reason": "killed"})
             return {"ended": len(gone)}
+        if method == "unblock" and self.unblocks:
+            return {"blocked": False, **arguments, "changed": True}
+        if method == "reload":
+            return {"applied": True, "problem": "", "diagnostics": []}
         if method == "doctor":
             return {"time": self.now, "checked": CHECKED, "findings": self.findings}
+        if method == "throughput":
+            return throughput(self.now)
         if method == "why":
             return self.why(arguments)
         if method == "changes":

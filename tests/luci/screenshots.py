@@ -49,7 +49,7 @@ def prepare(page: Page, name: str) -> None:
         page.click("#vpnpt-sessions tbody tr:has-text('anna-laptop') [aria-expanded]")
         page.click("#vpnpt-ended-box > summary")
     elif name == "settings":
-        page.click('#cbi-vpnpt li[data-tab="ipsec"] > a')
+        page.click('.vp-fold[data-name="ipsec"] > summary')
     elif name == "doctor":
         page.click("#vpnpt-run")
         page.wait_for_selector(".vp-finding")

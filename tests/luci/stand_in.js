@@ -84,7 +84,17 @@ const rpc = {
 		})
 };
 
-const fs = { exec: (command, values) => ubus('file', 'exec', { command, params: values }).then(answer => answer.result?.[1] ?? { code: 1 }) };
+const file = (method, values) => ubus('file', method, values).then(({ error, result }) => {
+	if (error || result[0])
+		throw Object.assign(new Error(error?.message ?? `ubus code ${result[0]}`), { name: result?.[0] == 4 ? 'NotFoundError' : 'PermissionError' });
+
+	return result[1];
+});
+const fs = {
+	exec: (command, values) => file('exec', { command, params: values }),
+	read: path => file('read', { path }).then(answer => answer.data),
+	write: (path, data) => file('write', { path, data })
+};
 const queue = [];
 const poll = { add: (turn, seconds) => queue.push(setInterval(turn, seconds * 1000)) };
 
@@ -111,6 +121,7 @@ const uci = {
 	set: (_config, section, option, value) => uci.staged.push([ 'set', section, option, value ]),
 	unset: (_config, section, option) => uci.staged.push([ 'unset', section, option ]),
 	save: () => Promise.resolve(),
+	unload() { uci.values = null; },
 	sections: (_config, type) => Object.values(uci.values).filter(section => type == null || section['.type'] == type),
 	add(_config, type, name) {
 		uci.values[name] = { '.type': type, '.name': name };
@@ -128,6 +139,8 @@ const Value = baseclass.extend({
 	load(section) { return uci.get('vpnpt', section, this.name); },
 	cfgvalue() { return this.loaded; },
 	write() {},
+	formvalue: section => document.getElementById(`${section}.deny_src`).value,
+	getUIElement: section => ({ setValue: values => document.getElementById(`${section}.deny_src`).value = values.join(' ') }),
 	renderWidget(section, _index, value) {
 		return E('input', { 'id': `${section}.${this.name}`, 'value': L.toArray(value ?? this.default).join(' '), 'placeholder': this.placeholder ?? null });
 	},
@@ -176,6 +189,11 @@ const FormMap = baseclass.extend({
 		this.children.push(new type(this, ...rest));
 
 		return this.children[this.children.length - 1];
+	},
+	lookupOption(name, section) {
+		const found = this.children.find(one => one.name == section)?.options.find(one => one.name == name);
+
+		return found ? [ found, section ] : null;
 	},
 	render() {
 		return Promise.resolve(E('div', { 'id': 'cbi-vpnpt' }, [ E('h2', {}, [ this.title ]), E('p', {}, [ this.description ]),

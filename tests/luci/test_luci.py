@@ -55,9 +55,15 @@ def switch(section: str) -> str:
     return f'[id="cbid.vpnpt.{section}.enabled"] input[type="checkbox"]'
 
 
+def unfold(page: Page, name: str, *, advanced: bool = False) -> None:
+    page.eval_on_selector(f'.vp-fold[data-name="{name}"]', "node => node.open = true")
+    if advanced:
+        page.click(f'.vp-fold[data-name="{name}"] .vp-advanced > summary')
+
+
 def tick(page: Page, protocol: str, on: bool) -> None:
-    """As by hand: the protocol's tab, and its switch."""
-    page.click(f'#cbi-vpnpt li[data-tab="{protocol}"] > a')
+    """As by hand: the protocol is unfolded, then its switch."""
+    unfold(page, protocol)
     page.set_checked(switch(protocol), on)
 
 
@@ -157,7 +163,7 @@ def test_every_option(box: LuciBox, page: Page, kind: str) -> None:
 def test_what_is_invalid_is_not_saved(box: LuciBox, page: Page) -> None:
     before = box.sh("uci show vpnpt")
     settings(box, page)
-    page.click('#cbi-vpnpt li[data-tab="advanced"] > a')
+    unfold(page, "global", advanced=True)
     page.fill('[id="cbid.vpnpt.global.max_keys"] input', "63")
     page.click(".cbi-page-actions .cbi-button-save")
     page.wait_for_selector(".modal")

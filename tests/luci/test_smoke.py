@@ -45,6 +45,8 @@ class Router:
         self.enabled = True
         self.executed: list[Any] = []
         self.dark = False
+        self.text: str | None = (TOP / "files/etc/config/vpnpt").read_text()
+        self.checked = ""
 
     def handle(self, route: Route) -> None:
         path = route.request.url.partition("vpnpt.test")[2].partition("?")[0]
@@ -64,6 +66,13 @@ class Router:
         frame = {"jsonrpc": "2.0", "id": call["id"]}
         if name == "vpnpt":
             return self.recorded.answer(call)
+        if (name, method) == ("file", "read"):
+            return {**frame, "result": [4] if self.text is None else [0, {"data": self.text}]}
+        if (name, method) == ("file", "write"):
+            self.text = arguments["data"]
+            return {**frame, "result": [0, {}]}
+        if (name, method, arguments.get("params")) == ("file", "exec", ["check"]):
+            return {**frame, "result": [0, {"code": 2, "stdout": "", "stderr": self.checked}]}
         if (name, method) == ("file", "exec"):
             self.executed.append(arguments["params"])
             self.recorded.down = arguments["params"] == ["stop"]
@@ -359,9 +368,8 @@ def test_the_service_is_down(page: Page, router: Router, view: str) -> None:
     show(page, view)
     if view.endswith("doctor"):
         page.click("#vpnpt-run")
-    if not view.endswith("settings"):
-        page.wait_for_selector("text=The service does not run")
-        assert not page.is_visible(".vp-card")
+    page.wait_for_selector("text=The service does not run")
+    assert not page.is_visible(".vp-card") and page.locator(".vp-panel .cbi-button-positive").count() == 1, "a button to start it"
 
 
 def test_it_is_started_and_stopped(page: Page, router: Router) -> None:
@@ -384,11 +392,95 @@ def test_who_may_only_read(page: Page, router: Router) -> None:
     page.wait_for_selector("text=You may not see this")
 
 
-def test_a_broken_configuration(page: Page, router: Router) -> None:
-    router.recorded.status["problem"] = "vpnpt, line 12: not one entry is valid"
+def test_a_configuration_that_is_not_put_in_force(page: Page, router: Router) -> None:
+    router.recorded.status.update(problem="vpnpt, line 12: not one entry is valid", in_force="earlier")
     for view in (OVERVIEW, "view.vpnpt.settings"):
         show(page, view)
-        assert page.is_visible("text=line 12: not one entry is valid")
+        assert page.is_visible("text=line 12: not one entry is valid") and page.is_visible("text=In force is what was in force before")
+
+
+@pytest.mark.parametrize(("in_force", "says", "label", "tone"), [
+    ("last", "In force is the last one without an error, of 2026-0", "On", "good"),
+    ("none", "knows no earlier one. VPN clients are on their own", "No rules", "bad"),
+    ("partly", "What is wrong in it is left out, the rest is in force.", "On", "good")])
+def test_what_is_in_force(page: Page, router: Router, in_force: str, says: str, label: str, tone: str) -> None:
+    """Started with a bad configuration: in words and colours that are true. Without rules nothing is called off, let alone on."""
+    router.recorded.status.update(problem="" if in_force == "partly" else "/etc/config/vpnpt:3: no", in_force=in_force,
+                                  in_force_since=1775000000, diagnostics=["/etc/config/vpnpt:3: no"], enabled=in_force != "none")
+    if in_force == "none":
+        router.recorded.behaviour = {}
+    show(page, OVERVIEW)
+    assert page.is_visible(f"text={says}") and not page.is_visible("text=VPN passthrough is switched off")
+    assert page.inner_text('[data-protocol="ipsec"] .vp-badge') == label
+    assert page.locator(f'.vp-card.vp-{tone}[data-protocol="ipsec"]').count() == 1
+    assert "Running" not in page.inner_text(".vp-service") and page.locator(".vp-service .vp-badge.vp-good").count() == 0
+
+
+def test_rules_that_are_gone_help_nobody(page: Page, router: Router) -> None:
+    router.recorded.status["in_place"] = False
+    for view in (OVERVIEW, VIEWS[4]):
+        show(page, view)
+        page.wait_for_selector(".vp-badge:has-text('No rules')")
+        assert set(page.locator(".vp-card .vp-badge, #vpnpt-widget .vp-badge").all_inner_texts()) == {"No rules"}
+
+
+def broken(router: Router) -> None:
+    """A quote is missing: the daemon runs with an earlier configuration, and LuCI can't read this one."""
+    assert router.text is not None
+    lines = router.text.splitlines()
+    lines[8] = "config vpnpt 'global"
+    router.config, router.text = None, "\n".join(lines) + "\n"
+    router.checked = "error: /etc/config/vpnpt:9: the quote ' that opens here has no end\n"
+
+
+def test_the_very_line_is_mended(page: Page, router: Router) -> None:
+    """No Save beside it that would write over the file, and no stack of a program's."""
+    broken(router)
+    show(page, "view.vpnpt.settings")
+    assert page.is_visible("text=Line 9: the quote ' that opens here has no end")
+    assert page.input_value("[data-line='9']") == "config vpnpt 'global"
+    buttons = page.evaluate("L.require('view.vpnpt.settings').then(view => [ view.handleSave, view.handleSaveApply, view.handleReset ])")
+    assert buttons == [None, None, None]
+    assert "RPC" not in page.inner_text("#view") and "uci/get" not in page.inner_text("#view")
+    page.fill("[data-line='9']", "config vpnpt 'global'")
+    page.click("#vpnpt-mend-save")
+    page.wait_for_selector(".vp-mend")
+    page.wait_for_timeout(500)
+    assert router.text == (TOP / "files/etc/config/vpnpt").read_text(), "nothing but that line is another"
+    assert ("reload", {}) in router.recorded.calls
+
+
+def test_a_line_is_taken_out_and_the_whole_file_is_there(page: Page, router: Router) -> None:
+    broken(router)
+    show(page, "view.vpnpt.settings")
+    page.click(".vp-mend button")
+    assert page.input_value("#vpnpt-mend-text").splitlines()[8] == "# config vpnpt 'global"
+    router.checked = ""
+    show(page, "view.vpnpt.settings")
+    assert page.is_visible("#vpnpt-mend-text"), "where no line is known, the whole file is open"
+    page.add_init_script("window.readonly = true")
+    show(page, "view.vpnpt.settings")
+    assert page.locator("#vpnpt-mend-save").count() == 0 and page.get_attribute("#vpnpt-mend-text", "readonly") is not None
+
+
+def test_refused_clients_are_listed_and_let_in_again(page: Page, router: Router) -> None:
+    assert router.config is not None
+    router.config["l2tp"]["deny_src"] = ["192.168.1.30", "192.168.9.0/24"]
+    router.config["ipsec"]["deny_src"] = "00:00:5e:00:53:13"
+    show(page, "view.vpnpt.settings")
+    assert page.locator("#vpnpt-refused li").count() == 3 and page.locator("#vpnpt-refused button").count() == 2, "a network has no button"
+    router.recorded.unblocks = True
+    page.click("#vpnpt-refused li:has-text('192.168.1.30') button")
+    page.wait_for_function("document.querySelectorAll('#vpnpt-refused li').length == 2")
+    assert ("unblock", {"client": "192.168.1.30", "protocol": "l2tp"}) in router.recorded.calls
+    assert page.input_value('[id="l2tp.deny_src"]') == "192.168.9.0/24", "or saving would refuse it again"
+
+
+def test_whom_a_session_is_shared_with(page: Page, router: Router) -> None:
+    router.recorded.sessions[0]["shared_with"] = ["192.168.1.131", "192.168.1.142"]
+    show(page, OVERVIEW)
+    page.click("#vpnpt-sessions tbody tr:has-text('anna-laptop') [aria-expanded]")
+    assert page.is_visible("text=shared with 192.168.1.131, 192.168.1.142 until it is known whose it is")
 
 
 def test_all_of_it_is_switched_off(page: Page, router: Router) -> None:
@@ -509,9 +601,9 @@ def test_the_settings(page: Page, router: Router) -> None:
 
 
 def test_the_configuration_is_missing(page: Page, router: Router) -> None:
-    router.config = None
+    router.config = router.text = None
     show(page, "view.vpnpt.settings")
-    assert page.is_visible("text=The configuration can't be read")
+    assert page.is_visible("text=Reinstalling the package vpnpt brings it back")
 
 
 def test_one_module_asks_the_router() -> None:

@@ -134,7 +134,7 @@ def test_shell_as_busybox_has_it(vpnpt: Package, tmp_path: Path) -> None:
 
 def test_the_acl_divides_reading_from_writing(vpnpt: Package) -> None:
     acl = json.loads(vpnpt.file("usr/share/rpcd/acl.d/vpnpt.json"))["vpnpt"]
-    assert acl["read"]["ubus"]["vpnpt"] == ["status", "sessions", "doctor", "why", "changes", "events", "metrics"]
+    assert acl["read"]["ubus"]["vpnpt"] == ["status", "sessions", "doctor", "why", "changes", "events", "metrics", "throughput"]
     assert acl["write"]["ubus"]["vpnpt"] == ["reload", "kill", "block", "unblock"]
 
 

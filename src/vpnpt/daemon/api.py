@@ -7,8 +7,6 @@ HANDLERS is the whole table. A handler gets the context and the arguments, all o
 from __future__ import annotations
 
 import contextlib
-import os
-import time
 
 from .. import TOOLS_MISSING
 from ..config.values import BadValue, source
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from .child import Aside, Pending
     from .log import Log
     from .sessions_feed import SessionsFeed
+    from .throughput import Counting
     from .why import Watches
 
     Handler = Callable[["Context", Mapping[str, str]], dict[str, Any] | Pending]
@@ -36,11 +35,12 @@ if TYPE_CHECKING:
 class Context:
     """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
 
-    __slots__ = ("service", "reload", "log", "aside", "feed", "watches", "revisions")
+    __slots__ = ("service", "reload", "log", "aside", "feed", "watches", "revisions", "counting")
 
     def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
         self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
         self.revisions: Revisions | None = None  # made when a page first asks for what is new
+        self.counting: Counting | None = None  # with vpnpt-tools
         self.watches: Watches | None = None  # made when somebody first asks why
 
 
@@ -82,30 +82,14 @@ def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"applied": done, "problem": service.problem, "diagnostics": [str(item) for item in service.diagnostics]}
 
 
-def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
-    def examine() -> dict[str, Any]:
-        # Here, in the child: the daemon need not carry these modules.
-        try:
-            from ..gather import examine as gather
-        except ImportError:
-            return {"error": TOOLS_MISSING}
-        return gather(context.service, context.feed)
-
-    return context.aside.run(examine)
-
-
 def _sessions(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
     """The whole table; who gives `since` ('' at first, then the last answer's `revision`) gets what is new."""
     found = context.feed.snapshot() | {"capped": len(context.feed.sessions.live) >= CAP}
-    if "since" not in arguments:
-        return found
-    if context.revisions is None:
-        try:
-            from ..sessions.revisions import Revisions
-        except ImportError:
-            return found  # without vpnpt-tools: the whole table each time
-        context.revisions = Revisions(f"{os.getpid()}-{int(time.time())}")
-    return context.revisions.answer(found, arguments["since"]) | {"capped": found["capped"]}
+    if "since" in arguments:
+        with contextlib.suppress(ImportError):  # without vpnpt-tools: the whole table each time
+            from .tools import news
+            return news(context, found, arguments["since"])
+    return found
 
 
 def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -148,15 +132,6 @@ def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> d
     return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
 
 
-def _why(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Begins a watch over a client (and server), asks how far one is, or ends it."""
-    try:
-        from .why import handle
-    except ImportError:
-        return {"error": TOOLS_MISSING}
-    return handle(context, arguments)
-
-
 def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"changes": context.service.watch.history.answer()}
 
@@ -165,20 +140,19 @@ def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"events": list(context.log.lines)}
 
 
-def _metrics(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        return {"text": metrics(context)}
-    except ImportError:
-        return {"error": TOOLS_MISSING}
+def _tool(name: str) -> Handler:
+    """What vpnpt-tools answers."""
+    def handler(context: Context, arguments: Mapping[str, str]) -> dict[str, Any] | Pending:
+        try:
+            from . import tools
+        except ImportError:
+            return {"error": TOOLS_MISSING}
+        return tools.HANDLERS[name](context, arguments)
 
-
-def metrics(context: Context) -> str:
-    """The state as Prometheus reads it. Raises ImportError without vpnpt-tools."""
-    from .exporter import collect  # most routers never need it
-
-    return collect(context.service, context.feed, context.log, status(context))
+    return handler
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "status": _status, "sessions": _sessions, "doctor": _doctor, "why": _why, "changes": _changes, "events": _events, "metrics": _metrics,
-    "reload": _reload, "kill": _kill, "block": _block, "unblock": _unblock}
+    "status": _status, "sessions": _sessions, "doctor": _tool("doctor"), "why": _tool("why"), "changes": _changes,
+    "events": _events, "metrics": _tool("metrics"), "throughput": _tool("throughput"), "reload": _reload,
+    "kill": _kill, "block": _block, "unblock": _unblock}

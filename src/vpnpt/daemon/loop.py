@@ -20,7 +20,7 @@ from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogSocket, Overru
 from ..ruleset import notices
 from ..wire.nftables import decode_change
 from . import safe_file
-from .api import Context, answer, metrics
+from .api import Context, answer
 from .apply import Service
 from .child import Aside
 from .control import SOCKET, ControlServer
@@ -94,6 +94,8 @@ class Daemon:
             self.log.sum_up()
         if self.context.watches is not None:
             self.context.watches.close()
+        if self.context.counting is not None:
+            self.context.counting.write()
         self.service.stop()
         self._forget_metrics()
         self.ubus.close()
@@ -126,6 +128,7 @@ class Daemon:
                 self._at("helper", 10)
             self._at("remember", 0.5)
             self._write_metrics()
+            self._count()
         elif self.service.ruleset is None:
             self._at("apply", 10)
         return done
@@ -162,6 +165,8 @@ class Daemon:
                 self._listen()
             elif what == "metrics":
                 self._write_metrics()
+            elif what == "throughput":
+                self._count()
             elif what == "housekeeping":
                 self.service.tracker.housekeep()
                 self._schedule_tracker()
@@ -200,9 +205,9 @@ class Daemon:
         if general is None or not wanted:
             return
         try:
-            from . import exporter  # most routers never need it
+            from . import exporter, tools  # most routers never need it
 
-            exporter.write(wanted, metrics(self.context))
+            exporter.write(wanted, tools.metrics(self.context))
             self.metrics_file, self._no_metrics = wanted, ""
         except ImportError:
             self.log.warning("METRICS", f"{wanted} is not written (vpnpt.global.metrics_file): {TOOLS_MISSING}")
@@ -212,6 +217,13 @@ class Daemon:
                 self._no_metrics = str(error.strerror)
                 self.log.warning("METRICS", f"{wanted} can't be written: {error.strerror} (vpnpt.global.metrics_file)")
         self._at("metrics", general.metrics_interval)
+
+    def _count(self) -> None:
+        """What passed since the last time, for LuCI's graphs."""
+        with contextlib.suppress(ImportError):  # without vpnpt-tools
+            from .tools import count
+
+            self._at("throughput", count(self.context))
 
     def _forget_metrics(self, wanted: str = "") -> None:
         """Figures of a daemon that has ended would look like those of one that runs."""

@@ -102,6 +102,7 @@ class Facts(Record):
     rules: objects of `nft -j`, without our own tables. firewall: the UCI package. flows: (protocol, conntrack entry) of LAN clients, and of
     those that ended of late without an answer.
     fill: collection to (elements, size). usage: protocol to when it was last used, or first counted (seconds of the epoch).
+    refused: (protocol, client) that we refused lately, the last one first.
     ike1: (client, server) pairs that speak IKEv1. heard: pairs for which ESP has come,
     by our maps: conntrack does not see copies. hosts: LAN neighbours. lan6: public IPv6 addresses of the LAN side.
     default_devices: by which IPv4 goes out; ("",) if not known.
@@ -110,13 +111,13 @@ class Facts(Record):
 
     __slots__ = ("now", "config", "devices", "problem", "diagnostics", "in_place", "helper_missing", "notices", "counters", "fill",
                  "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_devices", "default_route6", "lan6",
-                 "listeners", "hosts", "flows", "errors", "attempts", "ike1", "heard", "conntrack", "usage",
+                 "listeners", "hosts", "flows", "errors", "attempts", "refused", "ike1", "heard", "conntrack", "usage",
                  "drift", "syn_timeout", "absent")
     DEFAULTS = {
         "config": None, "devices": None, "problem": "", "diagnostics": (), "in_place": True, "helper_missing": False, "notices": True,
         "counters": {}, "fill": {}, "rules": (), "firewall": (), "release": "", "kernel": "", "missing": (), "uplinks": (),
         "default_devices": ("",), "default_route6": True, "lan6": (), "listeners": (), "hosts": 0, "flows": (),
-        "errors": (), "attempts": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {},
+        "errors": (), "attempts": (), "refused": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {},
         "drift": "", "syn_timeout": 120, "absent": frozenset()}
     now: int
     config: Config | None
@@ -142,6 +143,7 @@ class Facts(Record):
     flows: tuple[tuple[str, Flow], ...]
     errors: tuple[IcmpError, ...]
     attempts: tuple[Attempt, ...]
+    refused: tuple[tuple[str, bytes], ...]
     ike1: frozenset[tuple[bytes, bytes]]
     heard: frozenset[tuple[bytes, bytes]]
     conntrack: tuple[int, int]

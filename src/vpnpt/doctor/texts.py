@@ -186,8 +186,11 @@ TEXTS: dict[str, str] = {
     "weak-l2tp-seen": "L2TP can be seen on the WAN side, so it is not within IPsec",
     "router-client": "{clients} of {hosts} LAN hosts go to {server} by a VPN of their own.",
     "router-client-seen": "their connections in connection tracking",
-    "blocked-off": "Clients try {protocol}, and are refused: it is switched off.",
-    "blocked-list": "Clients try {protocol}, and are refused: allow_src or deny_src says so.",
+    "blocked-off": "{protocol} of {clients} is refused: it is switched off.",
+    "blocked-list": "{protocol} of {clients} is refused: the lists of its clients say so.",
+    "some-clients": "clients",
+    "blocked-off-do": "If it is to pass: switch {protocol} on (section vpnpt.{section}).",
+    "blocked-list-do": "If it is to pass: change who may use {protocol} (allow_src and deny_src of vpnpt.{section}).",
     "blocked-seen": "{flows} flows refused since the tables were made",
 }
 TEXTS |= {f"do-{code}": known.remedy for code, known in CODES.items()}

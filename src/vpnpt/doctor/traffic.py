@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .facts import Facts, Finding, IcmpError
     from .said import Said
 
+NAMES = dict(zip(PROTOCOLS, ("PPTP", "L2TP", "IPsec", "OpenVPN", "WireGuard"), strict=True))
 TOO_BIG = 4
 REASONS = (0, 1, 2, 3, 9, 10, 13)
 """Codes of ICMP destination unreachable (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1)."""
@@ -239,5 +240,8 @@ def _advice(facts: Facts, flows: list[tuple[str, Flow]]) -> Iterator[Finding]:
     for name in PROTOCOLS:
         refused = {reason: facts.counters.get(f"{name}_{reason}", (0, 0))[0] for reason in ("blocked", "source", "denied")}
         if any(refused.values()):
-            yield finding("PROTOCOL_BLOCKED", say("blocked-off" if refused["blocked"] else "blocked-list", protocol=name),
-                          say("blocked-seen", flows=sum(refused.values())))
+            who = list(dict.fromkeys(client for protocol, client in facts.refused if protocol == name))
+            what = {"protocol": NAMES[name], "clients": several(map(text, who)) if who else say("some-clients")}
+            case = "blocked-off" if refused["blocked"] else "blocked-list"
+            yield finding("PROTOCOL_BLOCKED", say(case, **what), say("blocked-seen", flows=sum(refused.values())),
+                          say(f"{case}-do", protocol=NAMES[name], section=name))

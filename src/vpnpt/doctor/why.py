@@ -6,12 +6,12 @@ not answered by the server. The first that fits is the answer; where nothing fit
 """
 from __future__ import annotations
 
-from ..model import PROTOCOLS
 from ..record import Record
 from ..sessions.classify import allowed, is_in
 from . import firewall, network, traffic
 from .codes import FIREWALL, INTERFACES, PACKAGES, RULES, SETTINGS, ZONES
 from .said import Said, plain, say
+from .traffic import NAMES
 from .walk import Packet, Walker
 
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .passage import Passage
 
-NAMES = dict(zip(PROTOCOLS, ("PPTP", "L2TP", "IPsec", "OpenVPN", "WireGuard"), strict=True))
 CONTROL = ("IKE", "NAT-T", "NAT-T/TCP", "PPTP")
 """Kinds by which two ends agree before data of another kind flows."""
 MORE = ("CGNAT", "DOUBLE_NAT", "MTU_LOW", "ICMP_BLOCKED", "NOTRACK", "PORT_FORWARD", "ROUTER_VPN", "PPTP_ONE_CALL", "AH_OVER_NAT",

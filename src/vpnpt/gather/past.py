@@ -27,6 +27,11 @@ def attempts(feed: SessionsFeed, now: int) -> tuple[Attempt, ...]:
                  for when, protocol, client, server, port in feed.attempts if now - when < RECENT)
 
 
+def refused(feed: SessionsFeed) -> tuple[tuple[str, bytes], ...]:
+    """(protocol, client) of the attempts that we refused lately."""
+    return tuple((one.protocol, one.client) for one in feed.sessions.refused)
+
+
 def unanswered(feed: SessionsFeed, now: int) -> tuple[tuple[str, Flow], ...]:
     """Sessions that ended without a packet from the server, as flows; not those whose client and server have talked since."""
     better = {session.key for session in feed.sessions.live.values() if session.counts()[2]}

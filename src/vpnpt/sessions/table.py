@@ -202,7 +202,7 @@ class Sessions:
         self._over: set[int] = set()  # flows of sessions that were closed, which conntrack still has
         self._totals: dict[str, tuple[int, int, int, int]] = {}
         self._blocked: dict[Key, tuple[str, float]] = {}
-        self._refused: list[Refusal] = []
+        self.refused: list[Refusal] = []
         self._serial = 0
         self._versions: dict[Key, str] = {}  # of IKE that was seen before its session began
 
@@ -289,9 +289,9 @@ class Sessions:
 
     def refuse(self, refused: Iterable[Refusal], now: float) -> None:
         """All attempts that the router refused lately."""
-        self._refused = sorted(refused, key=lambda one: -one.last)[:BLOCKED_CAP]
+        self.refused = sorted(refused, key=lambda one: -one.last)[:BLOCKED_CAP]
         known, self._blocked = self._blocked, {}
-        for one in self._refused:
+        for one in self.refused:
             key = (one.protocol, one.client, one.server)
             self._blocked[key] = known.get(key) or (self._name(key, one.last), one.last)
 
@@ -322,7 +322,7 @@ class Sessions:
     def snapshot(self, now: float, name: Callable[[bytes], str], mac: Callable[[bytes], str]) -> dict[str, Any]:
         """The shape that ubus, CLI and LuCI print. name: host name of an address or '', mac: its Ethernet address or ''."""
         live = [_shape(session, session.state(now), name, mac) for session in self.live.values()]
-        for one in self._refused:
+        for one in self.refused:
             key = (one.protocol, one.client, one.server)
             if key not in self.live:
                 live.append(_blocked(one, *self._blocked[key], name, mac))

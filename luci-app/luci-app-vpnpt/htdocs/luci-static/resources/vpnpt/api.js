@@ -17,6 +17,8 @@ const callEvents = declare('events');
 const callKill = declare('kill', [ 'session' ]);
 const callBlock = declare('block', [ 'client', 'protocol' ]);
 const callUnblock = declare('unblock', [ 'client', 'protocol' ]);
+const callThroughput = declare('throughput');
+const callReload = declare('reload');
 
 const callServices = rpc.declare({ object: 'rc', method: 'list', params: [ 'name' ], expect: { '': {} } });
 const callHints = rpc.declare({ object: 'luci-rpc', method: 'getHostHints', expect: { '': {} } });
@@ -24,6 +26,7 @@ const callHints = rpc.declare({ object: 'luci-rpc', method: 'getHostHints', expe
 const callAdd = rpc.declare({ object: 'uci', method: 'add', params: [ 'config', 'type', 'name' ], reject: true });
 
 const SERVICE = '/etc/init.d/vpnpt';
+const CONFIG = '/etc/config/vpnpt';
 const TRUE = [ '1', 'on', 'true', 'yes', 'enabled' ];
 const FALSE = [ '0', 'off', 'false', 'no', 'disabled' ];
 
@@ -63,6 +66,16 @@ const SEVERITIES = {
 	info: [ _('Note'), 'notice' ],
 	debug: [ _('Detail'), 'quiet' ]
 };
+
+/* Of an alert with this code: is its cause still there, by the answer to `status`? Others tell of something that happened. */
+const CAUSES = {
+	CONFIG: status => status.problem || status.diagnostics?.length,
+	RULESET: status => status.problem,
+	RESTORE: status => status.problem,
+	DRIFT: status => status.drift || status.problem,
+	HELPER: status => status.helper_missing
+};
+const REMEMBERED = 86400; /* seconds for which what happened is an alert */
 
 const CHANGES = {
 	configuration: _('Configuration'),
@@ -139,6 +152,7 @@ return baseclass.extend({
 
 	PROTOCOLS,
 	CHANGES,
+	cause,
 
 	status: () => settled(callStatus()),
 	sessions: () => settled(callSessions(table?.revision ?? '')).then(merged),
@@ -151,6 +165,7 @@ return baseclass.extend({
 
 	changes: () => settled(callChanges()),
 	events: () => settled(callEvents()),
+	throughput: () => settled(callThroughput()),
 	kill: session => settled(callKill(session)),
 	block: (client, protocol) => settled(callBlock(client, protocol)),
 	unblock: (client, protocol) => settled(callUnblock(client, protocol)),
@@ -171,6 +186,20 @@ return baseclass.extend({
 		});
 	},
 
+	/* The text of the configuration; null where there is no such file. Rejects where it may not be read. */
+	configText: () => fs.read(CONFIG).catch(error => {
+		if (error.name == 'NotFoundError')
+			return null;
+
+		throw error;
+	}),
+
+	/* Writes it, and has the service read it. */
+	putConfig: text => fs.write(CONFIG, text).then(() => settled(callReload())),
+
+	/* What is wrong in that file, in lines of text: by `vpnpt check`, which needs no service that runs. Rejects where it may not be asked. */
+	checkConfig: () => fs.exec('/usr/bin/vpnpt', [ 'check' ]).then(done => [ done.stdout, done.stderr ].join('\n').split('\n').filter(line => line.trim())),
+
 	/* Gives a section that exists another type, with the next change that is saved. */
 	setType: (section, type) => callAdd('vpnpt', type, section),
 
@@ -183,19 +212,61 @@ return baseclass.extend({
 
 	name: protocol => NAMES[protocol] ?? String(protocol),
 
-	/* Label and tone of what happens to a protocol. behaviour: help, block, ignore; '' while nothing is in force. */
-	behaviour(protocol, behaviour) {
+	/* Label, tone and sentence of what happens to a protocol now, of an answer to `status`: rules that are not there help nobody. */
+	behaviour(protocol, status) {
+		if (status.in_force == 'none')
+			return [ _('No rules'), 'bad', _('No configuration is in force: it is neither helped nor blocked.') ];
+
+		const behaviour = status.enabled === false ? 'ignore' : status.protocols?.[protocol]?.behaviour;
+
+		if (status.in_place === false && [ 'help', 'block' ].includes(behaviour))
+			return [ _('No rules'), 'bad', _('The rules are not in the kernel: it is neither helped nor blocked.') ];
+
 		switch (behaviour) {
 		case 'help': return [ _('On'), 'good', HELPED[protocol] ?? '' ];
 		case 'block': return [ _('Blocked'), 'bad', _('New connections are refused, live ones are ended.') ];
 		case 'ignore': return [ _('Off'), 'quiet', _('Left alone, as if VPN passthrough were not installed.') ];
-		default: return [ _('Unknown'), 'quiet', _('No configuration is in force.') ];
+		default: return [ _('Unknown'), 'quiet', '' ];
+		}
+	},
+
+	/* Label and tone of a service that runs, and what of its configuration is in force, where that is not all that the file says. */
+	inForce(status) {
+		if (status.in_force == 'none')
+			return [ _('Runs without rules'), 'bad', _('It was started with a configuration that can\'t be used, and knows no earlier one. VPN clients are on their own, and nothing is blocked.') ];
+
+		if (status.enabled === false && !status.problem)
+			return [ _('Switched off'), 'quiet', '' ];
+
+		if (status.in_place === false)
+			return [ _('Runs without rules'), 'bad', _('Its rules are not in the kernel: VPN clients are on their own, and nothing is blocked.') ];
+
+		switch (status.in_force) {
+		case 'last': return [ _('Runs with an earlier configuration'), 'warn',
+			_('It was started with a configuration that can\'t be used. In force is the last one without an error, of %s.').format(this.moment(status.in_force_since)) ];
+		case 'earlier': return [ _('Runs with an earlier configuration'), 'warn', _('In force is what was in force before the change.') ];
+		case 'partly': return [ _('Runs with a part of the configuration'), 'warn', _('What is wrong in it is left out, the rest is in force.') ];
+		default: return [ _('Running'), 'good', '' ];
 		}
 	},
 
 	state: state => STATES[state] ?? [ String(state), 'quiet' ],
 	reason: reason => REASONS[reason] ?? String(reason || _('Unknown')),
 	severity: severity => SEVERITIES[severity] ?? [ String(severity), 'quiet' ],
+
+	/* The alerts of `status` that still matter, the last one first, each text once. now: the router's time. */
+	alerts(status, now) {
+		const found = new Map();
+
+		for (const alert of status.alerts ?? []) {
+			found.delete(alert.text);
+
+			if (CAUSES[alert.code] ? CAUSES[alert.code](status) : now - alert.time < REMEMBERED)
+				found.set(alert.text, alert);
+		}
+
+		return [ ...found.values() ].reverse();
+	},
 
 	/* Packets refused, of a protocol's entry in `status`. */
 	refused(entry) {

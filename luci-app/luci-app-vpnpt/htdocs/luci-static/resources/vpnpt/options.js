@@ -46,7 +46,7 @@ const OPTIONS = {
 		{ name: 'on_drift', kind: 'choice', def: 'repair', choices: { repair: _('put them back'), alert: _('only say so') }, tab: 'advanced', title: _('Changed rules'),
 			help: _('What to do when somebody changes the rules in our tables. Tables that were deleted come back in any case.') },
 		{ name: 'history', kind: 'path', def: '', tab: 'advanced', title: _('File of changes'), placeholder: '/etc/vpnpt/history',
-			help: _('Keeps the list of changes over a restart of the router. Empty: in memory only.') },
+			help: _('Keeps the list of changes, and beside it the throughput, over a restart of the router. Empty: in memory only.') },
 		{ name: 'metrics_file', kind: 'path', def: '', tab: 'advanced', title: _('File of metrics'), placeholder: '/var/prometheus/vpnpt.prom', ending: '.prom',
 			help: _('For Prometheus\' textfile collector. Empty: none is written.') },
 		number('metrics_interval', 60, 10, 86400, _('Metrics every (s)'), _('How often the file of metrics is written.'))

@@ -81,6 +81,8 @@ return view.extend({
 		const next = lines.map(([ time, kind, text ]) => E('li', {}, [
 			E('time', {}, [ api.moment(time) ]), E('span', { 'class': 'vp-kind' }, kind), E('span', { 'class': 'vp-text' }, [ text ])
 		]));
+		list.className = parts.listClass(lines.map(line => line[0]));
+
 		const made = E('ul', {}, next.length ? next : [ E('li', { 'class': 'vp-dim' }, [ empty ]) ]);
 
 		if (made.innerHTML != list.innerHTML)

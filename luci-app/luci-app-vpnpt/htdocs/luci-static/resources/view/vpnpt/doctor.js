@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* globals api, parts */
+/* globals api, change, parts */
 'use strict';
 'require dom';
+'require ui';
 'require view';
 'require vpnpt.api as api';
+'require vpnpt.change as change';
 'require vpnpt.parts as parts';
 
 const RANK = { error: 0, warning: 1, info: 2 };
@@ -101,11 +103,14 @@ return view.extend({
 		const [ label, tone ] = api.severity(finding.severity);
 		const said = parts.said(finding, 'remedy');
 		const remedy = said ? [ E('p', {}, [ E('strong', {}, [ _('What to do:') ]), ' ', said ]) ] : [];
+		const off = finding.said?.remedy?.code == 'blocked-off-do' ? finding.said.remedy.values : null;
+		const act = off && L.hasViewPermission() ? [ E('p', {}, [ parts.button(_('Switch %s on').format(off.protocol), () =>
+			change.behaviour(off.section, 'help').catch(error => ui.addNotification(_('That did not work'), E('p', {}, [ error.message ]), 'danger')), 'positive') ]) ] : [];
 		const link = /^admin\/[\w\x2f-]+$/.test(finding.link ?? '') ? [ E('p', {}, [ E('a', { 'href': L.url(finding.link) }, [ _('Open the page where it is mended') ]) ]) ] : [];
 
 		return E('article', { 'class': `vp-panel vp-finding vp-${tone}`, 'data-code': finding.code ?? '' }, [
 			E('h3', {}, [ parts.badge([ label, tone ]), E('span', {}, [ parts.said(finding, 'text') ]) ]),
-			...remedy, ...link,
+			...remedy, ...act, ...link,
 			finding.evidence ? E('pre', { 'aria-label': _('Evidence') }, [ parts.said(finding, 'evidence') ]) : ''
 		]);
 	},

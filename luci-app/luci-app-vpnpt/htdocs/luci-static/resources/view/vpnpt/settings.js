@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* globals api, table, parts */
+/* globals api, mend, parts, refused, table */
 'use strict';
 'require dom';
 'require form';
@@ -7,8 +7,10 @@
 'require uci';
 'require view';
 'require vpnpt.api as api';
+'require vpnpt.mend as mend';
 'require vpnpt.options as table';
 'require vpnpt.parts as parts';
+'require vpnpt.refused as refused';
 
 /* Has an option write only what was changed: a value that is shown because nothing is written stays unwritten.
  *
@@ -81,6 +83,27 @@ const Settings = form.Map.extend({
 	}
 });
 
+/* One below the other, each to be folded away, and what is rarely needed in a fold of its own: the pages have a row of tabs already. */
+const Fold = form.NamedSection.extend({
+	/* In place of a row of tabs. nodes: the options of `general`, then of `advanced`. */
+	renderTabContainers(_section, [ general, advanced ]) {
+		return E('div', {}, [ general, E('details', { 'class': 'vp-advanced' }, [ E('summary', {}, [ _('Advanced Settings') ]), E('div', {}, [ advanced ]) ]) ]);
+	},
+
+	renderContents([ data, nodes ]) {
+		const section = E('details', { 'class': 'cbi-section vp-fold', 'data-name': this.sectiontype, 'open': this.opened ? '' : null,
+			'toggle': ev => this.opened = ev.currentTarget.open }, [
+			E('summary', {}, [ E('h3', {}, [ this.title ]), ...(this.badge ? [ ' ', E('span', { 'class': 'vpnpt' }, [ parts.badge(this.badge) ]) ] : []) ]),
+			E('div', { 'class': 'cbi-section-descr' }, [ this.description ?? '' ]),
+			E('div', { 'id': `cbi-vpnpt-${this.section}`, 'class': 'cbi-section-node', 'data-section-id': this.section }, data ? [ nodes ] : [])
+		]);
+
+		dom.bindClassInstance(section, this);
+
+		return section;
+	}
+});
+
 const INTRO = {
 	ipsec: _('Company VPNs, FRITZ!Box, iPhone and Android\'s own VPN.'),
 	l2tp: _('Older company VPNs; with IPsec around it (“L2TP/IPsec”) the switch of IPsec counts.'),
@@ -113,42 +136,58 @@ return view.extend({
 	},
 
 	render([ missing, hints, status ]) {
-		if (missing)
-			return E('div', { 'class': 'vpnpt' }, [
-				E('h2', { 'name': 'content' }, [ _('VPN Passthrough') ]),
-				parts.panel('bad', _('The configuration can\'t be read'), [
-					E('p', {}, [ _('There should be a file /etc/config/vpnpt. Reinstalling the package vpnpt brings it back.') ]),
-					E('pre', {}, [ String(missing.message ?? missing) ])
-				], 'alert')
-			]);
+		/* LuCI draws these buttons if there is anything to call. */
+		if (missing) {
+			this.handleSaveApply = this.handleSave = this.handleReset = null;
+
+			return mend.render(missing, status).then(node => E('div', { 'class': 'vpnpt' }, [
+				E('h2', { 'name': 'content' }, [ _('VPN Passthrough') ]), ...this.renderDown(status), node, parts.help()
+			]));
+		}
 
 		const names = sections();
 		const map = new Settings('vpnpt', _('VPN Passthrough'), _('Which VPN protocols pass, for whom. What you save and apply is in force at once; tunnels of what stays switched on are not interrupted.'));
 
-		map.tabbed = true;
 		this.hosts = this.listHosts(hints);
-		this.addSection(map, 'global', names.global, _('General'));
+		this.addSection(map, status, 'global', names.global, _('General'));
 
 		for (const name of api.PROTOCOLS)
-			this.addSection(map, name, names[name], api.name(name), INTRO[name]);
+			this.addSection(map, status, name, names[name], api.name(name), INTRO[name]);
 
 		return map.render().then(node => {
 			const chosen = window.location.hash.slice(1);
 
-			/* From a card of the overview: the tab of its protocol. */
+			/* From a card of the overview: its protocol. */
 			if (api.PROTOCOLS.includes(chosen))
-				window.requestAnimationFrame(() => node.querySelector(`li[data-tab="${chosen}"] > a`)?.click());
+				window.requestAnimationFrame(() => node.querySelector(`.vp-fold[data-name="${chosen}"]`)?.scrollIntoView());
 
-			return E('div', {}, [ this.renderProblems(status), node, E('div', { 'class': 'vpnpt' }, [ parts.help() ]) ]);
+			return E('div', {}, [ E('div', { 'class': 'vpnpt', 'id': 'vpnpt-problems' }, [ ...this.renderDown(status), ...this.renderProblems(status) ]), node,
+				E('div', { 'class': 'vpnpt' }, [ refused.render(map), parts.help() ]) ]);
 		});
 	},
 
-	renderProblems(status) {
-		const texts = status.problem ? [ status.problem ] : status.diagnostics ?? [];
+	renderDown(status) {
+		return status.error ? [ parts.unreachable(status, parts.starter(() => window.location.reload())) ] : [];
+	},
 
-		return E('div', { 'class': 'vpnpt', 'id': 'vpnpt-problems' }, texts.map(text =>
+	renderProblems(status) {
+		const said = api.inForce(status)[2];
+
+		return (status.problem ? [ status.problem ] : status.diagnostics ?? []).map((text, i) =>
 			parts.panel(status.problem ? 'bad' : 'warn', status.problem ? _('The configuration can\'t be put in force') : _('In the configuration'),
-				[ E('p', {}, [ text ]) ], 'alert')));
+				[ E('p', {}, [ text ]), ...(said && !i ? [ E('p', {}, [ said ]) ] : []) ], 'alert'));
+	},
+
+	/* What could not be saved is not left hidden in a fold. */
+	handleSave(ev) {
+		return this.super('handleSave', [ ev ]).catch(error => {
+			document.querySelectorAll('.cbi-input-invalid').forEach(node => {
+				for (let fold = node.closest('details'); fold; fold = fold.parentNode.closest('details'))
+					fold.open = true;
+			});
+
+			throw error;
+		});
 	},
 
 	/* [ address, label ] of the hosts that the router knows. */
@@ -168,11 +207,12 @@ return view.extend({
 		return hosts;
 	},
 
-	addSection(map, kind, name, title, description) {
-		/* Its type becomes the tab's name. */
-		const section = map.section(form.NamedSection, name, kind, title, description);
+	addSection(map, status, kind, name, title, description) {
+		const section = map.section(Fold, name, kind, title, description);
 
 		section.addremove = false;
+		section.badge = status.error || kind == 'global' ? null : api.behaviour(name, status);
+		section.opened = kind == 'global' || kind == window.location.hash.slice(1);
 		section.tab('general', _('General Settings'));
 		section.tab('advanced', _('Advanced Settings'));
 

@@ -26,13 +26,13 @@ return baseclass.extend({
 
 			return E('tr', { 'class': 'tr' }, [
 				E('td', { 'class': 'td', 'data-title': _('Protocol') }, [ api.name(name) ]),
-				E('td', { 'class': 'td', 'data-title': _('State') }, [ parts.badge(api.behaviour(name, status.enabled === false ? 'ignore' : entry.behaviour)) ]),
+				E('td', { 'class': 'td', 'data-title': _('State') }, [ parts.badge(api.behaviour(name, status)) ]),
 				E('td', { 'class': 'td right', 'data-title': _('Sessions') }, [ entry.sessions ?? '–' ]),
 				E('td', { 'class': 'td right', 'data-title': _('Data') },
 					[ entry.bytes_in == null ? '–' : `↓ ${api.bytes(entry.bytes_in)} ↑ ${api.bytes(entry.bytes_out)}` ])
 			]);
 		});
-		const worst = (status.alerts ?? []).slice(-1).filter(alert => alert.time > Date.now() / 1000 - 86400);
+		const worst = api.alerts(status, Date.now() / 1000).slice(0, 1);
 
 		return E('div', { 'class': 'vpnpt' }, [
 			E('table', { 'class': 'table', 'id': 'vpnpt-widget' }, [
@@ -42,7 +42,7 @@ return baseclass.extend({
 				]),
 				...rows
 			]),
-			...(status.problem ? [ E('p', {}, [ parts.badge([ _('Problem'), 'bad' ]), ' ', status.problem ]) ] : []),
+			...(status.problem ? [ E('p', {}, [ parts.badge(api.inForce(status)), ' ', status.problem ]) ] : []),
 			...worst.map(alert => E('p', {}, [ parts.badge(api.severity(alert.severity)), ' ', alert.text ])),
 			E('p', {}, [ E('a', { 'href': parts.page('overview') }, [ _('Sessions and details') ]) ])
 		]);

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Answers of package vpnpt-tools: what nobody needs for packets to pass. Handlers are as in api.py, and import what they need when they
+are asked: most routers never need it."""
+from __future__ import annotations
+
+import os
+import time
+
+from .api import status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .api import Context, Handler
+    from .child import Pending
+
+
+def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
+    def examine() -> dict[str, Any]:
+        # Here, in the child: the daemon need not carry these modules.
+        from ..gather import examine as gather
+        return gather(context.service, context.feed)
+
+    context.feed.learn()  # who was refused
+    return context.aside.run(examine)
+
+
+def _why(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Begins a watch over a client (and server), asks how far one is, or ends it."""
+    from .why import handle
+    return handle(context, arguments)
+
+
+def _metrics(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"text": metrics(context)}
+
+
+def metrics(context: Context) -> str:
+    """The state as Prometheus reads it."""
+    from .exporter import collect
+    return collect(context.service, context.feed, context.log, status(context))
+
+
+def _throughput(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return context.counting.sums.answer() if context.counting is not None else {"hours": [], "days": []}
+
+
+def count(context: Context) -> float:
+    """Adds what has passed since the last time; in how many seconds to call again."""
+    if context.counting is None:
+        from .throughput import Counting
+        context.counting = Counting(context.service, context.feed)
+    return context.counting.sample()
+
+
+def news(context: Context, found: dict[str, Any], since: str) -> dict[str, Any]:
+    """Of a table of sessions what is new; since: the last answer's `revision`, '' at first."""
+    if context.revisions is None:
+        from ..sessions.revisions import Revisions
+        context.revisions = Revisions(f"{os.getpid()}-{int(time.time())}")
+    return context.revisions.answer(found, since) | {"capped": found["capped"]}
+
+
+HANDLERS: Mapping[str, Handler] = {"doctor": _doctor, "why": _why, "metrics": _metrics, "throughput": _throughput}
