@@ -424,6 +424,59 @@ def test_rules_that_are_gone_help_nobody(page: Page, router: Router) -> None:
         assert set(page.locator(".vp-card .vp-badge, #vpnpt-widget .vp-badge").all_inner_texts()) == {"No rules"}
 
 
+def test_a_client_has_a_view_of_its_own(page: Page, router: Router) -> None:
+    """With "why" for it, what passed, and the way back."""
+    show(page, OVERVIEW)
+    page.click("#vpnpt-sessions .vp-link:has-text('anna-laptop')")
+    assert page.locator("#vpnpt-sessions tbody tr").count() == 1 and "1/8" in page.inner_text("#vpnpt-sessions-title")
+    page.click("#vpnpt-device button:has-text('Its throughput')")
+    page.wait_for_selector("#vpnpt-throughput .vp-chart rect >> nth=0", state="attached")
+    assert page.locator("#vpnpt-throughput rect").count() == 2 * 48
+    assert page.locator("#vpnpt-throughput option:checked").all_inner_texts() == ["By the hour", "anna-laptop (192.168.1.113)"]
+    page.select_option("#vpnpt-throughput select >> nth=0", "days")
+    assert page.locator("#vpnpt-throughput rect").count() == 2 * 31 and page.locator(".vp-axis-y span").count() == 3
+    page.click("#vpnpt-device button:has-text('My VPN does not connect')")
+    page.wait_for_selector("#vpnpt-why-seen")
+    assert ("why", {"client": "192.168.1.113", "server": "", "watch": "", "cancel": ""}) in router.recorded.calls
+    page.click("#vpnpt-why .cbi-button-neutral")
+    page.click("#vpnpt-device button:has-text('Show all clients')")
+    assert page.locator("#vpnpt-sessions tbody tr").count() == 8
+
+
+def test_throughput_is_asked_for_only_while_it_is_shown(page: Page, router: Router) -> None:
+    show(page, OVERVIEW)
+    again(page)
+    page.wait_for_timeout(300)
+    assert "throughput" not in [method for method, _ in router.recorded.calls]
+    page.click("#vpnpt-throughput > summary")
+    page.wait_for_selector("#vpnpt-throughput .vp-chart")
+    again(page)
+    page.wait_for_timeout(300)
+    assert [method for method, _ in router.recorded.calls].count("throughput") == 1
+
+
+def test_an_alert_goes_when_its_cause_goes(page: Page) -> None:
+    """Of a state, while it lasts; of what happened, for a day; each text once."""
+    show(page, OVERVIEW)
+    said = page.evaluate("""L.require('vpnpt.api').then(api => {
+        const alerts = [ [ 'DRIFT', 10, 'a' ], [ 'HELPER', 20, 'b' ], [ 'RESTORED', 30, 'c' ], [ 'AH', 99000, 'd' ], [ 'AH', 99100, 'd' ] ]
+            .map(([ code, time, text ]) => ({ code, time, text }));
+        const of = status => api.alerts({ alerts, ...status }, 100000).map(alert => alert.text).join('');
+
+        return [ of({ drift: 'x', helper_missing: true }), of({ drift: '', helper_missing: false }) ];
+    })""")
+    assert said == ["dba", "d"]
+
+
+def test_times_stay_aligned_over_midnight(page: Page, router: Router) -> None:
+    """Where one line has a date, all leave room for it."""
+    router.recorded.now -= 86400
+    show(page, "view.vpnpt.changes")
+    page.wait_for_function("document.styleSheets.length > 1")
+    places = page.eval_on_selector_all("#vpnpt-events-list .vp-kind", "nodes => nodes.map(node => node.getBoundingClientRect().left)")
+    assert len(places) > 3 and len(set(places)) == 1 and page.locator("#vpnpt-events-list.vp-dated").count() == 1
+
+
 def broken(router: Router) -> None:
     """A quote is missing: the daemon runs with an earlier configuration, and LuCI can't read this one."""
     assert router.text is not None

@@ -37,7 +37,7 @@ return baseclass.extend({
 
 		return api.configText().then(
 			text => text == null ? this.renderMissing() : api.checkConfig().then(lines => [ ...lines, ...known ], () => known)
-				.then(texts => this.renderText(text, complaints(texts), known)),
+				.then(texts => this.renderText(text, complaints(texts), known, status)),
 			failed => this.renderUnreadable(error, failed));
 	},
 
@@ -52,7 +52,7 @@ return baseclass.extend({
 			cause: failed.name == 'PermissionError' ? 'denied' : api.cause(error) }) ]);
 	},
 
-	renderText(text, found, known) {
+	renderText(text, found, known, status) {
 		const readonly = L.hasViewPermission() ? null : '';
 		const area = E('textarea', { 'class': 'vp-report', 'id': 'vpnpt-mend-text', 'spellcheck': 'false', 'rows': 20, 'readonly': readonly,
 			'aria-label': _('The whole file') });
@@ -64,7 +64,8 @@ return baseclass.extend({
 				E('p', {}, [ found.length
 					? _('This can\'t be understood in /etc/config/vpnpt. Until it is corrected, nothing else can be set here.')
 					: _('Something can\'t be understood in /etc/config/vpnpt. Until it is corrected, nothing else can be set here.') ]),
-				...(found.length ? [] : known.map(line => E('p', {}, [ line ])))
+				...(found.length ? [] : known.map(line => E('p', {}, [ line ]))),
+				...(status.error || !api.inForce(status)[2] ? [] : [ E('p', {}, [ api.inForce(status)[2] ]) ])
 			], 'alert'),
 			...found.map(one => this.renderLine(area, one, readonly)),
 			fold,
@@ -103,7 +104,7 @@ return baseclass.extend({
 		return api.putConfig(text.endsWith('\n') ? text : `${text}\n`).then(answer => {
 			uci.unload('vpnpt'); /* that it failed is remembered */
 
-			return uci.load('vpnpt').then(() => window.location.reload(), error => this.load(error, { problem: answer.problem || answer.error, diagnostics: answer.diagnostics }));
+			return uci.load('vpnpt').then(() => window.location.reload(), error => api.status().then(status => this.load(error, status)));
 		}).catch(error => {
 			button.disabled = false;
 			ui.addNotification(_('That did not work'), E('p', {}, [ String(error?.message ?? error) ]), 'danger');
