@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our pages with LuCI's own code around them (front.py): its forms, its Save buttons, its tabs. Skipped without LUCI_SOURCE."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.luci import browser as browsers
+from tests.luci.browser import DESKTOP, PHONE, Complaints, overflow
+from tests.luci.front import HOST, TABS, Front, source
+from tests.luci.test_smoke import broken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+READY = {"overview": ".vp-card", "settings": "#cbi-vpnpt", "doctor": "#vpnpt-run", "changes": "#vpnpt-events-list li"}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    try:
+        source()
+        with browsers.browser() as found:
+            yield found
+    except LookupError as reason:
+        pytest.skip(f"nothing of this was tested: {reason}")
+
+
+@pytest.fixture
+def front(chromium: Browser) -> Front:
+    return Front()
+
+
+@pytest.fixture
+def page(chromium: Browser, front: Front) -> Iterator[Page]:
+    context = chromium.new_context(viewport=DESKTOP)
+    context.route("**/*", front.handle)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    complaints = Complaints(page)
+    yield page
+    # LuCI throws what its form refuses, and nobody catches it.
+    assert [line for line in complaints.lines if "contains an invalid input value" not in line] == []
+    context.close()
+
+
+def show(page: Page, name: str, ready: str = "") -> None:
+    page.goto(f"{HOST}/cgi-bin/luci/admin/network/vpnpt/{name}")
+    page.wait_for_selector(ready or READY[name])
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_one_row_of_tabs(page: Page, name: str) -> None:
+    show(page, name)
+    assert page.locator("#tabmenu ul.tabs").count() == 1 and page.locator(".cbi-tabmenu").count() == 0
+
+
+def test_on_a_telephone_in_german(page: Page, front: Front) -> None:
+    front.language = "de"
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    for name in TABS:
+        show(page, name)
+        assert overflow(page) == 0, name
+    assert "Übersicht" in page.inner_text("#tabmenu")
+
+
+def test_what_is_wrong_is_unfolded(page: Page, front: Front) -> None:
+    """An invalid value hidden in a fold would be a form that does not save and does not say why."""
+    show(page, "settings")
+    page.click('.vp-fold[data-name="global"] .vp-advanced > summary')
+    page.fill('[id="cbid.vpnpt.global.max_keys"] input', "63")
+    page.click('.vp-fold[data-name="global"] .vp-advanced > summary')
+    before = dict(front.config or {})
+    page.click(".cbi-page-actions .cbi-button-save")
+    page.wait_for_selector('[id="cbid.vpnpt.global.max_keys"] .cbi-input-invalid', state="visible")
+    assert front.config == before
+
+
+def test_a_refused_client_is_not_refused_anew(page: Page, front: Front) -> None:
+    """Let in again from the list below the form; saving the form afterwards does not write it back."""
+    assert front.config is not None
+    front.config["ipsec"]["deny_src"] = ["192.168.1.50", "192.168.1.51"]
+    front.recorded.unblocks = True
+    show(page, "settings")
+    page.click("#vpnpt-refused li:has-text('192.168.1.50') button")
+    page.wait_for_function("document.querySelectorAll('#vpnpt-refused li').length == 1")
+    front.config["ipsec"]["deny_src"] = ["192.168.1.51"]  # as the service has written it
+    page.click(".cbi-page-actions .cbi-button-save")
+    page.wait_for_selector("#cbi-vpnpt.flash")
+    assert front.config["ipsec"]["deny_src"] == ["192.168.1.51"]
+
+
+def test_no_save_beside_a_configuration_that_is_none(page: Page, front: Front) -> None:
+    broken(front)
+    front.recorded.status["problem"] = "/etc/config/vpnpt:9: the quote ' that opens here has no end"
+    show(page, "settings", ".vp-mend")
+    assert page.locator(".cbi-page-actions").count() == 0
+    assert page.input_value("[data-line='9']") == "config vpnpt 'global"
+    assert "RPC" not in page.inner_text("#view")
