@@ -98,15 +98,15 @@ const Sessions = baseclass.extend({
 		const rate = row => this.rates.sessions[row.id] ?? { in: 0, out: 0 };
 
 		return [
-			{ title: _('Client'), value: row => row.client_name || row.client, cell: row => address(row.client_name, row.client, () => this.choose(row)) },
-			{ title: _('Server'), value: row => row.server_name || row.server, cell: row => address(row.server_name, row.server) },
-			{ title: _('Protocol'), value: row => `${row.protocol} ${row.variant}`, cell: row =>
+			{ title: _('Client'), value: row => row.client_name || row.client, says: row => `${row.client_name} ${row.client}`, cell: row => address(row.client_name, row.client, () => this.choose(row)) },
+			{ title: _('Server'), value: row => row.server_name || row.server, says: row => `${row.server_name} ${row.server}`, cell: row => address(row.server_name, row.server) },
+			{ title: _('Protocol'), value: row => `${row.protocol} ${row.variant}`, says: row => `${row.protocol} ${row.variant}`, cell: row =>
 				[ api.name(row.protocol), ' ', row.variant && row.variant != api.name(row.protocol) ? E('span', { 'class': 'vp-chip' }, [ row.variant ]) : '' ] },
-			{ title: _('State'), value: row => row.state, cell: row => [ parts.badge(api.state(row.state)), ...([ 'failing', 'blocked' ].includes(row.state)
+			{ title: _('State'), value: row => row.state, says: row => String(row.state), cell: row => [ parts.badge(api.state(row.state)), ...([ 'failing', 'blocked' ].includes(row.state)
 				? [ ' ', parts.button(_('Why?'), () => this.why(row), 'neutral', { 'aria-label': `${_('Why?')} ${row.client_name || row.client} → ${row.server_name || row.server}` }) ] : []) ] },
-			{ title: _('Age'), class: 'vp-number', value: row => -row.since, cell: row => [ E('span', { 'class': 'vp-nowrap' }, [ api.duration(this.now - row.since) ]) ] },
-			{ title: _('Data'), class: 'vp-number', value: bytesOf, cell: row => parts.bothWays(api.bytes(row.bytes_in), api.bytes(row.bytes_out)) },
-			{ title: _('Rate'), class: 'vp-number', value: row => rate(row).in + rate(row).out, cell: row => parts.bothWays(api.rate(rate(row).in), api.rate(rate(row).out)) },
+			{ title: _('Age'), class: 'vp-number', value: row => -row.since, says: row => api.duration(this.now - row.since), cell: row => [ E('span', { 'class': 'vp-nowrap' }, [ api.duration(this.now - row.since) ]) ] },
+			{ title: _('Data'), class: 'vp-number', value: bytesOf, says: row => `${api.bytes(row.bytes_in)} ${api.bytes(row.bytes_out)}`, cell: row => parts.bothWays(api.bytes(row.bytes_in), api.bytes(row.bytes_out)) },
+			{ title: _('Rate'), class: 'vp-number', value: row => rate(row).in + rate(row).out, says: row => `${api.rate(rate(row).in)} ${api.rate(rate(row).out)}`, cell: row => parts.bothWays(api.rate(rate(row).in), api.rate(rate(row).out)) },
 			{ title: _('Actions'), class: 'vp-act', fixed: true, cell: row => {
 				const who = `${row.client_name || row.client} → ${row.server_name || row.server}`;
 

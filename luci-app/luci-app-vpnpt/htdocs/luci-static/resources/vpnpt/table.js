@@ -5,7 +5,8 @@
 
 /* A table that is brought up to date in place: what has the focus keeps it, what is open stays open.
  *
- * columns: { title, value(row) to sort by, cell(row) -> children, class, fixed: made once per row }; key(row) tells rows apart;
+ * columns: { title, value(row) to sort by, cell(row) -> children, class, fixed: made once per row, says(row): all that the cell depends on,
+ * as text: while that is the same, the cell is left as it is }; key(row) tells rows apart;
  * detail(row) -> node, shown under the row when `opened` holds its key. sort: [ index, descending ].
  */
 const Table = baseclass.extend({
@@ -88,15 +89,19 @@ const Table = baseclass.extend({
 		let made = this.made.get(key);
 
 		if (!made) {
-			made = { cells: columns.map(column => E('td', { 'class': column.class ?? '', 'data-title': column.fixed ? null : column.title })) };
+			made = { says: [], cells: columns.map(column => E('td', { 'class': column.class ?? '', 'data-title': column.fixed ? null : column.title })) };
 			made.row = E('tr', { 'data-key': key, 'class': first ? '' : 'vp-new' }, made.cells);
 			columns.forEach((column, i) => column.fixed && dom.append(made.cells[i], column.cell(row)));
 			this.made.set(key, made);
 		}
 
 		columns.forEach((column, i) => {
-			if (column.fixed)
+			const says = column.says?.(row);
+
+			if (column.fixed || (says != null && says === made.says[i]))
 				return;
+
+			made.says[i] = says;
 
 			const next = E('div', {}, column.cell(row));
 
