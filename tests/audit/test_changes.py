@@ -16,7 +16,7 @@ from vpnpt.audit import changes
 from vpnpt.audit.changes import AT_ONCE, LIMIT, TEXT_LIMIT, Change, History
 from vpnpt.config import ucitext
 from vpnpt.config.compile import OPTIONS, compile_config
-from vpnpt.daemon import history_file, watch
+from vpnpt.daemon import history, history_file
 from vpnpt.daemon.log import Log
 from vpnpt.model import Devices
 
@@ -153,8 +153,8 @@ def test_what_is_no_change_is_left_out(line: str) -> None:
 # --- the file --------------------------------------------------------------------------------------------------------------
 
 
-def watching(tmp_path: Path, path: str = "") -> watch.Watch:
-    made = watch.Watch(None, Log(), str(tmp_path))  # type: ignore[arg-type]
+def watching(tmp_path: Path, path: str = "") -> history.Changes:
+    made = history.Changes(Log(), str(tmp_path))
     made.open(path)
     return made
 

@@ -158,7 +158,7 @@ def test_two_that_mend_the_same_thing_do_not_fight(tmp_path: Path, monkeypatch: 
     """A program that undoes our repair at once: we repair less and less often, and at once again when it has given up."""
     now = [5.0]
     monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
-    made = watch.Watch(None, Log(), str(tmp_path))  # type: ignore[arg-type]
+    made = watch.Watch(None, Log())  # type: ignore[arg-type]
     pauses = []
     for _ in range(9):
         now[0] += made.pause()

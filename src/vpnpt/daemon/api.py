@@ -132,10 +132,6 @@ def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> d
     return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
 
 
-def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"changes": context.service.watch.history.answer()}
-
-
 def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"events": list(context.log.lines)}
 
@@ -153,6 +149,6 @@ def _tool(name: str) -> Handler:
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "status": _status, "sessions": _sessions, "doctor": _tool("doctor"), "why": _tool("why"), "changes": _changes,
+    "status": _status, "sessions": _sessions, "doctor": _tool("doctor"), "why": _tool("why"), "changes": _tool("changes"),
     "events": _events, "metrics": _tool("metrics"), "throughput": _tool("throughput"), "reload": _reload,
     "kill": _kill, "block": _block, "unblock": _unblock}

@@ -11,8 +11,6 @@ import os
 import time
 
 from .. import __version__, process
-from ..audit import changes
-from ..config import ucitext
 from ..config.compile import compile_config
 from ..kernel import nft
 from ..kernel.backup import Mirror
@@ -20,7 +18,7 @@ from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, list_chain
 from ..kernel.nft import NftError
 from ..kernel.restore import Restorer
 from ..router import uci
-from ..router.addresses import device_addresses, local_addresses
+from ..router.addresses import local_addresses
 from ..router.devices import include_problems, resolve_devices
 from ..ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules
 from ..wire.conntrack import ESP, UDP
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
 
     from ..model import Config, Devices, Diagnostic
     from ..wire.nftables import Element
+    from .history import Changes
     from .log import Log
 
 _NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
@@ -78,7 +77,9 @@ class Service:
         self.tracker = Tracker(self._netlink, log, time.monotonic)
         self.cutter = Cutter(self._netlink, log, self.tracker)
         self.include = Include(run_dir, log)
-        self.watch = Watch(self._netlink, log, run_dir)
+        self.watch = Watch(self._netlink, log)
+        self.history = _history(log, run_dir)
+        self.watch.changed = lambda by, text: self._add("rules", by, text)
 
     def apply(self, how: str = "") -> bool:
         """Reads the configuration and puts it in force. False: nothing has changed, `problem` and the log say why.
@@ -132,7 +133,8 @@ class Service:
         first = self.ruleset is None
         self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
         self.watch.seal(ruleset)
-        self._note(how, first)
+        if self.history is not None:
+            self.history.note(config, devices, self.config_dir, how, first=first)
         self.tracker.pending_timeout = float(config.general.pending_timeout)
         if config.shares_servers:
             self.tracker.resync()
@@ -176,7 +178,7 @@ class Service:
         self.cutter.again()
         self._loaded()
         self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
-        self.watch.add("rules", self.watch.taken(), "our tables were deleted, and are back with what they knew")
+        self._add("rules", self.watch.taken(), "our tables were deleted, and are back with what they knew")
         return True
 
     def check_drift(self) -> bool:
@@ -209,7 +211,7 @@ class Service:
             return self._fail("DRIFT", f"others have changed our tables, which could not be put right: {error}")
         outcome = "put back as they were" if repair else "left alone (vpnpt.global.on_drift)"
         self.log.warning("DRIFT", f"others have changed our tables: {text}{f', by {by}' if by else ''}; {outcome}")
-        self.watch.add("rules", by, f"{text}; {outcome}")
+        self._add("rules", by, f"{text}; {outcome}")
         return True
 
     def _loaded(self) -> None:
@@ -233,26 +235,15 @@ class Service:
         if self.ruleset is not None and self.in_place():
             self.mirror.refresh(self._netlink, self.ruleset)
 
-    def _note(self, how: str, first: bool) -> None:
-        """What is different from the last time goes into the history."""
-        assert self.config is not None and self.devices is not None
-        self.watch.open(self.config.general.history)
-        if first:
-            self.watch.add("service", how, f"vpnpt {__version__} has started")
-        try:
-            sections = ucitext.parse(uci.read_package("firewall", self.config_dir)[0]).sections
-        except (uci.ConfigMissing, OSError):
-            sections = []
-        ports = frozenset(str(port) for protocol in self.config.protocols.values() for port in protocol.ports) | {"500"}
-        addresses = {name: device_addresses(name) for name in self.devices.wan}
-        self.watch.compare("while the daemon did not run" if first else how, {
-            "configuration": changes.configuration(self.config), "firewall": changes.firewall(sections, ports),
-            "network": changes.network(self.devices, addresses)})
+    def _add(self, what: str, how: str, text: str) -> None:
+        """Into the history, if there is one."""
+        if self.history is not None:
+            self.history.add(what, how, text)
 
     def stop(self) -> None:
         """Removes everything from the kernel and from fw4."""
         if self.ruleset is not None:
-            self.watch.add("service", "", f"vpnpt {__version__} has stopped")
+            self._add("service", "", f"vpnpt {__version__} has stopped")
             self.remember()
             try:
                 remembered.save(remembered.path_in(self.run_dir), self.mirror.elements(), self.ruleset)
@@ -372,6 +363,14 @@ class Service:
         if not logged and not said:
             self.log.error(code, problem)
         return False
+
+
+def _history(log: Log, run_dir: str) -> Changes | None:
+    """None without vpnpt-tools."""
+    with contextlib.suppress(ImportError):
+        from .history import Changes
+        return Changes(log, run_dir)
+    return None
 
 
 def _errors(diagnostics: Iterable[Diagnostic]) -> str:

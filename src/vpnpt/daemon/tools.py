@@ -43,6 +43,10 @@ def metrics(context: Context) -> str:
     return collect(context.service, context.feed, context.log, status(context))
 
 
+def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"changes": context.service.history.history.answer() if context.service.history is not None else []}
+
+
 def _throughput(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return context.counting.sums.answer() if context.counting is not None else {"hours": [], "days": []}
 
@@ -63,4 +67,4 @@ def news(context: Context, found: dict[str, Any], since: str) -> dict[str, Any]:
     return context.revisions.answer(found, since) | {"capped": found["capped"]}
 
 
-HANDLERS: Mapping[str, Handler] = {"doctor": _doctor, "why": _why, "metrics": _metrics, "throughput": _throughput}
+HANDLERS: Mapping[str, Handler] = {"doctor": _doctor, "why": _why, "changes": _changes, "metrics": _metrics, "throughput": _throughput}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The watch over changes: our tables against what was loaded, by the kernel's notifications; and the history of what changed.
+"""The watch over changes: our tables against what was loaded, by the kernel's notifications.
 
 No polling: a transaction that touched our tables ends with a notification of its generation, which names the process. What we load
 ourselves is sealed at once: our own transactions are looked at too, but nothing is different then.
@@ -7,21 +7,17 @@ ourselves is sealed at once: our own transactions are looked at too, but nothing
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 
 from ..audit import drift
-from ..audit.changes import History, state_line
 from ..kernel.netfilter import NetlinkError, generation, read_table
 from ..ruleset import FAMILIES, TABLE
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
-from .history_file import HistoryFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..audit.changes import State
     from ..kernel.netfilter import Netlink
     from ..ruleset import Ruleset
     from ..wire.nftables import Change
@@ -35,15 +31,16 @@ AGAIN_FIRST, AGAIN_LAST = 1.0, 60.0
 
 
 class Watch:
-    """`drift`: how our tables differ now from what was loaded, '' if they don't. `catch_up`: reads all notifications that are there."""
+    """`drift`: how our tables differ now from what was loaded, '' if they don't. `catch_up`: reads all notifications that are there.
 
-    def __init__(self, sock: Netlink, log: Log, run_dir: str) -> None:
-        self.history = History()
+    changed: hears who changed elements of ours, and what; that is not drift.
+    """
+
+    def __init__(self, sock: Netlink, log: Log) -> None:
         self.drift = ""
         self.catch_up: Callable[[], None] = lambda: None
+        self.changed: Callable[[str, str], None] = lambda _by, _text: None
         self._sock, self._log = sock, log
-        self._default = os.path.join(run_dir, "history")
-        self._file = HistoryFile(log)
         self._sealed: dict[str, TableState] = {}
         self._sealed_generation = 0
         self._wrong: list[str] = []
@@ -77,7 +74,7 @@ class Watch:
             if newer and (touched or elements):
                 self._by = _who(change.process, change.process_id)
             if newer and elements and not touched:
-                self.add("rules", self._by, f"{elements} elements of our maps and sets were changed")
+                self.changed(self._by, f"{elements} elements of our maps and sets were changed")
             return touched
         if change.table == TABLE and change.what in ("table", "chain", "rule"):
             self._touched = True
@@ -123,23 +120,6 @@ class Watch:
     def pause(self) -> float:
         """Seconds until the next look."""
         return max(0.0, self._repaired + self._pause - time.monotonic())
-
-    # --- the history -----------------------------------------------------------------------------------------------------
-
-    def open(self, path: str) -> None:
-        """The history is in this file from now on, '' for one in the run directory; what it holds comes before what is known."""
-        self._file.open(path or self._default, self.history)
-
-    def add(self, what: str, how: str, text: str) -> None:
-        """One change, to the file as well."""
-        self._file.write(self.history.add(time.time(), what, how, text).line(), self.history)
-
-    def compare(self, how: str, state: State) -> None:
-        """What is different from the last state."""
-        before = self.history.state
-        found = self.history.compare(time.time(), how, state)
-        if state != before:
-            self._file.write("".join(change.line() for change in found) + state_line(state), self.history)
 
 
 def _who(process: str, number: int | None) -> str:
