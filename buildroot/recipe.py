@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 TOP = Path(__file__).resolve().parent.parent
-RECIPES = {"vpnpt": "package/vpnpt", "vpnpt-tools": "package/vpnpt", "luci-app-vpnpt": "luci-app/luci-app-vpnpt"}
+RECIPES = {"vpnpt": "package/vpnpt", "vpnpt-tools": "package/vpnpt", "vpnpt-offload": "package/vpnpt",
+           "luci-app-vpnpt": "luci-app/luci-app-vpnpt"}
 """Our packages, and the directories of their recipes."""
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 

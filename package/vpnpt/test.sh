@@ -9,4 +9,7 @@ vpnpt)
 vpnpt-tools)
 	vpnpt help ipsec | grep -q ipsec
 	;;
+vpnpt-offload)
+	[ -f /usr/lib/vpnpt/vpnpt/daemon/offload.py ]
+	;;
 esac

@@ -72,12 +72,12 @@ class Protocol(Record):
     ports: pptp TCP, l2tp UDP, ipsec the UDP ports of NAT-T (option natt_port; IKE itself is always 500), openvpn TCP and UDP,
     wireguard UDP. when_disabled: '' means that the global one counts. allow_src: empty means everybody on the LAN. deny_src: who may
     not use it, whatever allow_src says.
-    multi_client, preserve_ike_port, ipv6_inbound: of ipsec alone (RFC 6092 section 3.2.4: a CPE lets AH, ESP and IKE in).
+    multi_client, preserve_ike_port, esp_offload, ipv6_inbound: of ipsec alone (RFC 6092 section 3.2.4: a CPE lets AH, ESP and IKE in).
     """
 
     __slots__ = ("name", "enabled", "when_disabled", "ports", "allow_src", "deny_src", "multi_client", "preserve_ike_port",
-                 "ipv6_inbound")
-    DEFAULTS = {"multi_client": False, "preserve_ike_port": False, "ipv6_inbound": "open"}
+                 "esp_offload", "ipv6_inbound")
+    DEFAULTS = {"multi_client": False, "preserve_ike_port": False, "esp_offload": "0", "ipv6_inbound": "open"}
     name: str
     enabled: bool
     when_disabled: Literal["", "block", "ignore"]
@@ -86,6 +86,7 @@ class Protocol(Record):
     deny_src: tuple[Source, ...]
     multi_client: bool
     preserve_ike_port: bool
+    esp_offload: Literal["auto", "1", "0"]
     ipv6_inbound: Literal["open", "closed"]
 
 

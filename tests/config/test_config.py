@@ -108,6 +108,7 @@ config protocol 'ipsec'
     list allow_src 00-00-5E-00-53-AF
     option multi_client 0
     option preserve_ike_port no
+    option esp_offload 1
     option ipv6_inbound closed
 """)
     assert config.general == general(
@@ -116,8 +117,9 @@ config protocol 'ipsec'
         pending_timeout=5, fast_timeout=30, log_level="debug")
     assert config.protocols["ipsec"] == Protocol(
         name="ipsec", deny_src=(), enabled=True, when_disabled="block", ports=(4500, 10000), multi_client=False, preserve_ike_port=False,
-        ipv6_inbound="closed", allow_src=(Source(kind="ipv4", text="192.168.1.77"), Source(kind="ipv6", text="2001:db8::/64"),
-                                          Source(kind="mac", text="00:00:5e:00:53:af")))
+        esp_offload="1", ipv6_inbound="closed", allow_src=(
+            Source(kind="ipv4", text="192.168.1.77"), Source(kind="ipv6", text="2001:db8::/64"),
+            Source(kind="mac", text="00:00:5e:00:53:af")))
 
 
 @pytest.mark.parametrize(("written", "fields"), [

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TREES = [Path(tree) for tree in os.environ.get("OPENWRT_TREE", "").split(":") if tree]
 COPIED = ("Config.in", "Makefile", "config", "include", "rules.mk", "scripts", "target", "toolchain")
 # Of its own doing: where the sources were, when, and the disk blocks it took.
-NAMES = ("vpnpt", "vpnpt-tools")
+NAMES = ("vpnpt", "vpnpt-tools", "vpnpt-offload")
 LEFT_OUT = ("Source: ", "SourceDateEpoch: ", "Installed-Size: ", "Description: ")
 
 
@@ -57,7 +57,8 @@ class Tree:
 
     def build(self, name: str) -> Path:
         """A package as that makes it. Nothing of ours is compiled or stripped, so no toolchain is needed."""
-        (self.top / ".config").write_text("CONFIG_PACKAGE_vpnpt=m\nCONFIG_PACKAGE_vpnpt-tools=m\n" + "CONFIG_USE_APK=y\n" * self.uses_apk)
+        wanted = "".join(f"CONFIG_PACKAGE_{package}=m\n" for package in NAMES)
+        (self.top / ".config").write_text(wanted + "CONFIG_USE_APK=y\n" * self.uses_apk)
         program = apk.tool()
         if self.uses_apk:
             if program is None:

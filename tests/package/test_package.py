@@ -34,12 +34,13 @@ SPLIT_OFF = {"asyncio", "cProfile", "ctypes", "dbm", "decimal", "distutils", "em
 # Packages of OpenWrt's, as its recipes (24.10 and 25.12) name them.
 KNOWN = {"python3-light", "nftables-json", "kmod-nft-core", "kmod-nft-nat", "kmod-nft-fib", "kmod-nft-dup-inet", "kmod-nft-socket",
          "kmod-nfnetlink-log",
-         "kmod-nf-conntrack-netlink", "luci-base", "vpnpt", "vpnpt-tools"}
+         "kmod-nft-netdev", "kmod-nf-conntrack-netlink", "luci-base", "vpnpt", "vpnpt-tools"}
 HELPERS = {False: "kmod-nf-nathelper-extra", True: "kmod-nf-nathelper-pptp"}
 # Expressions of rules, and the package whose module knows them; all others are of kmod-nft-core (OpenWrt's include/netfilter.mk).
 EXPRESSIONS = {" fib ": "kmod-nft-fib", " dup to ": "kmod-nft-dup-inet", " socket ": "kmod-nft-socket",
                " dnat ": "kmod-nft-nat", " log ": "kmod-nfnetlink-log"}
 OF_OTHER_PACKAGES = (" queue ", " tproxy ", " ct count ", " synproxy ", " flow add ", " xfrm ", " osf ")
+CODE = ("vpnpt", "vpnpt-tools", "vpnpt-offload")
 MODES = {"./etc/config/vpnpt": 0o600, "./etc/init.d/vpnpt": 0o755, "./usr/bin/vpnpt": 0o755, "./usr/sbin/vpnptd": 0o755}
 
 
@@ -97,15 +98,15 @@ def test_rules_need_no_module_that_is_not_depended_on(vpnpt: Package) -> None:
 
 
 def test_files_and_modes(packages: dict[str, Package], vpnpt: Package) -> None:
-    tools = packages["vpnpt-tools"]
-    for name, member in [*vpnpt.data.items(), *tools.data.items()]:
+    three = [packages[name] for name in CODE]
+    for name, member in [item for package in three for item in package.data.items()]:
         assert (member.uid, member.gid, member.mtime) == (0, 0, 1700000000)
         assert member.mode == (0o755 if member.isdir() else MODES.get(name, 0o644)), name
     assert set(MODES) <= set(vpnpt.data)
     ours = {f"./{path.relative_to(TOP / 'files')}" for path in (TOP / "files").rglob("*") if path.is_file()}
     code = {f"./usr/lib/vpnpt/{path.relative_to(TOP / 'src')}" for path in (TOP / "src" / "vpnpt").rglob("*.py")}
-    files, more = ({name for name, member in package.data.items() if member.isfile()} for package in (vpnpt, tools))
-    assert files | more == ours | code and not files & more, "nothing forgotten, nothing else, nothing twice"
+    files = [name for package in three for name, member in package.data.items() if member.isfile()]
+    assert set(files) == ours | code and len(files) == len(set(files)), "nothing forgotten, nothing else, nothing twice"
 
 
 def test_conffiles(vpnpt: Package) -> None:
@@ -207,7 +208,7 @@ def test_every_python_strips_to_the_same_bytes(vpnpt: Package, packages: dict[st
         pytest.skip(f"no Python {version} here: what it would make of our sources was not tested")
     subprocess.run([python, TOP / "buildroot/strip.py", TOP / "src/vpnpt", tmp_path / "vpnpt"], check=True)
     other = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.py")}
-    ours = {name.removeprefix("./usr/lib/vpnpt/"): package.file(name[2:]) for package in (vpnpt, packages["vpnpt-tools"])
+    ours = {name.removeprefix("./usr/lib/vpnpt/"): package.file(name[2:]) for package in map(packages.__getitem__, CODE)
             for name in package.data if name.startswith("./usr/lib/vpnpt/vpnpt/") and name.endswith(".py")}
     assert other == ours
     subprocess.run([python, "-W", "error", "-Bc", "import vpnpt.daemon, vpnpt.cli, vpnpt.gather, vpnpt.cli_top, vpnpt.exporter"],
@@ -241,6 +242,15 @@ def test_without_the_tools_it_says_what_is_missing(vpnpt: Package, packages: dic
         assert "vpnpt-tools" not in run(both, *arguments, "--run-dir", str(tmp_path)).stderr
     assert run(vpnpt.recipe.root / "usr/lib/vpnpt", "help", "top").returncode == 0
     assert "option vpnpt.ipsec.multi_client" in run(both, "help", "ipsec").stdout
+
+
+def test_without_the_short_way_it_says_what_is_missing(vpnpt: Package, packages: dict[str, Package]) -> None:
+    """Neither the daemon nor the command needs one of its modules; its kernel module is depended on by it alone."""
+    assert packages["vpnpt-offload"].recipe.depends == ("vpnpt", "kmod-nft-netdev") and "kmod-nft-netdev" not in vpnpt.recipe.depends
+    program = "import vpnpt.daemon.loop, vpnpt.cli.main, vpnpt.daemon.api as api, vpnpt.daemon.offload"
+    place = str(vpnpt.recipe.root / "usr/lib/vpnpt")
+    done = subprocess.run([sys.executable, "-Bc", program], capture_output=True, text=True, env={"PYTHONPATH": place})
+    assert done.stderr.rstrip().endswith("No module named 'vpnpt.daemon.offload'"), "and nothing else"
 
 
 def test_apk_scripts(vpnpt: Package) -> None:

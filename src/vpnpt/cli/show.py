@@ -156,7 +156,7 @@ def status(shot: Answer, now: float, paint: Paint = plain, width: int = WIDTH) -
         lines.append("  PPTP does not pass yet: the kernel's helper is missing")
     lines += ["", folded(f"{counted(shot['clients'], 'client')}, {counted(shot['servers'], 'server')} "
                          f"({shot['contended']} with several clients), {shot['cookies']} IKE and {shot['spis']} ESP SAs", width)]
-    lines += [folded(clean(item), width) for item in shot["diagnostics"]]
+    lines += [folded(clean(item), width) for item in (shot.get("esp_offload", {}).get("text"), *shot["diagnostics"]) if item]
     recent = shot.get("alerts", ())[-3:]
     if recent:
         lines += ["", "last alerts (`vpnpt events` shows more):"]

@@ -125,6 +125,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _ports("natt_port", 4500, "UDP ports of NAT traversal; IKE itself is always UDP 500."),
         _bool("multi_client", True, "Let several clients use ESP to the same server at once."),
         _bool("preserve_ike_port", True, "Keep source port 500 of IKE for every client; some servers refuse another one."),
+        _choice("esp_offload", "auto", ("auto", "1", "0"),
+                "Established ESP past the firewall, faster; auto: where flow_offloading is on."),
         _choice("ipv6_inbound", "open", ("open", "closed"),
                 "Whether IPsec may come in from the WAN to IPv6 hosts of the LAN; RFC 6092, REC-22 to 24, asks for open.",
                 closed="closed"),

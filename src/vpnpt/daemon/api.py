@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .apply import Service
     from .child import Aside, Pending
     from .log import Log
+    from .offload import Offload
     from .sessions_feed import SessionsFeed
     from .throughput import Counting
     from .why import Watches
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 class Context:
     """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
 
-    __slots__ = ("service", "reload", "log", "aside", "feed", "watches", "revisions", "counting")
+    __slots__ = ("service", "reload", "log", "aside", "feed", "watches", "revisions", "counting", "offload")
 
     def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
         self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
         self.revisions: Revisions | None = None  # made when a page first asks for what is new
         self.counting: Counting | None = None  # with vpnpt-tools
+        self.offload: Offload | None = None  # if its package is there
         self.watches: Watches | None = None  # made when somebody first asks why
 
 
@@ -74,6 +76,11 @@ def status(context: Context) -> dict[str, Any]:
         _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
         blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
         state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
+    offload, wanted = context.offload, context.service.config and context.service.config.protocols["ipsec"].esp_offload
+    if offload is not None:
+        shot["esp_offload"] = offload.snapshot()
+    elif wanted == "1" or (wanted == "auto" and context.service.offload):
+        shot["esp_offload"] = {"text": "short way for ESP: package vpnpt-offload is not installed"}
     return shot | {"release": release(), "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
 
 

@@ -96,6 +96,8 @@ class Daemon:
             self.context.watches.close()
         if self.context.counting is not None:
             self.context.counting.write()
+        if self.context.offload is not None:
+            self.context.offload.stop()
         self.service.stop()
         self._forget_metrics()
         self.ubus.close()
@@ -131,7 +133,18 @@ class Daemon:
             self._count()
         elif self.service.ruleset is None:
             self._at("apply", 10)
+        self._apply_offload()
         return done
+
+    def _apply_offload(self) -> None:
+        """ESP's short way, where its package is there."""
+        if self.context.offload is None:
+            try:
+                from .offload import Offload
+            except ImportError:
+                return
+            self.context.offload = Offload(self.service, self.feed, self.selector, lambda seconds: self._at("offload", seconds))
+        self.context.offload.apply()
 
     def _wait(self) -> float | None:
         """Seconds until something is due; None: until something comes."""
@@ -172,6 +185,8 @@ class Daemon:
                 self._schedule_tracker()
             elif what == "ubus":
                 self.ubus.connect()
+            elif what == "offload" and self.context.offload is not None:
+                self.context.offload.tick()
             elif what == "apply":
                 self.reload("the network or the firewall is ready")
             elif what == "helper":
@@ -276,6 +291,8 @@ class Daemon:
             return False
         for message in messages:
             change = decode_change(message) if not isinstance(message, Overrun) else None
+            if change is not None and self.context.offload is not None and self.context.offload.on_change(change):
+                continue
             if change is not None and self.service.watch.on_change(change):
                 self._look_at_tables()
             if change is not None and change.what == "flowtable":
@@ -293,8 +310,10 @@ class Daemon:
 
     def _look_for_flowtable(self) -> None:
         offload = nft.has_flowtable()
-        if offload != self.service.offload and not self.service.follow_offload(offload=offload):
-            self._at("apply", 0.5)
+        if offload != self.service.offload:
+            if not self.service.follow_offload(offload=offload):
+                self._at("apply", 0.5)
+            self._apply_offload()
 
     def _on_notices(self, log: NflogSocket) -> None:
         """What a log group has. Whole packets have groups of their own, and so overtake the headers of earlier ones: those come first,

@@ -73,6 +73,7 @@ class SessionsFeed:
         self._local: set[bytes] = set()
         self._lan: Callable[[bytes], bool] = Networks(())
         self.attempts: deque[tuple[float, str, bytes, bytes, int]] = deque(maxlen=ATTEMPTS)
+        self.entry_of: Callable[..., Entry | None] = entry_of  # of counted flows; without `last` of one that has ended
         self._version3: dict[tuple[bytes, bytes], list[int]] = {}
 
     # listening
@@ -131,7 +132,7 @@ class SessionsFeed:
                     continue
                 if event.kind == "destroy":
                     gone.add(event.flow.ident)
-                    entry = entry_of(config, event.flow, self._local, self._lan)
+                    entry = self.entry_of(config, event.flow, self._local, self._lan)
                     self._changed(self.sessions.gone(event.flow.ident, now, self._reason(message.pid, event.flow.ident), entry))
                     if entry is not None and not message.pid:
                         self._note_refusal(entry, event.flow, now)
@@ -265,7 +266,7 @@ class SessionsFeed:
         found: dict[int, Entry] = {}
 
         def made(flow: ct.Flow) -> Entry | None:
-            entry = entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
+            entry = self.entry_of(config, flow, self._local, self._lan, timeouts.last(flow, now))
             if entry is not None:
                 show(flow, entry)
             return entry

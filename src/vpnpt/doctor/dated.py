@@ -27,6 +27,7 @@ PACKAGES = {
     "kmod-nft-fib": ("", "whether an address is the router's own", NETFILTER_MK),
     "kmod-nft-socket": ("", "whether a program of the router listens", NETFILTER_MK),
     "kmod-nft-nat": ("", "address translation", NETFILTER_MK),
+    "kmod-nft-netdev": ("", "established ESP on a short way", NETFILTER_MK),
     "kmod-nft-offload": ("", "flow tables", NETFILTER_MK),
 }
 """OpenWrt's kernel packages that we name: in which releases ('' all that nftables' firewall has), what for, and the source."""

@@ -13,13 +13,17 @@ from .netfilter import NetlinkError, delete_elements, dump_elements, get_element
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from .netfilter import Netlink
 
 
 SPI_LISTS = ("fanned", "listed", "spilled", *(f"fan{slot}" for slot in range(SLOTS)), "spi_zone")
 """Where an inbound SPI may be written."""
+
+
+LISTENERS: list[Callable[[list[tuple[str, bytes]]], None]] = []
+"""They hear which keys are about to be taken out of the maps, by map and key."""
 
 
 class Learned:
@@ -214,6 +218,8 @@ class Learned:
 
     def _change(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
         """Deletes keys wherever they are and adds elements, at once: no packet sees anything in between."""
+        for tell in LISTENERS:
+            tell(gone)
         if self._sock.can_destroy is None:
             # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM (Linux 6.3).
             delete_elements(self._sock, IPV4, TABLE, "spi_zone", [bytes(8)])

@@ -55,6 +55,8 @@ const OPTIONS = {
 		...common(true, _('Let IPsec clients (IKE, ESP, NAT traversal) through.')),
 		{ name: 'multi_client', kind: 'bool', def: true, tab: 'general', title: _('Several clients to one server'), help: _('Let several clients use plain ESP to the same server at once.') },
 		{ name: 'preserve_ike_port', kind: 'bool', def: true, tab: 'advanced', title: _('Keep source port 500'), help: _('Some servers refuse IKE from another source port.') },
+		{ name: 'esp_offload', kind: 'choice', def: 'auto', choices: { auto: _('with flow offloading'), 1: _('always'), 0: _('never') }, tab: 'advanced', title: _('Short way for ESP'),
+			help: _('Established tunnels pass without the firewall: faster, but its counters and traffic statistics (nlbwmon) see little of them, and a new drop rule may take some seconds. Wants the package vpnpt-offload.') },
 		{ name: 'ipv6_inbound', kind: 'choice', def: 'open', choices: { open: _('let in'), closed: _('not let in') }, tab: 'advanced', title: _('IPv6 from outside'),
 			help: _('Whether IPsec may come in from the WAN to IPv6 hosts of the LAN. RFC 6092 asks routers to let it in.') },
 		ports('natt_port', 4500, _('UDP ports of NAT traversal. IKE itself is always UDP 500.'))

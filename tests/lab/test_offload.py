@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The short way of established ESP, with real packets: what takes it, what never does, and what ends it.
+
+    c1 ── br-lan ── router (vpnptd) ── wan ── isp ── s1      c1 talks with s1, c2 with s2, each by an SPI either way
+    c2 ──┘                                       └── s2
+"""
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab import scenario
+from tests.lab.packets import PROTO_ESP, PROTO_ICMP, fragments
+from tests.lab.topology import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.lab.host import Host
+
+CONFIG = scenario.uci({"ipsec": {"enabled": 1, "esp_offload": 1}})
+OUT, BACK = 0x1000, 0x2000
+BANNING = """table ip user {
+	set banned {
+		type ipv4_addr
+	}
+	chain forward {
+		type filter hook forward priority -1;
+		ip saddr @banned drop
+		ip daddr @banned drop
+	}
+}
+"""
+TABLES = ("table netdev vpnpt", "table ip vpnpt_seen")
+PATIENCE = 60.0
+"""Seconds, far more than anything here takes on an idle machine."""
+
+
+class Flows:
+    """Both tunnels. sequence: the last number that was sent."""
+
+    def __init__(self, lab: Lab, config: str = CONFIG) -> None:
+        self.lab, self.router = lab, lab.router
+        self.pairs = list(zip(lab.clients, lab.servers, strict=False))
+        self.sequence = 0
+        self.router.sysctl("net/bridge/bridge-nf-call-iptables", 0)  # as on OpenWrt
+        self.router.start_vpnpt(config)
+        for _ in range(3):
+            self.send()
+            lab.pump.run_for(0.1)
+
+    def send(self, count: int = 1, size: int = 80) -> None:
+        """So many packets each way of each tunnel."""
+        for _ in range(count):
+            self.sequence += 1
+            for number, (client, server) in enumerate(self.pairs):
+                client.protocol(PROTO_ESP).send(struct.pack(">II", OUT + number, self.sequence) + bytes(size), server.address)
+                server.protocol(PROTO_ESP).send(struct.pack(">II", BACK + number, self.sequence) + bytes(size), self.router.wan_address)
+
+    def delivered(self, count: int = 20) -> list[int]:
+        """How many of so many packets came: out and back of each tunnel."""
+        self.lab.pump.run_for(0.1)  # what is on the way
+        hosts = [host for client, server in self.pairs for host in (server, client)]
+        marks = [len(host.packets) for host in hosts]
+        for _ in range(count):
+            self.send()
+            self.lab.pump.run_for(0.002)
+        self.lab.pump.run_for(0.2)
+        return [len(host.received(lambda packet: packet.proto == PROTO_ESP, mark)) for host, mark in zip(hosts, marks, strict=True)]
+
+    def state(self) -> dict[str, Any]:
+        return dict(self.router.ask(method="status")["esp_offload"])
+
+    def until(self, condition: Callable[[], bool], *, silent: bool = False) -> bool:
+        """Lets traffic flow until the condition holds."""
+        rounds = 0
+
+        def busy() -> bool:
+            nonlocal rounds
+            rounds += 1
+            if not silent:
+                self.send(3)
+            return rounds % 10 == 0 and condition()
+
+        return self.router.wait_until(busy, PATIENCE)
+
+    def on(self, keys: int | None = None) -> bool:
+        """Waits until the short way is taken by all keys."""
+        return self.until(lambda: self.state()["keys"] == (2 * len(self.pairs) if keys is None else keys))
+
+    def short(self) -> int:
+        """Packets that the elements have counted."""
+        listed = self.router.run("nft", "list", "table", "netdev", "vpnpt").stdout
+        return sum(map(int, re.findall(r"counter packets (\d+)", listed)))
+
+    def tables(self) -> str:
+        return self.router.run("nft", "list", "tables").stdout
+
+
+@pytest.fixture
+def flows(sandbox: None) -> Iterator[Flows]:
+    with Lab(2, 2, "stock", ipv6=False) as lab:
+        made = Flows(lab)
+        assert made.on(), (made.state(), made.router.log_text())
+        yield made
+
+
+ALL = [20, 20, 20, 20]
+
+
+def esp(client: Host, server: Host, payload: bytes, *, ttl: int = 64, options: bytes = b"", df: bool = False, ident: int = 7) -> bytes:
+    """A whole packet of the first tunnel; the kernel fills in the header's checksum."""
+    words = 5 + len(options) // 4
+    head = struct.pack(">BBHHHBBH4s4s", 0x40 | words, 0, 4 * words + len(payload), ident, 0x4000 if df else 0, ttl, PROTO_ESP, 0,
+                       socket.inet_aton(client.address), socket.inet_aton(server.address))
+    return head + options + payload
+
+
+def test_counts_ttl_and_checksum(flows: Flows) -> None:
+    """What takes the short way is what the long one would have made of it, and is counted to the packet."""
+    before = flows.short()
+    assert flows.delivered(200) == [200] * 4
+    assert flows.short() - before > 4 * 150, "most took the short way"
+    for client, server in flows.pairs:
+        for host, source, destination in ((server, flows.router.wan_address, server.address), (client, server.address, client.address)):
+            packet = host.received(lambda packet: packet.proto == PROTO_ESP)[-1]
+            assert (packet.src, packet.dst, packet.data[8]) == (source, destination, 62), "two routers on the way"
+            assert sum(struct.unpack(">10H", packet.data[:20])) % 0xFFFF == 0, "the header's checksum is right"
+    sessions = flows.router.ask(method="sessions")["sessions"]
+    assert [(one["packets_out"], one["packets_in"], one["bytes_out"], one["bytes_in"]) for one in sessions] == \
+        [(flows.sequence, flows.sequence, flows.sequence * 108, flows.sequence * 108)] * 2
+    totals = flows.router.ask(method="metrics")["text"]
+    assert f'vpnpt_packets_total{{protocol="ipsec",direction="out"}} {2 * flows.sequence}\n' in totals
+    # Also when it has ended: what was counted stays counted.
+    assert flows.router.ask(method="kill", client=flows.pairs[0][0].address)["ended"] == 1
+    assert f'vpnpt_packets_total{{protocol="ipsec",direction="out"}} {2 * flows.sequence}\n' in flows.router.ask(method="metrics")["text"]
+
+
+def test_the_long_way_sees_the_tunnel(flows: Flows) -> None:
+    """conntrack's entry is renewed by a packet a second, and so lives."""
+    flows.router.conntrack_delete("-p", "esp")
+    assert flows.delivered() == ALL
+    flows.until(lambda: len(flows.router.conntrack_list("-p", "esp")) == 2)
+    assert flows.delivered() == ALL
+
+
+def test_strange_packets_take_the_long_way(flows: Flows) -> None:
+    client, server = flows.pairs[0]
+    body = struct.pack(">II", OUT, 5000) + bytes(1800)
+    mark, came = len(server.packets), len(client.packets)
+    for piece in fragments(esp(client, server, body)):
+        client.send_raw(piece)
+    client.send_raw(esp(client, server, struct.pack(">II", OUT, 5001) + bytes(64), options=b"\x94\x04\0\0", ident=8))  # router alert
+    client.send_raw(esp(client, server, struct.pack(">II", OUT, 5002) + bytes(64), ttl=1, ident=9))
+    got = lambda predicate: bool(server.wait_for(lambda packet: packet.proto == PROTO_ESP and predicate(packet), since=mark))  # noqa: E731
+    assert got(lambda packet: packet.fragment), "fragments"
+    assert got(lambda packet: packet.data[0] == 0x46), "options"
+    assert client.wait_for(lambda packet: packet.proto == PROTO_ICMP and packet.payload[0] == 11, since=came), "time exceeded"
+
+
+def test_mtu(flows: Flows) -> None:
+    """The short way's limit follows the device's; what is longer is told so by ICMP."""
+    client, server = flows.pairs[0]
+    flows.router.run("ip", "link", "set", "wan", "mtu", "1400")
+    assert flows.delivered() == ALL
+    assert flows.on()
+    flows.lab.pump.run_for(0.1)
+    mark, came = len(server.packets), len(client.packets)
+    client.send_raw(esp(client, server, struct.pack(">II", OUT, 6000) + bytes(1392), df=True))
+    answer = client.wait_for(lambda packet: packet.proto == PROTO_ICMP and packet.payload[:2] == b"\3\4", since=came)
+    assert answer is not None and struct.unpack(">H", answer.payload[6:8]) == (1400,)
+    flows.lab.pump.run_for(0.2)
+    assert not server.received(lambda packet: packet.proto == PROTO_ESP and len(packet.data) > 1400, mark)
+
+
+def test_gateway_changes(flows: Flows) -> None:
+    flows.lab.isp.run("ip", "addr", "add", "203.0.113.253/24", "dev", "eth0")
+    flows.router.run("ip", "route", "replace", "default", "via", "203.0.113.253")
+    flows.lab.isp.run("ip", "addr", "del", "203.0.113.254/24", "dev", "eth0")
+    flows.lab.isp.run("ip", "addr", "add", "203.0.113.253/24", "dev", "eth0", check=False)
+    flows.lab.pump.run_for(1.0)
+    assert flows.delivered() == ALL
+    assert flows.on()
+    assert "fwd ip to 203.0.113.253" in flows.router.run("nft", "list", "table", "netdev", "vpnpt").stdout
+    assert flows.delivered() == ALL
+
+
+def test_device_gone_and_back(flows: Flows) -> None:
+    """A PPPoE connection that is dialled again has a device of the same name and another index."""
+    router = flows.router
+    router.run("ip", "link", "del", "wan")
+    flows.delivered(3)
+    router.run("ip", "-batch", "-",
+               text="link add wan type veth peer name eth0 netns isp\naddr add 203.0.113.1/24 dev wan\nlink set wan up\n")
+    flows.lab.isp.run("ip", "-batch", "-", text="addr add 203.0.113.254/24 dev eth0\nlink set eth0 up\n")
+    router.run("ip", "route", "add", "default", "via", "203.0.113.254")
+    flows.lab.pump.run_for(0.5)
+    assert flows.delivered() == ALL
+    assert flows.on()
+    assert flows.delivered() == ALL
+
+
+def test_address_changes(flows: Flows) -> None:
+    flows.router.change_wan_address("203.0.113.2")
+    flows.router.ask(method="reload")
+    flows.send()
+    flows.lab.pump.run_for(0.3)
+    assert flows.delivered() == ALL
+    assert flows.on()
+    assert flows.delivered() == ALL
+
+
+def test_firewall_reload_and_a_new_rule(flows: Flows) -> None:
+    """The firewall goes on deciding: a new rule that drops what passes holds at once, and is not outlived by the short way."""
+    flows.router.fw4_reload()
+    assert flows.delivered() == ALL
+    assert flows.on()
+    flows.router.nft("table ip user {\n\tchain forward {\n\t\ttype filter hook forward priority -1;\n\t\tip protocol esp drop\n\t}\n}\n")
+    flows.lab.pump.run_for(0.5)
+    assert flows.delivered() == [0, 0, 0, 0]
+    flows.until(lambda: bool(flows.state()["slow"]) or flows.state()["state"] == "asleep")
+    assert flows.delivered() == [0, 0, 0, 0]
+    flows.router.run("nft", "delete", "table", "ip", "user")
+    assert flows.on()
+    assert flows.delivered() == ALL
+
+
+def test_a_rule_that_drops_by_a_set(sandbox: None) -> None:
+    """An address that enters a set of the user's (banIP) stops the tunnel, though no rule has changed: the next look sees it."""
+    with Lab(2, 2, "stock", ipv6=False) as lab:
+        lab.router.nft(BANNING)
+        flows = Flows(lab)
+        assert flows.on()
+        lab.router.run("nft", "add", "element", "ip", "user", "banned", f"{{ {flows.pairs[0][1].address} }}")
+        assert flows.on(2), "only the other tunnel"
+        assert flows.delivered() == [0, 0, 20, 20]
+        assert "a rule stops them" in flows.state()["text"]
+
+
+@pytest.mark.parametrize("how", ["kill", "block"])
+def test_kill_and_block(flows: Flows, how: str) -> None:
+    client, server = flows.pairs[0]
+    if how == "kill":
+        assert flows.router.ask(method="kill", client=client.address)["ended"] == 1
+        flows.lab.pump.run_for(0.1)  # what is on the way
+        mark = len(client.packets)
+        for number in range(20):
+            server.protocol(PROTO_ESP).send(struct.pack(">II", BACK, 7000 + number) + bytes(80), flows.router.wan_address)
+        flows.lab.pump.run_for(0.2)
+        assert not client.received(lambda packet: packet.proto == PROTO_ESP, mark), "until the client comes back"
+        assert flows.delivered()[2:] == [20, 20]
+    else:
+        assert flows.router.ask(method="block", client=client.address, protocol="ipsec")["changed"]
+        assert flows.delivered() == [0, 0, 20, 20]
+        assert flows.on(2)
+        assert flows.delivered() == [0, 0, 20, 20]
+
+
+def test_same_spi(flows: Flows) -> None:
+    """A second client of the server chooses the SPI that the first has on the short way: from its first packet on both get all of it."""
+    (first, server), (second, _) = flows.pairs
+    second.protocol(PROTO_ESP).send(struct.pack(">II", 0x3000, 1) + bytes(80), server.address)
+    flows.lab.pump.run_for(0.2)
+    marks = len(first.packets), len(second.packets)
+    for number in range(1, 11):
+        server.protocol(PROTO_ESP).send(struct.pack(">II", BACK, number) + bytes(80), flows.router.wan_address)
+    flows.lab.pump.run_for(0.3)
+    for host, mark in zip((first, second), marks, strict=True):
+        assert len({packet.payload[4:8] for packet in host.received(lambda packet: packet.spi == BACK, mark)}) == 10, host
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped", "stands still"])
+def test_the_daemon_ends(flows: Flows, how: str) -> None:
+    """Nobody would notice that a route changes: so the short way ends with the daemon, whatever ends that."""
+    router = flows.router
+    assert all(table in flows.tables() for table in TABLES)
+    if how == "stands still":
+        assert router.daemon is not None
+        router.daemon.send_signal(signal.SIGSTOP)
+    else:
+        router.kill_vpnpt(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+    assert router.wait_until(lambda: not any(table in flows.tables() for table in TABLES), PATIENCE)
+    assert flows.delivered() == ALL
+    if how == "stands still":
+        assert router.daemon is not None
+        router.daemon.send_signal(signal.SIGCONT)
+        assert flows.on()
+        sessions = router.ask(method="sessions")["sessions"]
+        assert [(one["packets_out"], one["packets_in"]) for one in sessions] == [(flows.sequence, flows.sequence)] * 2, "nothing uncounted"
+    elif how == "killed":
+        router.start_vpnpt(CONFIG)
+        assert flows.on()
+    assert flows.delivered() == ALL
+
+
+def test_it_sleeps(flows: Flows) -> None:
+    """Where little ESP flows there is no hook, and nothing is lost when it goes and comes."""
+    assert flows.until(lambda: flows.state()["state"] == "asleep", silent=True)
+    assert TABLES[0] not in flows.tables()
+    assert flows.delivered() == ALL
+    assert flows.on()
+
+
+def _rule(router: Any) -> None:
+    router.run("ip", "rule", "add", "fwmark", "1", "table", "100", "priority", "1000")
+
+
+def _policy(router: Any) -> None:
+    router.run("ip", "xfrm", "policy", "add", "src", "10.0.0.0/8", "dst", "10.1.0.0/16", "dir", "fwd")
+
+
+def _bridge(router: Any) -> None:
+    router.sysctl("net/bridge/bridge-nf-call-iptables", 1)
+    router.ask(method="reload")
+
+
+def _several(router: Any) -> None:
+    router.run("ip", "route", "replace", "default", "nexthop", "via", "203.0.113.254", "nexthop", "via", "203.0.113.250")
+
+
+def _still(router: Any) -> None:
+    """A permanent neighbour, so that the second next hop leads to the provider as well."""
+    router.run("ip", "neigh", "replace", "203.0.113.250", "lladdr",
+               router.run("ip", "-o", "neigh", "show", "203.0.113.254").stdout.split()[4], "dev", "wan")
+    _several(router)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (_rule, "policy routing"), (_policy, "IPsec policies"), (_bridge, "bridge-nf-call-iptables"), (_still, "several next hops")])
+def test_obstacles(flows: Flows, change: Callable[[Any], None], said: str) -> None:
+    """Where we can't be sure of a packet's way it takes the long one, and status says why."""
+    change(flows.router)
+    assert flows.until(lambda: said in flows.state()["text"] and not flows.state()["keys"]), flows.state()
+    assert flows.delivered() == ALL
+    assert said in flows.router.vpnpt("status")
+
+
+def test_behind_another_router_and_by_two_uplinks(sandbox: None) -> None:
+    """c3 is reached by way of c1; s2 by the second uplink, which is a way of its own."""
+    with Lab(2, 3, "stock", ipv6=False, uplinks=2) as lab:
+        lab.router.run("ip", "route", "add", "192.168.77.0/24", "via", lab.clients[0].address)
+        lab.clients[0].run("ip", "addr", "add", "192.168.77.5/32", "dev", "lo")
+        flows = Flows(lab)
+        behind = lab.clients[0].socket(socket.AF_INET, socket.SOCK_RAW, PROTO_ESP)
+        behind.bind(("192.168.77.5", 0))
+        rounds = 0
+
+        def ready() -> bool:
+            nonlocal rounds
+            rounds += 1
+            for _ in range(3):
+                flows.sequence += 1
+                for number, (client, server, wan) in enumerate(zip(lab.clients, lab.servers, ("203.0.113.1", "203.0.114.1"), strict=False)):
+                    client.protocol(PROTO_ESP).send(struct.pack(">II", OUT + number, flows.sequence) + bytes(80), server.address)
+                    server.protocol(PROTO_ESP).send(struct.pack(">II", BACK + number, flows.sequence) + bytes(80), wan)
+                behind.sendto(struct.pack(">II", 0x5000, flows.sequence) + bytes(80), (lab.servers[2].address, 0))
+                lab.servers[2].protocol(PROTO_ESP).send(struct.pack(">II", 0x6000, flows.sequence) + bytes(80), "203.0.113.1")
+            state = flows.state() if rounds % 10 == 0 else {"text": ""}
+            return "behind another router" in state["text"] and state["keys"] == 4
+
+        assert lab.router.wait_until(ready, PATIENCE), flows.state()
+        listed = lab.router.run("nft", "list", "table", "netdev", "vpnpt").stdout
+        assert 'device "wan2"' in listed and 'device "wan"' in listed
+        lab.pump.run_for(0.2)
+        mark = len(lab.servers[2].packets)
+        for number in range(20):
+            behind.sendto(struct.pack(">II", 0x5000, 9000 + number) + bytes(80), (lab.servers[2].address, 0))
+        lab.pump.run_for(0.2)
+        assert len(lab.servers[2].received(lambda packet: packet.spi == 0x5000, mark)) == 20
