@@ -13,6 +13,8 @@ import struct
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from vpnpt.ruleset.offload import Way, render
+
 if TYPE_CHECKING:
     from tests.lab.host import Host
     from tests.lab.topology import Lab
@@ -42,13 +44,30 @@ class Crowd:
         self.wan = lab.router.wan_address
         for name, value in OPENWRT.items():
             lab.router.sysctl(f"net/netfilter/{name}", value)
-        lab.router.run("ip", "route", "add", "10.77.0.0/16", "via", self.client.address)
+        lab.router.sysctl("net/bridge/bridge-nf-call-iptables", 0)
+        # On the wire, as clients are: the short way takes nobody who is behind another router.
+        lab.router.run("ip", "route", "add", "10.77.0.0/16", "dev", lab.router.lan_device)
+        hardware = next(word for word in self.client.run("ip", "link", "show", "eth0").stdout.split() if word.count(":") == 5)
+        lab.router.run("ip", "-batch", "-", text="".join(
+            f"neigh replace {IPv4Address(CLIENTS + number)} lladdr {hardware} dev {lab.router.lan_device} nud permanent\n"
+            for number in range(count)))
         lab.isp.run("ip", "route", "add", "198.18.0.0/15", "via", self.server.address)
         for host in (self.client, self.server):
             lab.barrier(self.client, self.server)
             host.quiet()
         for host in (self.client, self.server):
             host.run("nft", "-f", "-", text=DROP)
+
+    def short_way(self) -> str:
+        """The table of the short way with all keys of ESP, as the daemon would have made it."""
+        lan, wan = self.lab.router.lan_device, self.lab.router.wan_devices[0]
+        text = render([Way(source=lan, target=wan, gateway=self.lab.isp.address, mtu=1500, outbound=True),
+                       Way(source=wan, target=lan, gateway="", mtu=1500, outbound=False)])
+        for number in range(self.count):
+            client, server, spi = IPv4Address(CLIENTS + number), IPv4Address(SERVERS + number), 0x1000000 + number
+            text += f"add element netdev vpnpt way0 {{ {client} . {server} . {spi:#x} : {self.wan} }}\n"
+            text += f"add element netdev vpnpt way1 {{ {server} . {self.wan} . {spi + 0x1000000:#x} : {client} }}\n"
+        return text
 
     def sender(self, kind: str) -> tuple[Host, Host]:
         """Who sends, and whose device receives."""

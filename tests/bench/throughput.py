@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 CONFIG = "config 1 'ipsec'\nconfig 1 'l2tp'\nconfig 1 'pptp'\n"
 ROUTERS = ("stock", "vpnpt")
+ALL = (*ROUTERS, "short")
+"""Without our tables, with them, and with the short way of established ESP as well."""
 LOST = 0.01
 """The part of the packets that may get lost before a figure means nothing."""
 Figures = dict[tuple[str, str], list[float]]
@@ -55,11 +57,12 @@ def measure(clients: int, rounds: int, seconds: float, say: Callable[[str], None
         for router in ROUTERS:
             switch(lab, router)
             crowd.establish()
+        lab.router.nft(crowd.short_way())
         files = {kind: os.path.join(directory, kind) for kind in KINDS}
         for kind, path in files.items():
             Path(path).write_bytes(b"".join(struct.pack(">H", len(packet)) + packet for packet in crowd.packets(kind)))
         for number in range(rounds):
-            for router in random.Random(number).sample(ROUTERS, len(ROUTERS)):
+            for router in random.Random(number).sample(ALL, len(ALL)):
                 switch(lab, router)
                 for kind in KINDS:
                     cost = blast(*crowd.sender(kind), program, files[kind], seconds)
@@ -69,9 +72,9 @@ def measure(clients: int, rounds: int, seconds: float, say: Callable[[str], None
     return found
 
 
-def ratios(found: Figures, kind: str) -> list[float]:
-    """Packets a second with vpnpt over those without, round by round, in order of size."""
-    return sorted(stock / ours for stock, ours in zip(found[kind, "stock"], found[kind, "vpnpt"], strict=True))
+def ratios(found: Figures, kind: str, router: str = "vpnpt") -> list[float]:
+    """Packets a second with vpnpt (router: with the short way) over those without, round by round, in order of size."""
+    return sorted(stock / ours for stock, ours in zip(found[kind, "stock"], found[kind, router], strict=True))
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
@@ -82,8 +85,8 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 def switch(lab: Lab, router: str) -> None:
     """Our tables' hooks there or not, with all that the maps hold."""
-    asleep = "{ flags dormant; }" if router == "stock" else ""
-    lab.router.run("nft", f"add table ip vpnpt {asleep}")
+    for family, awake in (("ip", router != "stock"), ("netdev", router == "short")):
+        lab.router.run("nft", f"add table {family} vpnpt {'' if awake else '{ flags dormant; }'}")
 
 
 def blast(sender: Host, receiver: Host, program: str, path: str, seconds: float) -> float:
