@@ -167,3 +167,13 @@ def test_an_error_about_the_router_s_own_message(lab: Lab, quoted: int) -> None:
     packet = ip(server.address, WAN, ICMP, body[:2] + struct.pack(">H", checksum(body)) + body[4:])
     server.send_raw(packet)
     assert lab.pump.run(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0, 1.0)
+
+
+def test_a_keepalive_keeps_the_flow_of_its_ike_alive(lab: Lab) -> None:
+    """One byte 0xff from UDP 500 to 500 (RFC 3948 2.3, and the drafts before it): no IKE, and no flow of its own either."""
+    users, server, client = stage(lab), lab.servers[0], lab.clients[0]
+    assert users.do_up("c1") == {"c1": "up"}
+    since = len(server.packets)
+    client.send_raw(udp(client.address, server.address, 500, 500, b"\xff"))
+    assert server.wait_for(lambda item: item.ports == (500, 500) and item.payload[-1:] == b"\xff", 2.0, since)
+    assert len(lab.router.conntrack_list("-p", "udp", "-s", client.address, "--dport", "500")) == 1

@@ -91,7 +91,8 @@ def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str
         start.rule(f"{zoned} {IKE_BOTH} @th,128,64 != 0 dnat to ct zone map @zone_client", "by cookie: to its client")
         last = table.chain("flow_begin", "nat hook prerouting priority dstnat + 5; policy accept;")
         last.rule(f"{zoned} goto begin_zoned", "what a server begins, and the user does not forward")
-        last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @slot1 {BEGINNING} goto begin_shared", "the same, of a contended server")
+        last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @slot1 {BEGINNING} goto begin_shared",
+                  "the same, where the server has several clients")
         own = table.chain("begin_zoned")
         own.rule(f"{IKE_BOTH} socket transparent 0-1 goto begin_own", "the router itself listens: as without vpnpt")
         own.rule("dnat to ct zone map @zone_client", "the server speaks first: to the zone's client")
@@ -100,13 +101,13 @@ def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str
         shared = table.chain("begin_shared")
         shared.rule(f"{COOKIE} 0 return", "not IKE")
         shared.rule("socket transparent 0-1 goto begin_router", "the router itself listens, and may not be meant")
-        shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "once more: not answered")
+        shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "a repeated beginning: not answered yet")
         shared.rule("fib daddr type != local return", "not addressed to the router")
-        shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA: anybody would answer")
+        shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server, which any client would answer")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for the client that has just closed its SA")
-        shared.rule("goto copies", "several could be meant")
+        shared.rule("goto copies", "several clients could be meant")
         router = table.chain("begin_router")
-        router.rule(f"update @begun {{ ip saddr . {COOKIE} }}", "whoever answers has it")
+        router.rule(f"update @begun {{ ip saddr . {COOKIE} }}", "an IKE SA that the server begins: it belongs to the host that answers")
         router.rule(f"add @left_out {{ {SERVER} timeout 60s }} goto copies", "the packet itself goes on, beside copies")
 
 
@@ -115,9 +116,9 @@ def _refusal(table: Table, protocol: Protocol, reason: str) -> str:
     name = f"refuse_{protocol.name}_{reason.lower()}"
     table.counter(f"{protocol.name}_{reason.lower()}", f"flows of {protocol.name} refused: {reason.lower()}")
     chain = table.chain(name)
-    chain.rule(f'counter name "{protocol.name}_{reason.lower()}"', "counted")
+    chain.rule(f'counter name "{protocol.name}_{reason.lower()}"', "count")
     chain.rule(f"update @{refused_set(protocol.name)} {{ {table.family} saddr . {table.family} daddr counter }}", "by client and server")
-    chain.rule(notice(f"{REFUSED} {protocol.name} {reason}", LOG_RATE), "logged by the daemon")
+    chain.rule(notice(f"{REFUSED} {protocol.name} {reason}", LOG_RATE), "the daemon logs it")
     chain.rule("meta l4proto tcp reject with tcp reset", "the client learns at once")
     chain.rule(f"reject with {'icmp' if table.family == 'ip' else 'icmpv6'} type admin-prohibited", "the client learns at once")
     return name
@@ -126,8 +127,8 @@ def _refusal(table: Table, protocol: Protocol, reason: str) -> str:
 def _silence(table: Table, protocol: Protocol, reason: str) -> str:
     """The same for what comes from outside; returns the chain's name."""
     silent = table.chain(f"drop_{protocol.name}")
-    silent.rule(f'counter name "{protocol.name}_{reason.lower()}"', "counted")
-    silent.rule(notice(f"{REFUSED} {protocol.name} {reason}", LOG_RATE), "logged by the daemon")
+    silent.rule(f'counter name "{protocol.name}_{reason.lower()}"', "count")
+    silent.rule(notice(f"{REFUSED} {protocol.name} {reason}", LOG_RATE), "the daemon logs it")
     silent.rule("drop", "silence towards the outside")
     return silent.name
 
@@ -194,8 +195,8 @@ def _help_pptp(table: Table, protocol: Protocol, out: Chain, start: Chain, wan: 
 def _report_ah(table: Table, out: Chain) -> None:
     """AH covers the addresses that NAT changes: it can't pass (RFC 3715 2.1). Where the LAN is routed it does, so it is let through."""
     table.counter("ipsec_ah", "AH from the LAN, which NAT breaks")
-    out.rule('ip protocol ah counter name "ipsec_ah"', "counted")
-    out.rule(f"ip protocol ah {notice(AH, LOG_RATE)}", "logged by the daemon")
+    out.rule('ip protocol ah counter name "ipsec_ah"', "count")
+    out.rule(f"ip protocol ah {notice(AH, LOG_RATE)}", "the daemon logs it")
 
 
 def _close_inbound(table: Table, protocol: Protocol, inbound: Chain) -> None:

@@ -24,9 +24,9 @@ def add_errors(table: Table, config: Config, devices: Devices, dispatch: Dispatc
     note = table.chain(CHAIN)
     note.rule(f"iifname != {names(devices.wan)} return", "not from outside")
     note.rule("limit rate over 20/second burst 50 packets return", "enough to know")
-    note.rule(f"@th,8,8 4 update @{ICMP_TOO_BIG.name} {{ {ICMP_TOO_BIG.key} }} return", "for vpnpt doctor")
+    note.rule(f"@th,8,8 4 update @{ICMP_TOO_BIG.name} {{ {ICMP_TOO_BIG.key} }} return", "noted for vpnpt doctor")
     # The ports stand where GRE and ESP have something else: their errors are told apart by the protocol.
-    note.rule(f"update @{ICMP_ERRORS.name} {{ {ICMP_ERRORS.key} : ip saddr }}", "for vpnpt doctor")
+    note.rule(f"update @{ICMP_ERRORS.name} {{ {ICMP_ERRORS.key} : ip saddr }}", "noted for vpnpt doctor")
     if "icmp" not in dispatch.protocols:
         dispatch.protocols["icmp"] = "from_icmp"
-        table.chain("from_icmp").rule(f"icmp type destination-unreachable goto {CHAIN}", "why nothing comes back")
+        table.chain("from_icmp").rule(f"icmp type destination-unreachable goto {CHAIN}", "noted for the doctor: why nothing comes back")

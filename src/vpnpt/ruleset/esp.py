@@ -34,15 +34,15 @@ def add_esp(table: Table, devices: Devices, dispatch: Dispatch) -> None:
                              "ESP, established, either way: one lookup, unless an SA begins"))
     dispatch.protocols["esp"] = "esp_slow"
     esp = table.chain("esp_slow")
-    esp.rule(f"iifname {names(devices.lan)} goto esp_out", "from inside")
-    esp.rule("goto esp_in", "from anywhere else")
+    esp.rule(f"iifname {names(devices.lan)} goto esp_out", "sent by an inside host")
+    esp.rule("goto esp_in", "sent from outside")
     _add_out(table, devices)
     _add_in(table, devices)
 
 
 def _add_out(table: Table, devices: Devices) -> None:
     out = table.chain("esp_out")
-    for seen, comment in (("esp_known", "answered before"), ("esp_unanswered", "seen before, not answered yet")):
+    for seen, comment in (("esp_known", "answered before"), ("esp_unanswered", "an SPI that is known and not answered yet")):
         out.rule(f"{FAST} @{seen} {ZONE} set ip saddr map @client_zone goto esp_out_zoned", comment)
     out.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called goto esp_out_called", "the answer of a host that was called from outside")
     add_way_out(out, "esp_out_zoned", devices)
@@ -50,54 +50,54 @@ def _add_out(table: Table, devices: Devices) -> None:
     add_zoned(table, "esp_out_called", "esp_out_answer")
     answer = table.chain("esp_out_answer")
     answer.rule(f"update @called {{ {SERVER} . {SERVER_OUT} : {ZONE} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}",
-                "it goes on answering")
+                "the host goes on answering its caller")
     answer.rule(f"{ZONE} 0 update @left_out {{ {SERVER_OUT} }}", "what the caller sends may not be a client's")
 
     learn = table.chain("esp_out_learn")
-    learn.rule("jump refresh_out", "renew what lives")
+    learn.rule("jump refresh_out", "renew what is known of this client and server")
     learn.rule(f"{FAST} @esp_known update @esp_known {{ {FAST} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
                f"add @esp_fast {{ {FAST} : {ZONE} }} return", "answered before: back to the fast path")
     learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} add @esp_unanswered {{ {FAST} }} return",
                "a pair's first packet: the firewall may not let it pass")
-    learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "seen before")
+    learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "an SPI that is known and not answered yet")
     learn.rule(f"add @esp_unanswered {{ {FAST} }} add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}", "a new SPI")
-    learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before it")
+    learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before this packet")
     teller = add_teller(table, "spi_out", SPI_OUT, "rate_asks", "ip saddr", "500/second burst 500 packets")
     learn.rule(f"jump {teller}", "tell the daemon")
-    learn.rule("jump wait_out", "an answer will come with an SPI that we don't know")
+    learn.rule("jump wait_out", "the answer will have a new SPI")
 
     again = table.chain("esp_out_again")
-    again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "answered since")
+    again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server has answered since")
     again.rule(f"jump {teller}", "tell the daemon")
-    again.rule("jump wait_out", "still not: a lost race is tried again")
+    again.rule("jump wait_out", "still not answered: the client goes on waiting")
 
     answered = table.chain("esp_out_answered")
     answered.rule(f"add @esp_known {{ {FAST} }} add @esp_fast {{ {FAST} : {ZONE} }} delete @esp_unanswered {{ {FAST} }} "
-                  f"delete @answered {{ ip daddr . {ZONE} }}", "one answer for one SPI")
+                  f"delete @answered {{ ip daddr . {ZONE} }}", "one new inbound SPI answers one outbound SPI")
 
 
 def _add_in(table: Table, devices: Devices) -> None:
     inbound = table.chain("esp_in")
-    inbound.rule("@th,32,32 1 goto esp_in_first", "an SA begins")
-    inbound.rule("goto esp_in_slow", "new, or to be renewed")
+    inbound.rule("@th,32,32 1 goto esp_in_first", "sequence number 1: an SA begins")
+    inbound.rule("goto esp_in_slow", "not in the fast path")
 
     first = table.chain("esp_in_first")
-    first.rule("ip saddr != @slot1 goto esp_in_slow", "one client: it can only be its")
-    first.rule(f"{INBOUND} @fanned goto esp_in_slow", "shared already")
+    first.rule("ip saddr != @slot1 goto esp_in_slow", "the server has one client")
+    first.rule(f"{INBOUND} @fanned goto esp_in_slow", "several clients may own this SPI")
     first.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_same", "an SPI that has an owner begins anew")
     first.rule("goto esp_in_slow", "new")
     same = table.chain("esp_in_same")
-    same.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} goto esp_in_whose", "made up, perhaps")
+    same.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} goto esp_in_whose", "too many at once: probably made up")
     teller = add_teller(table, "same_spi", SAME_SPI, "rate_notice", "ip saddr", "500/second burst 1000 packets")
     same.rule(f"jump {teller}", "two clients chose the same SPI, or this is a repeated packet: the daemon knows who waits")
-    same.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+    same.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
     same.rule(f"delete @esp_fast {{ {FAST} : {ZONE} }} delete @spi_zone {{ {INBOUND} : {ZONE} }} add @fanned {{ {INBOUND} }} goto copies",
-              "until it has decided: to all")
+              "until the daemon has decided: a copy for each client")
 
     # The key first.
     inbound = table.chain("esp_in_slow")
     inbound.rule(f"{INBOUND} @router_spis return", "the router's own SA")
-    inbound.rule(f"{INBOUND} @fanned goto fan", "it may be several clients'")
+    inbound.rule(f"{INBOUND} @fanned goto fan", "several clients may own this SPI")
     inbound.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_whose", "known")
     inbound.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself, without NAT: its own zone")
     inbound.rule("ip saddr != @servers goto esp_elsewhere", "no client talks with it")
@@ -111,15 +111,15 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule("goto copies", "nobody waits, several could be meant")
 
     solo = table.chain("esp_in_solo")
-    solo.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_new", "its zone is what the router is without vpnpt")
+    solo.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_new", "the packet takes the zone of the server's only client")
     one = table.chain("esp_in_one")
-    one.rule(f"ip saddr . {ZONE} @heard goto esp_in_new", "one that this server has answered before")
-    one.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
-    one.rule("goto copies", "anybody can send ESP: that proves nothing")
+    one.rule(f"ip saddr . {ZONE} @heard goto esp_in_new", "the server has answered this client before")
+    one.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
+    one.rule("goto copies", "never answered before: a new SPI alone proves nothing")
 
     whose = table.chain("esp_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
-    whose.rule("goto esp_in_known", "its zone")
+    whose.rule("goto esp_in_known", "the owner's zone")
     add_zoned(table, "esp_in_known", "esp_in_renew")
     renew = table.chain("esp_in_renew")
     renew.rule(f"update @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }} update @heard {{ ip saddr . {ZONE} }}",
@@ -128,19 +128,19 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     add_zoned(table, "esp_in_direct", "refresh_in", "esp_in_direct_fast")
     direct = table.chain("esp_in_direct_fast")
-    direct.rule(f"ip daddr . ip saddr @pairs add @esp_fast {{ {FAST} : {ZONE} }}", "into the fast path")
+    direct.rule(f"ip daddr . ip saddr @pairs add @esp_fast {{ {FAST} : {ZONE} }}", "renewed, and put into the fast path")
 
     add_zoned(table, "esp_in_new", "esp_in_take")
     take = table.chain("esp_in_take")
     # Made-up SPIs must not pay for an outbound one: the daemon would not hear that its client waits, and take another for the owner.
-    take.rule(f"ip saddr . {ZONE} @waiting update @answered {{ ip saddr . {ZONE} }}", "it has waited for this")
+    take.rule(f"ip saddr . {ZONE} @waiting update @answered {{ ip saddr . {ZONE} }}", "the client has waited for this SPI")
     take.rule(f"ip saddr . {ZONE} != @heard update @answered {{ ip saddr . {ZONE} }}", "the server is the first to speak")
     take.rule(f"delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
-              f"delete @waiting_one {{ ip saddr : {ZONE} }}", "no longer waits")
+              f"delete @waiting_one {{ ip saddr : {ZONE} }}", "the client no longer waits")
     take.rule(f"update @heard {{ ip saddr . {ZONE} }}", "the server has answered this client")
     take.rule(f"update @spi_new {{ {INBOUND} }}", "what conntrack does not know goes to a forward of the user's, if there is one")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
-    take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "learned")
+    take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "the key and its owner's zone are learned")
     take.rule("jump renew_in", "and its client lives")
     contended = add_teller(table, "spi_taken_whole", SPI_TAKEN, "rate_notice", "ip saddr", "500/second burst 1000 packets", GROUP_WHOLE)
     take.rule(f"ip saddr @slot1 goto {contended}", "the daemon may know of others")
@@ -149,6 +149,8 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     # A host that is no client of ours (its device was left out) talks with a server: what that sends may be for it.
     elsewhere = table.chain("esp_elsewhere")
-    elsewhere.rule(f"iifname {names(devices.wan)} return", "from outside")
-    elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return", "too many")
-    elsewhere.rule(f"update @left_out {{ {SERVER_OUT} }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}", "remembered")
+    elsewhere.rule(f"iifname {names(devices.wan)} return", "sent from outside")
+    elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return",
+                   "too many new servers of a host that is no client")
+    elsewhere.rule(f"update @left_out {{ {SERVER_OUT} }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}",
+                   "what this server sends may be for a host that is no client")

@@ -47,24 +47,29 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     """The chains for UDP 500, from `dispatch` on."""
     dispatch.udp_to[500], dispatch.udp_from[500] = "to_ike", "from_ike"
     chain = table.chain("to_ike")
-    chain.rule("@th,0,16 500 goto ike", "from port 500 too")
-    chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out", "from another port: only watched")
+    chain.rule("@th,0,16 500 goto ike", "from port 500 to port 500")
+    chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out",
+               "from another port, where NAT tells clients apart: only watched")
     chain = table.chain("from_ike")
-    chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow", "to the port that NAT gave the client")
+    chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow",
+               "a known cookie, to the port that NAT gave the client")
     chain.rule(f"iifname != {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_in_port", "the server begins another one")
-    chain.rule(f"iifname != {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another port: only watched")
+    chain.rule(f"iifname != {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in",
+               "to another port, where NAT tells clients apart: only watched")
 
     _add_exchanges(table)
     ike = table.chain("ike")
     kinds = ", ".join([*(f"{kind} : jump ike_said" for kind in INFORMATIONAL), *(f"{kind} : goto ike_slow" for kind in CREATES_SAS)])
     ike.rule(f"@th,208,8 vmap {{ {kinds} }}", "an IKE SA may end, or new SPIs are about to appear")
-    ike.rule(f"ip saddr . {COOKIE} != @cookie_many ct zone set {IKE_FAST} map @ike_fast return", "established, either way")
-    ike.rule("goto ike_slow", "new, or to be renewed")
+    ike.rule(f"ip saddr . {COOKIE} != @cookie_many ct zone set {IKE_FAST} map @ike_fast return", "established IKE, either way")
+    ike.rule("goto ike_slow", "not in the fast path")
     slow = table.chain("ike_slow")
     slow.rule(f"{COOKIE} 0 goto ike_marker", "ESP in UDP 500")
+    slow.rule(f"iifname {names(devices.lan)} @th,32,16 9 @th,64,8 0xff ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone "
+              "return", "a NAT keepalive (RFC 3948 2.3): the flow of the client's IKE")
     looks_like_ike(slow)
-    slow.rule(f"iifname {names(devices.lan)} goto ike_out", "from inside")
-    slow.rule("goto ike_in", "from anywhere else")
+    slow.rule(f"iifname {names(devices.lan)} goto ike_out", "sent by an inside host")
+    slow.rule("goto ike_in", "sent from outside")
     _add_out(table, devices)
     _add_in(table, devices)
     _add_said(table, devices)
@@ -85,28 +90,28 @@ def _add_exchanges(table: Table) -> None:
         exchange = table.chain(f"exchange_{way}")
         if way == "out":
             exchange.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
-        exchange.rule(f"jump wait_{way}", "waits from the first message on")
+        exchange.rule(f"jump wait_{way}", "the client waits from the first message on")
         exchange.rule(f"goto {add_teller(table, f'exchange_{way}', EXCHANGE, 'rate_exchange', 'ip saddr', EXCHANGE_RATE)}",
                       "tell the daemon")
 
 
 def _add_out(table: Table, devices: Devices) -> None:
     out = table.chain("ike_out")
-    out.rule(f"{ZONE} set {SERVER_OUT} . {COOKIE} map @called_ike goto ike_out_called", "the answer of a host that was called")
-    out.rule(f"{ZONE} set ip saddr map @client_zone goto ike_out_client", "a client we know")
-    out.rule("goto ike_out_unknown", "a host we don't know")
+    out.rule(f"{ZONE} set {SERVER_OUT} . {COOKIE} map @called_ike goto ike_out_called", "the answer of a host that was called from outside")
+    out.rule(f"{ZONE} set ip saddr map @client_zone goto ike_out_client", "a client that has a zone")
+    out.rule("goto ike_out_unknown", "a host without a zone")
 
     client = table.chain("ike_out_client")
-    client.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_zoned", "its own IKE SA")
-    client.rule("jump ike_out_unknown", "an IKE SA that we don't know of it")
-    client.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+    client.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_zoned", "an IKE SA of this client")
+    client.rule("jump ike_out_unknown", "an IKE SA that is not known as this client's")
+    client.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
 
     unknown = table.chain("ike_out_unknown")
     unknown.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called_hosts goto ike_out_called",
                  "the answer of a host that was called from outside")
-    unknown.rule(f"{BEGINNING} goto ike_out_new", "it begins an IKE SA")
-    unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "it has begun this IKE SA (IKEv2 says who)")
-    unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "it answers what its server has begun")
+    unknown.rule(f"{BEGINNING} goto ike_out_new", "the host begins an IKE SA")
+    unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "the host has begun this IKE SA (IKEv2's initiator flag)")
+    unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "the host answers an IKE SA that its server has begun")
     unknown.rule("ip saddr . ip daddr @pairs goto ike_out_new", "a client of this server")
     add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
@@ -114,66 +119,69 @@ def _add_out(table: Table, devices: Devices) -> None:
 
     answer = table.chain("ike_out_answer")
     answer.rule(f"update @called_hosts {{ {SERVER} . {SERVER_OUT} : {ZONE} }} "
-                f"update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "it goes on answering")
+                f"update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "the host goes on answering its caller")
     answer.rule(f"{ZONE} 0 update @left_out {{ {SERVER_OUT} }}", "what the caller sends may not be a client's")
     answer.rule(f"ip daddr . {COOKIE} @begun update @cookie_many {{ ip daddr . {COOKIE} }}", "a client may have answered its copy, too")
     answer.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
-                "what the caller says next comes there too")
+                "the caller's next messages take the same way")
 
     learn = table.chain("ike_out_learn")
-    learn.rule("jump refresh_out", "renew what lives")
-    learn.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_out", "its client waits for an SPI that we don't know")
-    learn.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_renew", "a cookie we know")
+    learn.rule("jump refresh_out", "renew what is known of this client and server")
+    learn.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_out", "this client waits for a new inbound SPI")
+    learn.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_renew", "a known cookie")
     learn.rule(f"ip daddr . {COOKIE} @cookies update @cookie_many {{ ip daddr . {COOKIE} }}",
                "another host has this cookie: its address has changed, or both chose the same")
     learn.rule(f"add @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }}", "a new cookie, of this client")
-    learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}", "a new cookie")
+    learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
+               "a new cookie: the first client to use it")
     learn.rule(f"jump {add_teller(table, 'learned', LEARNED, 'rate_asks', 'ip saddr', '500/second burst 500 packets')}",
                "tell the daemon")
-    learn.rule("goto ike_out_renew", "into the fast path")
+    learn.rule("goto ike_out_renew", "renewed, and put into the fast path")
     renew = table.chain("ike_out_renew")
     renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "
-               f"update @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
+               f"update @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}",
+               "renewed, and put into the fast path")
 
 
 def _add_in(table: Table, devices: Devices) -> None:
     # The key first.
     slow = table.chain("ike_in")
     slow.rule(f"ip saddr . {COOKIE} @cookie_many goto ike_in_many", "two hosts have this cookie")
-    slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a cookie we know")
+    slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a known cookie")
     slow.rule(f"{ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself, without NAT: its own zone")
     slow.rule("ip saddr != @servers goto ike_elsewhere", "no client talks with it")
     slow.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another host inside, without NAT: not ours")
-    slow.rule(f"{SERVER} @router_hosts goto ike_in_router", "the router is a candidate too")
-    slow.rule(f"{SERVER} @left_out goto ike_in_router", "so is a host that is no client")
-    slow.rule("ip saddr @slot1 goto ike_in_shared", "several could be meant")
-    slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the only client: its zone is what the router is without vpnpt")
+    slow.rule(f"{SERVER} @router_hosts goto ike_in_router", "the router itself has SAs with this server")
+    slow.rule(f"{SERVER} @left_out goto ike_in_router", "a host that is no client is a candidate too")
+    slow.rule("ip saddr @slot1 goto ike_in_shared", "several clients could be meant")
+    slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the packet takes the zone of the server's only client")
 
     many = table.chain("ike_in_many")
-    many.rule(f"update @cookie_many {{ ip saddr . {COOKIE} }}", "still in use")
-    many.rule("goto copies", "to all who may have it")
+    many.rule(f"update @cookie_many {{ ip saddr . {COOKIE} }}", "renewed while it is in use")
+    many.rule("goto copies", "a copy for each client that may have it")
 
     router = table.chain("ike_in_router")
-    router.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }}", "whoever answers has it")
+    router.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }}",
+                "an IKE SA that the server begins: it belongs to the host that answers")
     router.rule("goto copies", "the packet itself goes on as without vpnpt")
 
     # Whoever gets a message of an IKE SA that it has not can't read it. But the first one of a new IKE SA any client can answer, and the
     # server takes the first answer for that of the one it means. It may mean no client at all: that is seen after NAT (`begin_shared`).
     shared = table.chain("ike_in_shared")
-    shared.rule("@th,128,64 != 0 goto copies", "only one has this IKE SA: never guess")
+    shared.rule("@th,128,64 != 0 goto copies", "one client has this IKE SA, not known which: a copy for each")
 
     whose = table.chain("ike_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
-    whose.rule("goto ike_in_known", "its zone")
+    whose.rule("goto ike_in_known", "the owner's zone")
     add_zoned(table, "ike_in_known", "ike_in_renew")
     renew = table.chain("ike_in_renew")
     renew.rule(f"{ZONE} 0 return", "as without vpnpt")
-    renew.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
+    renew.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "this client waits for a new inbound SPI")
     teller = add_teller(table, "answered", ANSWERED, "rate_notice", "ip saddr", "500/second burst 1000 packets")
     renew.rule(f"@th,208,8 {numbers(BEGINS)} jump {teller}", "tell the daemon")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"update @heard {{ ip saddr . {ZONE} }} update @ike_answered {{ ip saddr . {COOKIE} }} "
-               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renew")
+               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renewed, and put into the fast path")
     renew.rule(f"@th,16,16 != 500 update @ike_ports {{ ip saddr . udp dport : {ZONE} }}", "the port that NAT has given it")
     renew.rule("jump renew_in", "and its client lives")
     port = table.chain("ike_in_port")
@@ -183,30 +191,33 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
-    take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "its client waits for an SPI that we don't know")
+    take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "this client waits for a new inbound SPI")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
-              f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "learned")
+              f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}",
+              "the key and its owner's zone are learned")
 
     # A host that is no client of ours (its device was left out) talks IKE: the answers are for it.
     elsewhere = table.chain("ike_elsewhere")
-    elsewhere.rule(f"iifname {names(devices.wan)} return", "from outside")
-    elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return", "too many")
+    elsewhere.rule(f"iifname {names(devices.wan)} return", "sent from outside")
+    elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return",
+                   "too many new servers of a host that is no client")
     elsewhere.rule(f"update @left_out {{ {SERVER_OUT} }} update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
-                   f"update @cookies {{ ip daddr . {COOKIE} }}", "remembered")
+                   f"update @cookies {{ ip daddr . {COOKIE} }}", "what this server sends may be for a host that is no client")
 
 
 def _add_said(table: Table, devices: Devices) -> None:
     said = table.chain("ike_said")
-    said.rule(f"iifname {names(devices.wan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return", "its client answers")
+    said.rule(f"iifname {names(devices.wan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return",
+              "an INFORMATIONAL of the server: its client answers")
     said.rule(f"iifname != {names(devices.lan)} return", "not from inside")
     said.rule("ip daddr != @slot1 return", "the only client")
-    said.rule(f"ip daddr . {COOKIE} @asked return", "an answer")
+    said.rule(f"ip daddr . {COOKIE} @asked return", "the answer to an INFORMATIONAL of the server")
     said.rule(f"ip daddr . {COOKIE} != @ike_answered return", "not of an IKE SA that this server knows")
     said.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
-    said.rule("update @rate_parted { ip daddr limit rate over 5/second burst 20 packets } return", "replacing costs: not for each of many")
+    said.rule("update @rate_parted { ip daddr limit rate over 5/second burst 20 packets } return", "at most five a second")
     said.rule("delete @parted { ip daddr : ip saddr } add @parted { ip daddr : ip saddr }",
-              "unasked: who begins anew now means this client")
+              "unasked INFORMATIONAL: if the server begins a new IKE SA now, probably for this client")
 
 
 def _add_marker(table: Table, devices: Devices) -> None:
@@ -215,30 +226,30 @@ def _add_marker(table: Table, devices: Devices) -> None:
     It belongs to the flow of the client's IKE. Nothing in it names the client: several of one server all get what it sends.
     """
     marker = table.chain("ike_marker")
-    marker.rule(f"iifname {names(devices.lan)} goto ike_marker_out", "from inside")
+    marker.rule(f"iifname {names(devices.lan)} goto ike_marker_out", "sent by an inside host")
     marker.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
     marker.rule("ip saddr != @servers return", "no client talks with it")
-    marker.rule(f"{SERVER} @router_hosts goto copies", "the router may be meant")
+    marker.rule(f"{SERVER} @router_hosts goto copies", "the router itself may be meant")
     marker.rule(f"{SERVER} @left_out goto copies", "a host that is no client may be meant")
-    marker.rule("ip saddr @slot1 goto copies_slots", "to all who may have it")
+    marker.rule("ip saddr @slot1 goto copies_slots", "a copy for each client that may have it")
     marker.rule(f"ct zone set {SERVER} map @solo", "the only client")
     out = table.chain("ike_marker_out")
     out.rule(f"ct zone set {SERVER} . {SERVER_OUT} map @called_hosts return", "the answer of a host that was called from outside")
-    out.rule("ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone", "the flow of its IKE")
+    out.rule("ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone", "the same flow as the client's IKE")
 
 
 def _add_watch(table: Table) -> None:
     out = table.chain("ike_watch_out")
     out.rule("ip saddr . ip daddr != @pairs return", "a client without ESP: nothing to wait for")
     looks_like_ike(out)
-    out.rule(f"{ZONE} set ip saddr map @client_zone jump ike_watched", "its client waits for an SPI that we don't know")
-    out.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+    out.rule(f"{ZONE} set ip saddr map @client_zone jump ike_watched", "this client waits for a new inbound SPI")
+    out.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
     watched = table.chain("ike_watched")
-    watched.rule(f"update @watched {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "whose the answer is")
+    watched.rule(f"update @watched {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "remember who waits for the answer")
     watched.rule("goto exchange_out", "tell the daemon")
     back = table.chain("ike_watch_in")
     back.rule("ip saddr != @servers return", "no client talks with it")
-    back.rule(f"{ZONE} set {SERVER} . {COOKIE} map @watched goto ike_watch_back", "the answer")
+    back.rule(f"{ZONE} set {SERVER} . {COOKIE} map @watched goto ike_watch_back", "the answer to a watched message")
     back = table.chain("ike_watch_back")
     back.rule("jump exchange_in", "tell the daemon")
-    back.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+    back.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")

@@ -35,17 +35,17 @@ def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch
 def _add_icmp(table: Table, lan: str) -> None:
     icmp = table.chain("from_icmp")
     icmp.rule(f"icmp type != {ICMP_ERRORS} return", "only errors quote a packet")
-    icmp.rule(f"icmp type destination-unreachable jump {NOTE}", "why nothing comes back")
+    icmp.rule(f"icmp type destination-unreachable jump {NOTE}", "noted for the doctor: why nothing comes back")
     icmp.rule("@th,136,8 50 goto icmp_esp", "about ESP")
     icmp.rule("@th,136,8 17 @th,224,32 0x01f401f4 goto icmp_ike", "about UDP 500")
 
     esp = table.chain("icmp_esp")
-    esp.rule(f"iifname {lan} goto icmp_lan", "a client's own error")
+    esp.rule(f"iifname {lan} goto icmp_lan", "an ICMP error of an inside host")
     esp.rule(f"ct zone set {QUOTED_SPI} map @out_zone return", "by server and outbound SPI")
-    esp.rule("goto icmp_solo", "an SPI we don't know")
+    esp.rule("goto icmp_solo", "an unknown SPI")
 
     ike = table.chain("icmp_ike")
-    ike.rule(f"iifname {lan} goto icmp_lan", "a client's own error")
+    ike.rule(f"iifname {lan} goto icmp_lan", "an ICMP error of an inside host")
     ike.rule("ct zone set @th,192,32 . @th,288,64 map @cookie_zone return", "by server and cookie, where so much is quoted")
     ike.rule("@th,424,4 != { 1, 2 } return", "not IKE")
     ike.rule("goto icmp_solo", "quoted with 8 bytes only, or unknown")
@@ -54,7 +54,7 @@ def _add_icmp(table: Table, lan: str) -> None:
     solo.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
     solo.rule("@th,192,32 @router_hosts return", "the router may be meant: as without vpnpt")
     solo.rule("@th,192,32 @left_out return", "so may a host that is no client")
-    solo.rule("@th,192,32 @contended return", "several could be meant")
+    solo.rule("@th,192,32 @contended return", "several clients could be meant")
     solo.rule("ct zone set @th,192,32 map @solo", "the server's only client")
 
     # From inside: the quoted packet came from a server. Who says so need not be the client, but a router between.
@@ -73,9 +73,9 @@ def _add_icmp(table: Table, lan: str) -> None:
 def _add_router(table: Table, devices: Devices) -> None:
     """What the router itself sends: its own VPN comes first and is never disturbed. Copies for clients pass here as well."""
     output = table.chain("router_out", "filter hook output priority raw; policy accept;")
-    output.rule(f"oifname {names(devices.lan)} return", "copies for clients go there")
-    output.rule("ip protocol esp goto router_esp", "the router's own")
-    output.rule(f"{IKE_BOTH} goto router_ike", "the router's own")
+    output.rule(f"oifname {names(devices.lan)} return", "addressed to the inside: copies for clients, or the router's own packets")
+    output.rule("ip protocol esp goto router_esp", "the router's own IPsec")
+    output.rule(f"{IKE_BOTH} goto router_ike", "the router's own IPsec")
     output.rule(f"ip protocol udp @th,16,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "from another port")
     esp = table.chain("router_esp")
     esp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")

@@ -54,7 +54,7 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     either.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
     either.rule(f"@th,64,1 0 iifname {lan} return", "a client's data: nothing to learn")
     either.rule(f"iifname {lan} ip saddr . udp sport . ip daddr != @l2tp_flows fib saddr . iif oif exists "
-                "update @l2tp_true { ip saddr . udp sport . ip daddr }", "its source address is no forged one")
+                "update @l2tp_true { ip saddr . udp sport . ip daddr }", "the source address routes back to where the packet came from")
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
     either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
     _add_out(table)
@@ -66,19 +66,19 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
 def _add_out(table: Table) -> None:
     out = table.chain("l2tp_out")
     out.rule(f"@th,208,16 {TELLING} jump l2tp_tell", "a tunnel or session begins or ends")
-    out.rule(f"{CONTROL} @th,208,16 {SCCCN} delete @l2tp_waits {{ ip daddr . udp sport }}", "it was answered")
+    out.rule(f"{CONTROL} @th,208,16 {SCCCN} delete @l2tp_waits {{ ip daddr . udp sport }}", "the server has answered")
     out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr . udp sport @l2tp_ports update @l2tp_waits {{ ip daddr . udp sport }}",
              "waits for an answer")
-    out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr @l2tp_servers update @l2tp_asks {{ ip daddr }}", "waits for an answer")
-    out.rule("ip saddr . udp sport . ip daddr != @l2tp_flows return", "has not passed the firewall yet")
+    out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr @l2tp_servers update @l2tp_asks {{ ip daddr }}", "the client waits for an answer")
+    out.rule("ip saddr . udp sport . ip daddr != @l2tp_flows return", "a flow that has not passed the firewall yet")
     out.rule("update @l2tp_flows { ip saddr . udp sport . ip daddr } update @l2tp_pairs { ip daddr . ip saddr } "
-             "update @l2tp_servers { ip daddr }", "lives: a control message a minute")
+             "update @l2tp_servers { ip daddr }", "in use: a control message a minute renews the flow")
     out.rule("ip daddr . udp sport @l2tp_ports update @l2tp_ports { ip daddr . udp sport } "
-             "update @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "and so does its way")
+             "update @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "and the way of its answers")
     out.rule("ip daddr @l2tp_odd update @l2tp_odd { ip daddr } update @l2tp_solo { ip daddr : udp sport }", "renewed, not replaced")
-    out.rule("ip daddr @l2tp_many update @l2tp_many { ip daddr }", "still several")
+    out.rule("ip daddr @l2tp_many update @l2tp_many { ip daddr }", "the server still has several clients")
     tell = table.chain("l2tp_tell")
-    tell.rule(f"update @rate_l2tp {{ ip saddr limit rate over {REQUEST_RATE} }} return", "nobody drowns the others' notices")
+    tell.rule(f"update @rate_l2tp {{ ip saddr limit rate over {REQUEST_RATE} }} return", "at most so many notices of one client")
     tell.rule(whole(L2TP, "500/second burst 1000 packets"), "tell the daemon")
 
 
@@ -88,13 +88,13 @@ def _add_in(table: Table, lan: str, wan: str) -> None:
     end.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
     end.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
              "the server ends a tunnel: tell the daemon")
-    end.rule("@th,64,1 1 ip saddr . udp dport @l2tp_ports update @l2tp_plain { ip saddr }", "it heeds its clients' ports")
+    end.rule("@th,64,1 1 ip saddr . udp dport @l2tp_ports update @l2tp_plain { ip saddr }", "the server sends to its clients' own ports")
 
     inbound = table.chain("l2tp_in")
     inbound.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
                  "the server ends a tunnel: tell the daemon")
     inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
-    inbound.rule("ip saddr @l2tp_plain return", "it means this very port")
+    inbound.rule("ip saddr @l2tp_plain return", "the server means this very port")
     inbound.rule(f"fib daddr oifname {lan} return", "addressed to a host inside: no NAT")
     inbound.rule("@th,48,16 != 0 goto l2tp_in_find", "with a checksum, which nft keeps right")
     # To nft a checksum of 0 is one like others (nft_payload_csum_inet), to UDP it is none: xl2tpd sends none.
@@ -115,10 +115,10 @@ def _add_in(table: Table, lan: str, wan: str) -> None:
     many = table.chain("l2tp_in_many")
     many.rule(f"ip saddr . udp dport @l2tp_ports {whole(L2TP_PASSED, HELD_RATE)} return",
               "as on any router to whom this very port belongs; the daemon sees to the others")
-    many.rule("goto l2tp_hold", "nobody's port")
+    many.rule("goto l2tp_hold", "a port that no client has")
 
     hold = table.chain("l2tp_hold")
-    hold.rule('counter name "l2tp_held"', "counted")
+    hold.rule('counter name "l2tp_held"', "count")
     hold.rule(whole(L2TP_HELD, HELD_RATE), "the daemon delivers")
     hold.rule("drop", "no answer to the server, which would give up")
 
@@ -138,12 +138,12 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     base = table.chain("l2tp_registration", "nat hook postrouting priority srcnat - 5; policy accept;")
     base.rule(f"udp dport {ports} oifname {wan} goto l2tp_register", "the first packet of a flow to an L2TP server")
     register = table.chain("l2tp_register")
-    register.rule("fib saddr type local update @l2tp_router { ip daddr } return", "the router's own")
+    register.rule("fib saddr type local update @l2tp_router { ip daddr } return", "the router's own IPsec")
     register.rule(f"iifname != {lan} return", "no client of ours")
     register.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
     register.rule("ip saddr . udp sport . ip daddr != @l2tp_true return", "a forged source address: as without vpnpt")
     register.rule(f"{CONTROL} @th,208,16 {SCCRQ} update @l2tp_waits {{ ip daddr . udp sport }} update @l2tp_asks {{ ip daddr }}",
-                  "waits for an answer")
+                  "the client waits for an answer")
     register.rule("add @l2tp_flows { ip saddr . udp sport . ip daddr } add @l2tp_ports { ip daddr . udp sport } "
                   "add @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "the port is kept unless it clashes: the first has it")
     register.rule(f"udp sport != {ports} update @l2tp_odd {{ ip daddr }}", "its port is not the server's")
@@ -163,7 +163,7 @@ def _add_other_port(table: Table, lan: str, wan: str, ports: str) -> None:
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
     other.rule(f"udp sport {ports} ip saddr . udp dport @l2tp_ports goto l2tp_deliver",
                "from the port that was asked: conntrack has forgotten")
-    other.rule("ip saddr . udp sport . udp dport @l2tp_moved goto l2tp_deliver", "from where it has answered before")
+    other.rule("ip saddr . udp sport . udp dport @l2tp_moved goto l2tp_deliver", "the server has answered from there before")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr . udp dport @l2tp_waits goto l2tp_moves", "the answer to a request")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr @l2tp_asks update @l2tp_plain {{ ip saddr }} goto l2tp_hold",
                "SCCRP to a port that the daemon will know in a moment")
@@ -179,7 +179,8 @@ def _add_other_port(table: Table, lan: str, wan: str, ports: str) -> None:
     again = table.chain("l2tp_delivered", "nat hook output priority -100; policy accept;")
     again.rule("ip saddr @l2tp_servers meta l4proto udp fib saddr type != local goto l2tp_again", "what was held and the daemon sends on")
     again = table.chain("l2tp_again")
-    again.rule(f"udp sport != {ports} update @l2tp_moved {{ ip saddr . udp sport . udp dport }}", "it answers from there")
+    again.rule(f"udp sport != {ports} update @l2tp_moved {{ ip saddr . udp sport . udp dport }}",
+               "the server answers this client from there")
     again.rule("dnat to ip saddr . udp dport map @l2tp_way", "to the client that has this port on the WAN")
 
 

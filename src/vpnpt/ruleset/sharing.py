@@ -41,14 +41,14 @@ def add_sharing(table: Table, config: Config, devices: Devices) -> None:
 def _add_waiting(table: Table) -> None:
     for name, server, zone in (("wait_out", "ip daddr", ZONE), ("wait_in", "ip saddr", ZONE), ("wait_first", "ip daddr", "ct zone")):
         chain = table.chain(name)
-        chain.rule(f"{server} . {zone} @waiting goto {name}_again", "waits already")
-        chain.rule(f"add @waiting {{ {server} . {zone} }}", "waits from now on")
-        chain.rule(f"{server} @waiting_some update @waiting_many {{ {server} }} return", "and is not alone")
-        chain.rule(f"add @waiting_one {{ {server} : {zone} }} add @waiting_some {{ {server} }}", "and is the only one")
+        chain.rule(f"{server} . {zone} @waiting goto {name}_again", "the client waits already")
+        chain.rule(f"add @waiting {{ {server} . {zone} }}", "the client waits from now on")
+        chain.rule(f"{server} @waiting_some update @waiting_many {{ {server} }} return", "several clients of this server wait")
+        chain.rule(f"add @waiting_one {{ {server} : {zone} }} add @waiting_some {{ {server} }}", "no other client of this server waits")
         again = table.chain(f"{name}_again")
         again.rule(f"{server} @waiting_many update @waiting_many {{ {server} }}", "several: all live as long as the longest")
         again.rule(f"update @waiting {{ {server} . {zone} }} update @waiting_one {{ {server} : {zone} }} "
-                   f"update @waiting_some {{ {server} }}", "still waits")
+                   f"update @waiting_some {{ {server} }}", "the client still waits")
 
 
 def _add_registration(table: Table, config: Config, devices: Devices) -> None:
@@ -64,7 +64,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     register.rule("ip saddr . ip daddr @pairs return", "known")
     register.rule(f"add @pairs {{ ip saddr . ip daddr timeout {UNPROVEN}s }}", "a new pair")
     register.rule(f"jump {add_teller(table, 'paired', PAIRED, 'rate_asks', 'ip saddr', '500/second burst 500 packets')}", "tell the daemon")
-    register.rule("ip protocol esp jump wait_first", "its first ESP: an answer will come with an SPI that we don't know")
+    register.rule("ip protocol esp jump wait_first", "the pair's first ESP: the answer will have a new SPI")
     register.rule(f"ip daddr != @servers add @servers {{ ip daddr timeout {UNPROVEN}s }} "
                   f"add @solo {{ {SERVER_OUT} timeout {UNPROVEN}s : ct zone }} "
                   f"add @client0 {{ ip daddr timeout {UNPROVEN}s : ip saddr }} return", "the server's first client")
@@ -77,9 +77,11 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
 
     called = table.chain("register_called")
     called.rule(f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs return", "a client of ours: its server speaks first")
-    called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }}", "its answers go where it was asked")
-    called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}", "its answers go where it was asked")
-    called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "and those of this IKE SA")
+    called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }}",
+                "the answers will take the way by which the call came")
+    called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}",
+                "the answers will take the way by which the call came")
+    called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the same for this IKE SA")
     called.rule(f"ct zone 0 update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
 
 
@@ -95,7 +97,7 @@ def _add_refresh(table: Table) -> None:
     kept = ((f"ip protocol esp ip saddr . {SPI}", "came_esp"), (f"ip protocol udp ip saddr . {COOKIE}", "came_ike"))
     for match, known in kept:
         renew.rule(f"{match} @{known} return", "renewed a moment ago, by a packet to another address perhaps")
-    renew.rule("jump came", "the address it was sent to")
+    renew.rule("jump came", "remember the address to which the packet was sent")
     for match, known in kept:
         renew.rule(f"{match} @{known} ip daddr set {ZONE} map @zone_client jump refresh_in", "as if addressed to its client")
     renew.rule("goto copies_stock", "its own address again")
@@ -117,19 +119,19 @@ def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None
         refresh.rule(f"{pair} != @pairs return", "not registered yet")
     refresh.rule(f"update @pairs {{ {pair} timeout {UNPROVEN}s }} add @servers {{ {server} timeout {UNPROVEN}s }} "
                  f"add @solo {{ {raw} timeout {UNPROVEN}s : {ZONE} }} add @client0 {{ {server} timeout {UNPROVEN}s : {client} }}",
-                 "it goes on trying")
-    refresh.rule(f"{server} @slot1 goto slots_{way}", "and so do all candidates of this server")
+                 "renewed until the server answers")
+    refresh.rule(f"{server} @slot1 goto slots_{way}", "all clients of this server are renewed")
 
     proven = table.chain(f"proven_{way}")
     proven.rule(f"update @proven {{ {client} }} update @client_zone {{ {client} : {ZONE} }} update @zones {{ {ZONE} }} "
-                f"update @zone_client {{ {ZONE} : {client} }}", "the client lives (update renews, it replaces nothing)")
+                f"update @zone_client {{ {ZONE} : {client} }}", "the client is in use: renewed")
     if way == "out":
         proven.rule(f"{pair} != @pairs return", "not registered yet")
-    proven.rule(f"update @pairs {{ {pair} }} goto slots_{way}", "and talks with this server")
+    proven.rule(f"update @pairs {{ {pair} }} goto slots_{way}", "the pair is in use: renewed")
 
     slots = table.chain(f"slots_{way}")
     slots.rule(f"update @servers {{ {server} }} update @solo {{ {raw} : {ZONE} }} update @client0 {{ {server} : {client} }}",
-               "the server lives, with all its candidates")
+               "the server is in use: renewed with all its clients")
     for slot in range(1, SLOTS):
         slots.rule(f"{server} != @slot{slot} return", f"fewer than {slot + 1} clients")
         mark = f"update @contended {{ {raw} }} " if slot == 1 else ""
@@ -139,7 +141,7 @@ def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None
 def _add_came(chain: Chain) -> None:
     """Copies are made by writing each client's address into the packet. Where it goes on itself, it must get its own back."""
     chain.rule(f"{SERVER} @router_hosts jump came", "the router is a candidate: the packet itself goes on")
-    chain.rule(f"{SERVER} @left_out jump came", "so is a host that is no client")
+    chain.rule(f"{SERVER} @left_out jump came", "a host that is no client is a candidate too")
 
 
 def _add_copies(table: Table) -> None:
@@ -149,13 +151,13 @@ def _add_copies(table: Table) -> None:
     copies = table.chain("copies")
     copies.rule(f'update @rate_copies {{ ip saddr limit rate over {COPY_RATE} }} counter name "copies_refused" goto copies_end',
                 "an attack in this server's name: its answers are known to nobody")
-    copies.rule("ip saddr @crowded goto copies_crowded", "the daemon reaches those that we can't")
+    copies.rule("ip saddr @crowded goto copies_crowded", "more clients than these rules can copy to: the daemon copies to the rest")
     copies.rule(f"jump {add_teller(table, 'shared', SHARED, *per_server, '500/second burst 1000 packets')}", "tell the daemon")
-    copies.rule("goto copies_slots", "to all")
+    copies.rule("goto copies_slots", "a copy for each client")
     crowded = table.chain("copies_crowded")
     teller = add_teller(table, "shared_whole", SHARED, *per_server, "500/second burst 1000 packets", GROUP_WHOLE)
     crowded.rule(f"jump {teller}", "the whole packet, for the daemon")
-    crowded.rule("goto copies_slots", "to as many as we can")
+    crowded.rule("goto copies_slots", "copies for as many as these rules can")
 
     slots = table.chain("copies_slots")
     slots.rule('counter name "copies"', "an unknown key of a contended server")
@@ -164,7 +166,7 @@ def _add_copies(table: Table) -> None:
         if slot:
             slots.rule(f"ip saddr != @slot{slot} goto copies_end", f"no client {slot + 1}")
         slots.rule(f"ip daddr set ip saddr map @client{slot} dup to ip daddr", f"a copy for client {slot + 1}")
-    slots.rule("goto copies_end", "all have theirs")
+    slots.rule("goto copies_end", "every client has its copy")
 
     came = table.chain("came")
     # Added, not renewed: an entry dies a second after it was made, so that the next packet may come to another address.
@@ -172,28 +174,28 @@ def _add_copies(table: Table) -> None:
     came.rule(f"add @came_ike {{ ip saddr . {COOKIE} : ip daddr }}", "its own address, put back later")
 
     fan = table.chain("fan")
-    fan.rule(f"ip saddr . {SPI} != @listed goto copies", "the daemon has not said whose it may be")
-    fan.rule(f"ip saddr . {SPI} @spilled goto fan_spilled", "more candidates than we can copy to")
+    fan.rule(f"ip saddr . {SPI} != @listed goto copies", "the daemon has not listed the candidates yet")
+    fan.rule(f"ip saddr . {SPI} @spilled goto fan_spilled", "more candidates than these rules can copy to")
     fan.rule(f"jump {add_teller(table, 'fanned', FANNED, *per_server, '500/second burst 1000 packets')}", "evidence for the daemon")
-    fan.rule("goto fan_slots", "to all candidates")
+    fan.rule("goto fan_slots", "a copy for each candidate")
     spilled = table.chain("fan_spilled")
     teller = add_teller(table, "fanned_whole", FANNED, "rate_copies", "ip saddr", COPY_RATE, GROUP_SPILLED)
     spilled.rule(f"jump {teller}", "the whole packet, for the daemon")
-    spilled.rule(f"update @spilled {{ ip saddr . {SPI} }} goto fan_slots", "to as many as we can")
+    spilled.rule(f"update @spilled {{ ip saddr . {SPI} }} goto fan_slots", "copies for as many as these rules can")
     fan = table.chain("fan_slots")
     fan.rule('counter name "copies"', "an SPI that may be several clients'")
     _add_came(fan)
-    fan.rule(f"update @fanned {{ ip saddr . {SPI} }} update @listed {{ ip saddr . {SPI} }}", "still in use")
-    fan.rule(f"update @copied {{ ip saddr . {SPI} counter }}", "conntrack does not see copies")
+    fan.rule(f"update @fanned {{ ip saddr . {SPI} }} update @listed {{ ip saddr . {SPI} }}", "renewed while it is in use")
+    fan.rule(f"update @copied {{ ip saddr . {SPI} counter }}", "counted here: conntrack does not see copies")
     for slot in range(SLOTS):
         fan.rule(f"ip daddr set ip saddr . {SPI} map @fan{slot} update @fan{slot} {{ ip saddr . {SPI} : ip daddr }} dup to ip daddr",
                  f"a copy for candidate {slot + 1}")
-    fan.rule("goto copies_end", "all have theirs")
+    fan.rule("goto copies_end", "every client has its copy")
 
     end = table.chain("copies_end")
     end.rule(f"{SERVER} @router_hosts goto copies_stock", "the router itself is a candidate: the packet goes on")
-    end.rule(f"{SERVER} @left_out goto copies_stock", "so is a host that is no client")
+    end.rule(f"{SERVER} @left_out goto copies_stock", "a host that is no client is a candidate too")
     end.rule("drop", "every candidate has its copy")
     stock = table.chain("copies_stock")
-    stock.rule(f"ip protocol esp ip daddr set ip saddr . {SPI} map @came_esp return", "to where it was sent")
-    stock.rule(f"ip protocol udp ip daddr set ip saddr . {COOKIE} map @came_ike", "to where it was sent")
+    stock.rule(f"ip protocol esp ip daddr set ip saddr . {SPI} map @came_esp return", "the packet itself goes to where it was sent")
+    stock.rule(f"ip protocol udp ip daddr set ip saddr . {COOKIE} map @came_ike", "the packet itself goes to where it was sent")

@@ -63,8 +63,8 @@ def add_zones(table: Table, config: Config, byteorder: str, seed: int) -> None:
                  f"add @zone_client {{ {zone} timeout {timeout}s : ip saddr }} return", f"free zone, probe {probe}")
     new.rule('counter name "clients_full"', "no zone left")
     new.rule("ip daddr != @servers return", "a server that no other client uses: as without vpnpt")
-    new.rule(notice(FULL, "1/second burst 5 packets"), "logged by the daemon")
-    new.rule("reject with icmp type admin-prohibited", "its answers could be told from nobody's: the client learns at once")
+    new.rule(notice(FULL, "1/second burst 5 packets"), "the daemon logs it")
+    new.rule("reject with icmp type admin-prohibited", "no zone is free: the answers could reach other clients; refused at once")
 
 
 def add_way_out(chain: Chain, target: str, devices: Devices) -> None:
@@ -74,20 +74,20 @@ def add_way_out(chain: Chain, target: str, devices: Devices) -> None:
     back to the client's own address is put into its zone as well.
     """
     chain.rule("fib saddr . iif oif missing return", "a forged source address: as without vpnpt")
-    chain.rule("fib daddr type != unicast return", "to the router itself, or to all")
-    chain.rule(f"fib daddr oifname {names(devices.lan)} return", "to another inside network: no NAT")
+    chain.rule("fib daddr type != unicast return", "addressed to the router itself, or a broadcast")
+    chain.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another inside network: no NAT")
     chain.rule(f"ip saddr . ip daddr != @pairs update @rate_pairs {{ ip saddr limit rate over {PAIR_RATE} }} return",
                "too many new servers: as without vpnpt")
     chain.rule(f"update @rate_out {{ ip saddr limit rate over {CLIENT_RATE} }} return", "too many new keys: as without vpnpt")
-    chain.rule(f"{ZONE} set ip saddr map @client_zone goto {target}", "a client we know")
-    chain.rule("jump zone_new", "a client's first packet")
-    chain.rule(f"{ZONE} set ip saddr map @client_zone goto {target}", "in its new zone from the first packet on")
+    chain.rule(f"{ZONE} set ip saddr map @client_zone goto {target}", "a client that has a zone")
+    chain.rule("jump zone_new", "a new client: hand out a zone")
+    chain.rule(f"{ZONE} set ip saddr map @client_zone goto {target}", "the new zone counts from the first packet on")
 
 
 def add_zoned(table: Table, name: str, *learn: str) -> None:
     """The chain `name` for packets whose IP ID holds the zone: the zone is set, `learn` runs, the IP ID is a random one."""
     chain = table.chain(name)
-    chain.rule(f"ct zone set {ZONE}", "whatever is learned: this is its zone")
+    chain.rule(f"ct zone set {ZONE}", "the packet belongs to this zone")
     for target in learn:
-        chain.rule(f"jump {target}", "learn")
-    chain.rule(f"{ZONE} set numgen random mod 65536", "the IP ID held the zone: a new one")
+        chain.rule(f"jump {target}", "learn from this packet")
+    chain.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
