@@ -31,8 +31,9 @@ def file_name(recipe: Recipe) -> str:
 def control(recipe: Recipe, epoch: int, size: int) -> str:
     """The control file. No `Depends` without dependencies: opkg would crash on an empty one."""
     depends = f"Depends: {', '.join(recipe.depends)}\n" if recipe.depends else ""
+    files = f"LicenseFiles: {recipe.license_files}\n" if recipe.license_files else ""
     return (f"Package: {recipe.name}\nVersion: {recipe.version}\n{depends}SourceName: {recipe.source}\nLicense: {recipe.license}\n"
-            f"Section: {recipe.section}\nSourceDateEpoch: {epoch}\nMaintainer: {recipe.maintainer}\nArchitecture: {recipe.arch}\n"
+            f"{files}Section: {recipe.section}\nSourceDateEpoch: {epoch}\nMaintainer: {recipe.maintainer}\nArchitecture: {recipe.arch}\n"
             f"Installed-Size: {size}\nDescription:  {recipe.description}\n")
 
 

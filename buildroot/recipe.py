@@ -25,6 +25,7 @@ class Recipe(NamedTuple):
     title: str
     arch: str
     license: str
+    license_files: str
     maintainer: str
     depends: tuple[str, ...]
     description: str
@@ -57,7 +58,8 @@ def read(name: str, out: Path, *, split_helpers: bool = False) -> Recipe:
 
     return Recipe(
         name=name, source=Path(RECIPES[name]).name, version=text("VERSION").strip(), section=text("SECTION").strip(),
-        title=text("TITLE").strip(), arch=text("PKGARCH").strip(), license=text("LICENSE").strip(), maintainer=text("MAINTAINER").strip(),
+        title=text("TITLE").strip(), arch=text("PKGARCH").strip(), license=text("LICENSE").strip(),
+        license_files=text("LICENSE_FILES").strip(), maintainer=text("MAINTAINER").strip(),
         depends=tuple(word.removeprefix("+") for word in text("DEPENDS").split()),
         description=" ".join(text("description").split()), conffiles=tuple(text("conffiles").split()),
         scripts={script: text(script) for script in SCRIPTS if text(script)}, root=fields / "root")

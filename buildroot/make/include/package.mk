@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 LICENSE:=$(PKG_LICENSE)
+LICENSE_FILES:=$(PKG_LICENSE_FILES)
 MAINTAINER:=$(PKG_MAINTAINER)
 VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE)
 
@@ -16,7 +17,7 @@ $(eval $(Package/$(1)))
 .PHONY: package
 package:
 	$$(INSTALL_DIR) $$(OUT)/root
-	$$(foreach field,VERSION SECTION TITLE PKGARCH DEPENDS LICENSE MAINTAINER,$$(file >$$(OUT)/$$(field),$$($$(field))))
+	$$(foreach field,VERSION SECTION TITLE PKGARCH DEPENDS LICENSE LICENSE_FILES MAINTAINER,$$(file >$$(OUT)/$$(field),$$($$(field))))
 	$$(foreach part,description conffiles preinst postinst prerm postrm,$$(call write,$(1),$$(part)))
 $(call Package/$(1)/install,$(OUT)/root)
 endef
