@@ -86,7 +86,7 @@ def test_found_as_a_feed(tree: Tree, name: str) -> None:
     depends = re.findall(r"\+(\S+)", re.search(r"^Depends: (.*)$", stanza, re.M)[1])  # type: ignore[index]
     assert {"libc", *read(name, tree.top / "ours" / name, split_helpers=tree.uses_apk).depends} == set(depends)
     modules = {module for module in depends if module.startswith("kmod-")}
-    assert bool(modules) == (name == "vpnpt")
+    assert bool(modules) == (name != "vpnpt-tools")
     assert modules <= set(re.findall(r"^Package: (kmod-\S+)$", tree.info, re.M)), "every kernel module is a package there"
 
 
