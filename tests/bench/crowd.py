@@ -30,6 +30,8 @@ DROP = """table netdev bench {
 	}
 }
 """
+AT_ONCE = 250
+"""Clients that begin within a moment: ruleset/zones.py lets a burst of 300 be behind one Ethernet address."""
 OPENWRT = {"nf_conntrack_acct": 1, "nf_conntrack_checksum": 0}
 """What bears on the cost of a packet in OpenWrt's /etc/sysctl.d/11-nf-conntrack.conf."""
 SYN, SYN_ACK, ACK, DATA = 2, 0x12, 0x10, 0x18
@@ -80,6 +82,8 @@ class Crowd:
     def establish(self) -> None:
         """One packet each way of every kind, client after client, so that each answer finds its client waiting alone."""
         for number in range(self.count):
+            if number % AT_ONCE == 0:
+                self._new_hardware()
             for kind in ("esp", "ike", "l2tp", "udp"):
                 self.client.send_raw(self._packet(f"{kind} out", number, 40))
                 self.server.send_raw(self._packet(f"{kind} in", number, 40))
@@ -88,6 +92,16 @@ class Crowd:
             self.server.send_raw(self._packet("tcp in", number, 0, SYN_ACK))
             self.client.send_raw(self._packet("tcp", number, 0, ACK))
         self.lab.pump.run_for(0.05)
+
+    def zoned(self) -> int:
+        """How many clients have a zone."""
+        listed = self.lab.router.run("nft", "list", "map", "ip", "vpnpt", "client_zone").stdout
+        return listed.count(" expires ")
+
+    def _new_hardware(self) -> None:
+        """What vpnpt remembers of the sender's Ethernet address goes: it lets 20 new clients a second be behind one, and in a network
+        each has its own."""
+        self.lab.router.run("nft", "flush", "set", "ip", "vpnpt", "rate_mac", check=False)
 
     def _packet(self, kind: str, number: int, payload: int, flags: int = DATA) -> bytes:
         inward = kind.endswith(" in")

@@ -57,6 +57,8 @@ def measure(clients: int, rounds: int, seconds: float, say: Callable[[str], None
         for router in ROUTERS:
             switch(lab, router)
             crowd.establish()
+        if crowd.zoned() != clients:
+            raise RuntimeError(f"{crowd.zoned()} of {clients} clients have a zone: of the others the slow path would be measured")
         lab.router.nft(crowd.short_way())
         files = {kind: os.path.join(directory, kind) for kind in KINDS}
         for kind, path in files.items():
