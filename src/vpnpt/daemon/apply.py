@@ -71,13 +71,13 @@ class Service:
         self.seed = remembered.zone_seed(run_dir)
         self._local: set[bytes] = set()
         self.mirror = Mirror(time.monotonic)
-        self._netlink = Netlink()
-        self._restorer = Restorer(self._netlink)
-        self.port = self._netlink.port  # by which our own requests are known in notifications
-        self.tracker = Tracker(self._netlink, log, time.monotonic)
-        self.cutter = Cutter(self._netlink, log, self.tracker)
+        self.netlink = Netlink()
+        self._restorer = Restorer(self.netlink)
+        self.port = self.netlink.port  # by which our own requests are known in notifications
+        self.tracker = Tracker(self.netlink, log, time.monotonic)
+        self.cutter = Cutter(self.netlink, log, self.tracker)
         self.include = Include(run_dir, log)
-        self.watch = Watch(self._netlink, log)
+        self.watch = Watch(self.netlink, log)
         self.history = _history(log, run_dir)
         self.watch.changed = lambda by, text: self._add("rules", by, text)
 
@@ -226,14 +226,14 @@ class Service:
         if self.ruleset is None:
             return False
         try:
-            return all(table_exists(self._netlink, _NUMBERS[family], TABLE) for family in self.ruleset.tables)
+            return all(table_exists(self.netlink, _NUMBERS[family], TABLE) for family in self.ruleset.tables)
         except NetlinkError:
             return False
 
     def remember(self) -> None:
         """Renews the copy of what the kernel has learned."""
         if self.ruleset is not None and self.in_place():
-            self.mirror.refresh(self._netlink, self.ruleset)
+            self.mirror.refresh(self.netlink, self.ruleset)
 
     def _add(self, what: str, how: str, text: str) -> None:
         """Into the history, if there is one."""
@@ -287,7 +287,7 @@ class Service:
 
         Tables found at our start may be another version's, with other sizes, which an old kernel would keep silently: they are replaced.
         """
-        chains = [(family, chain) for family in FAMILIES for chain in list_chains(self._netlink, _NUMBERS[family], TABLE)]
+        chains = [(family, chain) for family in FAMILIES for chain in list_chains(self.netlink, _NUMBERS[family], TABLE)]
         there = {family for family, _ in chains}  # a table that was deleted a moment ago would come back empty
         if there >= set(ruleset.tables) and self.ruleset is not None and self.ruleset.declarations() == ruleset.declarations():
             with contextlib.suppress(NftError):  # somebody has changed our tables: then all is replaced
@@ -295,7 +295,7 @@ class Service:
                 return
         if self.ruleset is None:
             self.mirror.adopt(remembered.load(remembered.path_in(self.run_dir), ruleset))
-        self.mirror.refresh(self._netlink, ruleset)
+        self.mirror.refresh(self.netlink, ruleset)
         elements = self.mirror.elements()
         if "ip" not in there and config.shares_servers:
             self._add_flows(elements, config)
@@ -311,7 +311,7 @@ class Service:
     def _add_flows(self, elements: dict[tuple[str, str], list[Element]], config: Config) -> None:
         """What conntrack knows of clients in our zones and the maps do not."""
         try:
-            flows = [*dump_conntrack(self._netlink, proto=ESP), *dump_conntrack(self._netlink, proto=UDP, dport=500)]
+            flows = [*dump_conntrack(self.netlink, proto=ESP), *dump_conntrack(self.netlink, proto=UDP, dport=500)]
         except NetlinkError:
             return  # no kmod-nf-conntrack-netlink: the next packets tell
         count = remembered.add_flows(elements, flows, config)

@@ -18,7 +18,7 @@ from sys import byteorder as BYTEORDER
 
 from ..kernel import nft
 from ..kernel.maps import LISTENERS
-from ..kernel.netfilter import Netlink, NetlinkError, Overrun, add_elements, delete_elements, dump_conntrack, dump_elements
+from ..kernel.netfilter import NetlinkError, Overrun, add_elements, delete_elements, dump_conntrack, dump_elements
 from ..kernel.nft import NftError
 from ..kernel.socket import ROUTE, XFRM, Socket
 from ..router.ways import STACKED, Ways
@@ -68,7 +68,7 @@ class Offload:
 
     def __init__(self, service: Service, feed: SessionsFeed, selector: selectors.BaseSelector, later: Callable[[float], None]) -> None:
         self._service, self._feed, self._selector, self._later = service, feed, selector, later
-        self._sock = Netlink()
+        self._sock = service.netlink
         self._guard = Guard()
         self._listening: list[Socket] = []
         self.why = ""  # it is off
