@@ -136,3 +136,14 @@ def comment_of(rule: str) -> Any:
     found = re.search(r' comment "([^"]*)"$', rule)
     assert found, f"no comment: {rule}"
     return found[1]
+
+
+def test_no_rule_asks_whether_a_map_has_a_key() -> None:
+    """Linux before 6.5 refuses it (EINVAL, nft_lookup_init()), and with it the whole ruleset; the host's kernel may take it."""
+    config, _ = compile_config("config 1 'pptp'\nconfig 1 'ipsec'\nconfig 1 'l2tp'\n")
+    assert config is not None
+    table = compile_ruleset(config, Devices(lan=("br-lan",), wan=("wan",)), offload=True).tables["ip"]
+    maps = {name for name, one in table.collections.items() if one.value}
+    asked = [(chain.name, rule) for chain in table.chains for rule in chain.rules
+             for word, name in re.findall(r"(\S+) @(\w+)", rule) if name in maps and word not in ("map", "add", "update", "delete")]
+    assert len(maps) > 20 and asked == []

@@ -13,6 +13,7 @@ from .ike import CREATES_SAS, add_ike, looks_like_ike
 from .maps import COOKIE, QUOTED_SPI, SERVER_OUT, SPI
 from .sharing import IKE_BOTH
 from .text import Table, names, numbers
+from .zones import ZONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ def _add_icmp(table: Table, lan: str) -> None:
     own.rule("@th,136,8 17 ct zone set @th,160,32 . @th,288,64 map @cookie_zone return", "about IKE, by server and cookie")
     own.rule("@th,136,8 17 ct zone set @th,192,32 . @th,160,32 map @called_hosts return", "about IKE that began outside")
     own.rule("@th,136,8 17 @th,424,4 != { 1, 2 } return", "not IKE")
-    own.rule("@th,160,32 != @solo return", "about a server that no client talks with")
+    own.rule(f"{ZONE} set @th,160,32 map @solo goto icmp_lan_client", "about a server that a client talks with")
+    own = table.chain("icmp_lan_client")
     # nft 1.0.6 looks up no raw bits in a map of addresses: for the time of the lookup the quoted client stands in the header. An error is
     # sent to whom it quotes as the sender (RFC 792), so that address is the one to put back.
     own.rule("ip daddr set @th,192,32 ct zone set ip daddr map @client_zone", "the quoted client's zone")
     own.rule("ip daddr set @th,160,32", "its own address again")
+    own.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
 
 
 def _add_router(table: Table, devices: Devices) -> None:

@@ -94,13 +94,12 @@ def _add_refresh(table: Table) -> None:
     _refresh(table, "out", "ip saddr", "ip daddr", SERVER_OUT)
     _refresh(table, "in", "ip daddr", "ip saddr", SERVER)
     renew = table.chain("renew_in")
-    kept = ((f"ip protocol esp ip saddr . {SPI}", "came_esp"), (f"ip protocol udp ip saddr . {COOKIE}", "came_ike"))
-    for match, known in kept:
-        renew.rule(f"{match} @{known} return", "renewed a moment ago, by a packet to another address perhaps")
-    renew.rule("jump came", "remember the address to which the packet was sent")
-    for match, known in kept:
-        renew.rule(f"{match} @{known} ip daddr set {ZONE} map @zone_client jump refresh_in", "as if addressed to its client")
-    renew.rule("goto copies_stock", "its own address again")
+    pair = f"ip saddr . {ZONE}"
+    renew.rule(f"{pair} @renewing return", "renewed a moment ago")
+    renew.rule(f"add @renewing {{ {pair} }} add @renewed {{ {pair} : ip daddr }}", "remember the address to which the packet was sent")
+    # Before Linux 6.5 a rule can't ask whether a map has a key, but only use its value: where there was no room, there is none.
+    renew.rule(f"ip daddr set {pair} map @renewed ip daddr set {ZONE} map @zone_client jump refresh_in", "as if addressed to its client")
+    renew.rule(f"ip daddr set {pair} map @renewed", "its own address again")
 
 
 def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None:
