@@ -119,6 +119,7 @@ class Daemon:
     def reload(self, how: str = "") -> bool:
         """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
         done = self.service.apply(how or self.asked)
+        self._apply_offload()  # it may take a moment, too
         if done:
             self.due.pop("apply", None)
             self._listen()  # before anybody counts on us: flows are counted only if that was asked for when they began
@@ -133,7 +134,6 @@ class Daemon:
             self._count()
         elif self.service.ruleset is None:
             self._at("apply", 10)
-        self._apply_offload()
         return done
 
     def _apply_offload(self) -> None:

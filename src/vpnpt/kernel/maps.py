@@ -129,7 +129,7 @@ class Learned:
         The maps that say whose an SPI or a cookie is do not name it.
         """
         clients = self.zones()
-        gone = [(name, element.key) for name in ("came_esp", "came_ike") for element in self._dump(name)
+        gone = [(name, element.key) for name in ("came_esp", "came_ike", "renewed") for element in self._dump(name)
                 if element.data and element.data[:4] not in local]
         for name, width in (("esp_fast", 4), ("ike_fast", 8)):
             for element in self._dump(name):
