@@ -183,7 +183,6 @@ def _add_in(table: Table, devices: Devices) -> None:
                f"update @heard {{ ip saddr . {ZONE} }} update @ike_answered {{ ip saddr . {COOKIE} }} "
                f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renewed, and put into the fast path")
     renew.rule(f"@th,16,16 != 500 update @ike_ports {{ ip saddr . udp dport : {ZONE} }}", "the port that NAT has given it")
-    renew.rule("jump renew_in", "and its client lives")
     port = table.chain("ike_in_port")
     looks_like_ike(port)
     port.rule("ct zone set ip saddr . udp dport map @ike_ports", "to the port that NAT has given the client")

@@ -119,7 +119,8 @@ IPSEC: tuple[Map, ...] = (
         fills="kernel, daemon (deletes)"),
     Map(name="renewing", key="ip saddr . ct zone", lifetime=2, meaning="server, zone: renewed a moment ago by what the server sends"),
     Map(name="renewed", key="ip saddr . ct zone", value="ip daddr", lifetime=1,
-        meaning="the address to which such a packet was sent, while its client's stands in it"),
+        meaning="the address to which such a packet was sent, while its client's stands in it",
+        fills="kernel, daemon (deletes)"),
     # who waits for a new inbound SPI
     Map(name="waiting", key="ip daddr . ct zone", lifetime="pending", meaning="server, zone: waits for a new inbound SPI",
         fills="kernel, daemon", reads="kernel, daemon"),
