@@ -76,11 +76,11 @@ def status(context: Context) -> dict[str, Any]:
         _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
         blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
         state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
-    offload, wanted = context.offload, context.service.config and context.service.config.protocols["ipsec"].esp_offload
-    if offload is not None:
-        shot["esp_offload"] = offload.snapshot()
-    elif wanted == "1" or (wanted == "auto" and context.service.offload):
-        shot["esp_offload"] = {"text": "short way for ESP: package vpnpt-offload is not installed"}
+    if context.offload is not None:
+        shot["esp_offload"] = context.offload.snapshot()
+    else:
+        why = context.service.no_short_way() or "package vpnpt-offload is not installed"
+        shot["esp_offload"] = {"state": "off", "keys": 0, "slow": [why], "text": f"short way for ESP: off; {why}"}
     return shot | {"release": release(), "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
 
 

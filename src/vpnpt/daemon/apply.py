@@ -23,6 +23,7 @@ from ..router.devices import include_problems, resolve_devices
 from ..ruleset import FAMILIES, TABLE, Ruleset, compile_ruleset, forward_rules
 from ..wire.conntrack import ESP, UDP
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
+from ..wire.nftables import NETDEV
 from . import remembered
 from .cutting import Cutter
 from .fw4 import Include
@@ -220,6 +221,20 @@ class Service:
         self.watch.seal(self.ruleset)
         self.tracker.resync()
         self.tracker.l2tp.resync()
+
+    def no_short_way(self) -> str:
+        """Why established ESP is to take no short way; '' where it is to."""
+        if self.config is None or not self.config.shares_servers:
+            return "IPsec is not helped"
+        wanted = self.config.protocols["ipsec"].esp_offload
+        return "switched off" if wanted == "0" else "" if wanted == "1" or self.offload else "flow offloading is off"
+
+    def short_way_left(self) -> bool:
+        """Is its table in the kernel, of a daemon that was killed?"""
+        try:
+            return table_exists(self.netlink, NETDEV, TABLE)
+        except NetlinkError:  # a kernel without this family
+            return False
 
     def in_place(self) -> bool:
         """Are all tables of the ruleset in the kernel?"""

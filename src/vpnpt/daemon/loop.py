@@ -137,8 +137,10 @@ class Daemon:
         return done
 
     def _apply_offload(self) -> None:
-        """ESP's short way, where its package is there."""
+        """ESP's short way, where it is wanted, or was by a daemon that was killed, and its package is there."""
         if self.context.offload is None:
+            if self.service.no_short_way() and not self.service.short_way_left():
+                return
             try:
                 from .offload import Offload
             except ImportError:

@@ -118,20 +118,13 @@ class Offload:
     def apply(self) -> None:
         """A configuration was put in force, or a flow table has come or gone: everything begins anew."""
         self.end()
-        self.why, self.slow = self._unwanted(), {}
+        self.why, self.slow = self._service.no_short_way(), {}
         if self.why:
             self._close()
         else:
             self._listen()
             self._not_before = self._next_sample = self._pause = 0.0
             self._later(0)
-
-    def _unwanted(self) -> str:
-        config = self._service.config
-        if config is None or not config.shares_servers:
-            return "IPsec is not helped"
-        wanted = config.protocols["ipsec"].esp_offload
-        return "switched off" if wanted == "0" else "" if wanted == "1" or self._service.offload else "flow offloading is off"
 
     def stop(self) -> None:
         """The daemon ends."""
