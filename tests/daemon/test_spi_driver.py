@@ -46,7 +46,7 @@ def say(tracker: Tracker, exchange: int, number: int, *, outward: bool, response
     ident = int.from_bytes(ZONE.to_bytes(2, sys.byteorder), "big")
     source, destination = (CLIENT, SERVER) if outward else (SERVER, WAN)
     packet = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), ident, 0, 64, 17, 0, source, destination) + udp
-    tracker.on_notice(LogPacket(notices.GROUP, 2, 0, 0x0800, notice, 1, 0, 0, b"", packet, None, None, None))
+    tracker.on_notice(LogPacket(notices.GROUP, notice, packet))
 
 
 def needs(tracker: Tracker) -> int:
@@ -122,7 +122,7 @@ def esp(source: bytes, destination: bytes, spi: bytes, sequence: int, notice: st
     """An ESP packet as the rules log it."""
     ident = int.from_bytes(zone.to_bytes(2, "big"), sys.byteorder)
     head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 60, ident, 0, 64, 50, 0, source, destination)
-    return LogPacket(group, 2, 0, 0x0800, notice, 1, 0, 0, b"", head + spi + sequence.to_bytes(4, "big") + bytes(32), None, None, None)
+    return LogPacket(group, notice, head + spi + sequence.to_bytes(4, "big") + bytes(32))
 
 
 SECOND, SECOND_ZONE = bytes([192, 168, 1, 102]), 20501
@@ -188,5 +188,5 @@ def test_lost_notices_are_made_up_for(contended: Tracker, kernel: Kernel, monkey
 
 
 def test_what_is_no_ike_is_none(tracker: Tracker) -> None:
-    tracker.on_notice(LogPacket(notices.GROUP, 2, 0, 0x0800, notices.EXCHANGE, 1, 0, 0, b"", b"\x45garbage", None, None, None))
+    tracker.on_notice(LogPacket(notices.GROUP, notices.EXCHANGE, b"\x45garbage"))
     assert SERVER not in tracker.engine.servers

@@ -56,9 +56,6 @@ def _netlink(data: bytes) -> None:
             message.kind = kind
             for decode in DECODERS:
                 decode(message)
-        packet = nflog.decode(message)
-        if packet is not None and packet.conntrack is not None:
-            conntrack.decode_attributes(packet.family, packet.conntrack)
 
 
 def _netlink_corpus() -> list[bytes]:
@@ -260,7 +257,7 @@ class Driver:
             at += 6 + length
             self._now += wait / 1000
             numbers = (notices.GROUP, notices.GROUP_WHOLE, notices.GROUP_SPILLED)
-            notice = LogPacket(numbers[group % 3], 2, 0, 0x0800, PREFIXES[which % len(PREFIXES)], 1, 0, 0, b"", packet, None, None, None)
+            notice = LogPacket(numbers[group % 3], PREFIXES[which % len(PREFIXES)], packet)
             self._tracker.on_notice(notice)
             due = self._tracker.next_deadline()
             if due is not None and (due <= self._now or group & 0x10):

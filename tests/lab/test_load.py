@@ -41,6 +41,22 @@ def test_clients_begin_while_the_daemon_stands_still(sandbox: None) -> None:
         assert {name: str(later[name].sent - later[name].delivered) for name in names} == dict.fromkeys(names, "0")
 
 
+def test_what_was_told_while_the_daemon_stood_still_is_read_in_its_order(sandbox: None) -> None:
+    """c2's first SPI is decided before c1 begins a rekey; told of the other way round, the daemon would have two to choose from."""
+    with Lab(2, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage = Stage(lab, {}, {}, scenario.uci)
+        stage.do_up("c1")
+        stage.do_traffic("c1")
+        os.kill(lab.router.daemon.pid, signal.SIGSTOP)
+        stage.do_up("c2")
+        stage.do_traffic("c2")
+        stage.do_rekey("c1")
+        os.kill(lab.router.daemon.pid, signal.SIGCONT)
+        assert lab.router.ask(method="status")["in_place"]
+        later = stage.do_traffic("c2", out=0, back=3)
+        assert (str(later["c2"]), str(later["copies"])) == ("3/3 delivered", "0")
+
+
 def made_up(source: Host, server: Host, spi: int, sequence: int) -> bytes:
     """An ESP packet that no key belongs to."""
     head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 68, 0, 0, 64, socket.IPPROTO_ESP, 0, socket.inet_aton(source.address),

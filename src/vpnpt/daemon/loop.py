@@ -16,7 +16,7 @@ import time
 
 from .. import TOOLS_MISSING, __version__
 from ..kernel import nft
-from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogSocket, Overrun
+from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogGroups, Overrun
 from ..ruleset import notices
 from ..wire.nftables import decode_change
 from . import safe_file
@@ -44,8 +44,6 @@ HOUSEKEEPING = 600.0
 NFTABLES_GROUP = 7
 REFUSED_PAUSE = 0.05
 """Seconds of rest after the system has refused something."""
-EARLIER = 32
-"""Portions of headers that are read before a whole packet, at most: requests are waiting, too."""
 BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
@@ -72,7 +70,7 @@ class Daemon:
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
         self.selector.register(self.changes, selectors.EVENT_READ, self._on_changes)
         self.service.watch.catch_up = self._read_changes
-        self.logs: list[NflogSocket] = []
+        self.logs = NflogGroups()
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
@@ -165,7 +163,9 @@ class Daemon:
         now = time.monotonic()
         for what in [what for what, when in self.due.items() if when <= now]:
             del self.due[what]
-            if what == "restore":
+            if what == "notices":
+                self._on_notices()
+            elif what == "restore":
                 if not self.service.restore():
                     self._at("restore", 2)
             elif what == "drift":
@@ -271,14 +271,13 @@ class Daemon:
 
     def _open_log(self, group: int, snaplen: int) -> None:
         try:
-            log = NflogSocket(group, snaplen=snaplen)
+            log = self.logs.open(group, snaplen)
         except OSError as error:
             self.log.warning("NFLOG", f"no notices from the kernel: {error.strerror} (is kmod-nfnetlink-log installed, "
                                       f"or does another program use group {group}?)")
             self.service.notices = False
             return
-        self.logs.append(log)
-        self.selector.register(log, selectors.EVENT_READ, lambda: self._on_notices(log))
+        self.selector.register(log, selectors.EVENT_READ, self._on_notices)
 
     def _on_changes(self) -> bool:
         """Reads a portion of nftables' notifications. False: there is none."""
@@ -317,16 +316,11 @@ class Daemon:
                 self._at("apply", 0.5)
             self._apply_offload()
 
-    def _on_notices(self, log: NflogSocket) -> None:
-        """What a log group has. Whole packets have groups of their own, and so overtake the headers of earlier ones: those come first,
-        or the engine would not know who has finished an exchange. The packets are read before, so that nothing newer is meant."""
-        found = log.receive()
-        if log is not self.logs[0]:
-            for _ in range(EARLIER):
-                earlier = self.logs[0].receive()
-                self._handle_notices(earlier)
-                if not earlier:
-                    break
+    def _on_notices(self) -> None:
+        """What the log groups have. Order matters: the engine is to know who had finished an exchange when a packet came, and no more."""
+        found, more = self.logs.receive()
+        if more:
+            self._at("notices", 0)
         self._handle_notices(found)
         self._schedule_tracker()
 

@@ -30,6 +30,9 @@ DUMP_TRIES = 8
 FILTER_RANGES = (RANGES_MAX // 2, 64, 8, 1)
 DRAIN = 1000
 """Reads at most, where a queue is to be emptied."""
+PORTIONS = 32
+"""Of each log group, before something else has its turn."""
+HALF = 1 << 31
 
 
 class Netlink(Socket):
@@ -316,3 +319,50 @@ class NflogSocket:
             if packet is not None:
                 found.append(packet)
         return found
+
+
+class NflogGroups:
+    """Several log groups, each read in portions, whose packets are handed out in the order in which the kernel logged them.
+
+    A group alone keeps its order. Of two, the one that is read first would overtake the other.
+    """
+
+    def __init__(self) -> None:
+        self._logs: list[NflogSocket] = []
+        self._held: list[nflog.LogPacket] = []
+        self._last = 0  # the count of the packet that was handed out last
+
+    def open(self, group: int, snaplen: int) -> NflogSocket:
+        """One group more, for a selector. Raises NetlinkError, EPERM if the group is taken."""
+        log = NflogSocket(group, snaplen, flags=nflog.FLAG_SEQUENCE_GLOBAL)
+        self._logs.append(log)
+        return log
+
+    def receive(self) -> tuple[list[nflog.LogPacket | Overrun], bool]:
+        """What has arrived in any group, and whether there is more of it: requests are waiting, too. Never blocks."""
+        found: list[nflog.LogPacket | Overrun] = []
+        for _ in range(PORTIONS):
+            # What a group has and we have not read is later than the last that it gave, or, if it had nothing, than all that we held.
+            sure = self._age(self._held[-1]) if self._held else 0
+            more = False
+            for log in self._logs:
+                arrived = log.receive()
+                packets = [one for one in arrived if not isinstance(one, Overrun)]
+                if len(packets) < len(arrived):
+                    found.append(Overrun())
+                if packets:
+                    more, sure = True, min(sure, self._age(packets[-1]))
+                self._held += packets
+            self._held.sort(key=self._age)
+            ready = [packet for packet in self._held if self._age(packet) <= sure]
+            if ready:
+                found += ready
+                del self._held[:len(ready)]
+                self._last = ready[-1].sequence
+            if not more:
+                break
+        return found, bool(self._held)
+
+    def _age(self, packet: nflog.LogPacket) -> int:
+        """How many packets later than the last one handed out; the kernel counts to 2^32."""
+        return (packet.sequence - self._last + HALF) % (2 * HALF) - HALF

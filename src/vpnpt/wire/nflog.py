@@ -15,40 +15,26 @@ MSG_PACKET, MSG_CONFIG = 0, 1
 BIND = 1
 COPY_PACKET = 2
 # enum nfulnl_attr_config
-CFG_CMD, CFG_MODE, CFG_NLBUFSIZ, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = 1, 2, 3, 4, 5, 6
+CFG_CMD, CFG_MODE, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = 1, 2, 4, 5, 6
 # enum nfulnl_attr_type
-(PACKET_HDR, MARK, TIMESTAMP, IFINDEX_INDEV, IFINDEX_OUTDEV, HWADDR, PAYLOAD, PREFIX, SEQ, CT) = (1, 2, 3, 4, 5, 8, 9, 10, 12, 18)
-# Values of CFG_FLAGS. The kernel refuses FLAG_CONNTRACK with EOPNOTSUPP where NETFILTER_NETLINK_GLUE_CT is not built.
-FLAG_SEQUENCE, FLAG_SEQUENCE_GLOBAL, FLAG_CONNTRACK = 1, 2, 4
+PACKET_HDR, PAYLOAD, PREFIX, SEQ, SEQ_GLOBAL = 1, 9, 10, 12, 13
+# values of CFG_FLAGS
+FLAG_SEQUENCE, FLAG_SEQUENCE_GLOBAL = 1, 2
 
 
 class LogPacket(Record):
-    """A logged packet. group: 0..65535. hook: NF_INET_* (0 prerouting .. 4 postrouting). ethertype: 0x0800 for IPv4.
-
-    indev, outdev: interface index, 0 when there is none. hwaddr: the sender's link-layer address, b'' when unknown.
-    payload: from the network header, cut at the group's snaplen. timestamp_us: microseconds of the epoch, None unless the
-    kernel stamped the packet. sequence: counts per group, wraps at 2^32, None unless FLAG_SEQUENCE. conntrack: the attributes
-    of the packet's conntrack entry for `conntrack.decode_attributes`, None unless FLAG_CONNTRACK and an entry was attached.
+    """A logged packet. group: 0..65535. prefix: what the rule that logged it says. payload: from the network header, cut at the group's
+    snaplen. sequence: counts per group (FLAG_SEQUENCE) or over all of them (FLAG_SEQUENCE_GLOBAL), 0 to 2^32 - 1; 0 without.
     """
 
-    __slots__ = ("group", "family", "hook", "ethertype", "prefix", "indev", "outdev", "mark", "hwaddr", "payload", "timestamp_us",
-                 "sequence", "conntrack")
+    __slots__ = ("group", "prefix", "payload", "sequence")
+    DEFAULTS = {"sequence": 0}
 
-    def __init__(self, group: int, family: int, hook: int, ethertype: int, prefix: str, indev: int, outdev: int, mark: int,
-                 hwaddr: bytes, payload: bytes, timestamp_us: int | None, sequence: int | None, conntrack: bytes | None) -> None:
+    def __init__(self, group: int, prefix: str, payload: bytes, sequence: int = 0) -> None:
         self.group = group
-        self.family = family
-        self.hook = hook
-        self.ethertype = ethertype
         self.prefix = prefix
-        self.indev = indev
-        self.outdev = outdev
-        self.mark = mark
-        self.hwaddr = hwaddr
         self.payload = payload
-        self.timestamp_us = timestamp_us
         self.sequence = sequence
-        self.conntrack = conntrack
 
 
 def config(group: int, *attrs: bytes, family: int = 0) -> bytes:
@@ -61,18 +47,14 @@ def bind(group: int) -> bytes:
     return config(group, nl.attribute(CFG_CMD, bytes([BIND])))
 
 
-def options(group: int, snaplen: int, threshold: int = 1, timeout_cs: int = 1, flags: int = 0,
-            buffer: int | None = None) -> bytes:
+def options(group: int, snaplen: int, threshold: int = 1, flags: int = 0) -> bytes:
     """How a bound group delivers.
 
-    snaplen: bytes of each packet, 0: as many as fit. threshold: packets that are collected before they are sent; 1: at once.
-    timeout_cs: the longest a packet waits for others, in 1/100 s. buffer: size of the kernel's collecting buffer in bytes.
+    snaplen: bytes of each packet, 0: as many as fit. threshold: packets that are collected before they are sent, for 10 ms at most;
+    1: at once.
     """
-    attrs = [nl.attribute(CFG_MODE, struct.pack(">IBB", snaplen, COPY_PACKET, 0)), nl.be32(CFG_TIMEOUT, timeout_cs),
-             nl.be32(CFG_QTHRESH, threshold), nl.be16(CFG_FLAGS, flags)]
-    if buffer is not None:
-        attrs.append(nl.be32(CFG_NLBUFSIZ, buffer))
-    return config(group, *attrs)
+    return config(group, nl.attribute(CFG_MODE, struct.pack(">IBB", snaplen, COPY_PACKET, 0)), nl.be32(CFG_TIMEOUT, 1),
+                  nl.be32(CFG_QTHRESH, threshold), nl.be16(CFG_FLAGS, flags))
 
 
 def decode(msg: nl.Message) -> LogPacket | None:
@@ -82,27 +64,8 @@ def decode(msg: nl.Message) -> LogPacket | None:
     parsed = nl.nfgenmsg(msg.body)
     if parsed is None:
         return None
-    family, group, data = parsed
+    _, group, data = parsed
     attrs = nl.attributes(data)
-    if attrs is None or len(attrs.get(PACKET_HDR, b"")) < 4 or PAYLOAD not in attrs:
+    if attrs is None or PACKET_HDR not in attrs or PAYLOAD not in attrs:
         return None
-    ethertype, hook = struct.unpack_from(">HB", attrs[PACKET_HDR])
-    return LogPacket(group, family, hook, ethertype, nl.string(attrs.get(PREFIX)), nl.number(attrs.get(IFINDEX_INDEV), 4) or 0,
-                     nl.number(attrs.get(IFINDEX_OUTDEV), 4) or 0, nl.number(attrs.get(MARK), 4) or 0, _hwaddr(attrs.get(HWADDR)),
-                     attrs[PAYLOAD], _timestamp(attrs.get(TIMESTAMP)), nl.number(attrs.get(SEQ), 4), attrs.get(CT))
-
-
-def _hwaddr(data: bytes | None) -> bytes:
-    """struct nfulnl_msg_packet_hw: length, padding, 8 bytes."""
-    if data is None or len(data) < 4:
-        return b""
-    length = int.from_bytes(data[:2], "big")
-    return data[4:4 + length] if length <= min(8, len(data) - 4) else b""
-
-
-def _timestamp(data: bytes | None) -> int | None:
-    """struct nfulnl_msg_packet_timestamp: seconds and microseconds, 64 bits each."""
-    if data is None or len(data) != 16:
-        return None
-    seconds, micros = struct.unpack(">QQ", data)
-    return int(seconds * 1_000_000 + micros)
+    return LogPacket(group, nl.string(attrs.get(PREFIX)), attrs[PAYLOAD], nl.number(attrs.get(SEQ_GLOBAL, attrs.get(SEQ)), 4) or 0)
