@@ -13,8 +13,8 @@ from tests.lab.topology import Lab
 
 CONFIG = "config 1 ipsec\n"
 VOID = "198.18.0.0/15"
-CPU, MEMORY = 4.0, 8.0
-"""CPU seconds and megabytes that a scan may cost the daemon: twice what we promise, for machines that are busy."""
+MEMORY = 8.0
+"""Megabytes that a scan may cost the daemon: twice what we promise. What it costs in time is a part of `make bench`."""
 
 
 def ask(lab: Lab, **request: str) -> dict[str, object]:
@@ -22,10 +22,10 @@ def ask(lab: Lab, **request: str) -> dict[str, object]:
     return lab.router.ask(**request)
 
 
-def daemon(lab: Lab) -> tuple[float, float]:
-    """CPU seconds and megabytes of it."""
+def resident(lab: Lab) -> float:
+    """Megabytes of the daemon."""
     assert lab.router.daemon is not None
-    return usage(lab.router.daemon.pid)
+    return usage(lab.router.daemon.pid)[1]
 
 
 def test_a_scan_from_the_lan(sandbox: None, long: bool) -> None:
@@ -35,7 +35,7 @@ def test_a_scan_from_the_lan(sandbox: None, long: bool) -> None:
         blackhole(lab, VOID)
         users, attacker = stage(lab), lab.clients[2]
         assert users.do_up("c1") == {"c1": "up"}
-        before = daemon(lab)
+        before = resident(lab)
         cookie = random_cookies(1)
         for part in range(2):
             targets = (f"198.{18 + (n >> 16)}.{n >> 8 & 255}.{n & 255}" for n in range(part * count // 2, (part + 1) * count // 2))
@@ -48,8 +48,7 @@ def test_a_scan_from_the_lan(sandbox: None, long: bool) -> None:
         result = users.do_traffic(out=5, back=5)
         assert not result["c1"].lost and not result["c2"].lost
         assert "protocols" in ask(lab, method="status")
-        after = daemon(lab)
-        assert after[0] - before[0] < CPU and after[1] - before[1] < MEMORY
+        assert resident(lab) - before < MEMORY
 
 
 def test_a_flood_in_one_server_s_name_costs_another_s_clients_nothing(sandbox: None, long: bool) -> None:

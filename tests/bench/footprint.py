@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildroot import ipk
 from buildroot.recipe import RECIPES, read
+from tests.attack.forge import blackhole, esp, flood_from_lan, ike, random_cookies, udp, usage
 from tests.bench.crowd import Crowd
 from tests.bench.throughput import CONFIG
 from tests.lab import sandbox
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SESSIONS = (0, 100, 1000)
 CROWD = 4000
+SCANNED = 4000
 TIMES = 5
 KB, MB = 1 / 1024, 1 / 1024 ** 2
 
@@ -51,7 +53,7 @@ def measure(say: Callable[[str], None] = print) -> list[Row]:
         program = [sys.executable, "-I", str(shipped / "main.py"), "daemon"]
         subprocess.run([*program, "--help"], check=True, stdout=subprocess.DEVNULL)  # what compiles stays larger (files/usr/sbin/vpnptd)
         rows = flash(Path(directory))
-        for part in (start, memory, crowd):
+        for part in (start, memory, scan, crowd):
             say(f"  {part.__name__}")
             rows += part(program)
     return rows
@@ -112,6 +114,23 @@ def memory(program: list[str]) -> list[Row]:
             resident = _resident(lab.router.daemon.pid)
         rows.append(Row(f"vpnptd, {sessions} clients" if sessions else "vpnptd at rest", resident, "MB", f"{resident / bare:.2f} of bare"))
     return rows
+
+
+def scan(program: list[str]) -> list[Row]:
+    """What the daemon does while a host of the LAN sends IKE and ESP to thousands of addresses."""
+    with Lab(clients=1, servers=1, ipv6=False) as lab:
+        lab.router.start_vpnpt(CONFIG, program=program)
+        assert lab.router.daemon is not None
+        blackhole(lab, "198.18.0.0/15")
+        source, number, daemon = lab.clients[0], random_cookies(1), lab.router.daemon.pid
+        before, sender = usage(daemon), time.process_time()
+        targets = [f"198.18.{n >> 8}.{n & 255}" for n in range(SCANNED)]
+        flood_from_lan(lab, source, (packet for target in targets for packet in (
+            udp(source.address, target, 500, 500, ike(number())), esp(source.address, target, number() & 0xFFFFFFFF))))
+        lab.router.vpnpt("status")
+        after, sent = usage(daemon), time.process_time() - sender
+    note = f"CPU time of the daemon; the sender took {sent:.1f} s of its own, the daemon grew by {after[1] - before[1]:.1f} MB"
+    return [Row(f"a scan of {SCANNED} addresses from the LAN", (after[0] - before[0]) * 1000, "ms", note)]
 
 
 def crowd(program: list[str]) -> list[Row]:
