@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 
 from .. import TOOLS_MISSING
-from ..config.values import BadValue, source
 from ..kernel.netfilter import NetlinkError
 from ..model import PROTOCOLS
-from ..router import uciedit
 from ..router.devices import release
 from ..sessions.table import CAP, packed_address
 
@@ -111,34 +109,6 @@ def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"ended": context.feed.kill(lambda one: one.key[1] == client and protocol in ("", one.key[0]))}
 
 
-def _block(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
-    return _deny(context, arguments, blocked=True)
-
-
-def _unblock(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
-    return _deny(context, arguments, blocked=False)
-
-
-def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> dict[str, Any]:
-    """Adds a client to a protocol's deny_src, or takes it out, in the committed configuration, which is then put in force."""
-    name, config = arguments.get("protocol", ""), context.service.config
-    if name not in PROTOCOLS:
-        return {"error": f"which protocol? one of {', '.join(PROTOCOLS)}"}
-    try:
-        client = source(arguments.get("client", "").partition("/")[0]).text
-    except BadValue:
-        return {"error": "whose? give a client by its address or MAC"}
-    if blocked and config is not None and config.behaviour(name) == "ignore":
-        return {"error": f"{name} is left alone (when_disabled is ignore): enable it, or block it for all"}
-    try:
-        changed = uciedit.edit_list(context.service.config_dir, name, "deny_src", client, present=blocked)
-    except (OSError, ValueError) as error:
-        return {"error": f"the configuration can't be written: {error}"}
-    if changed and not context.reload():
-        return {"error": context.service.problem}
-    return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
-
-
 def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"events": list(context.log.lines)}
 
@@ -158,4 +128,4 @@ def _tool(name: str) -> Handler:
 HANDLERS: Mapping[str, Handler] = {
     "status": _status, "sessions": _sessions, "doctor": _tool("doctor"), "why": _tool("why"), "changes": _tool("changes"),
     "events": _events, "metrics": _tool("metrics"), "throughput": _tool("throughput"), "reload": _reload,
-    "kill": _kill, "block": _block, "unblock": _unblock}
+    "kill": _kill, "block": _tool("block"), "unblock": _tool("unblock")}

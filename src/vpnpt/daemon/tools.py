@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..model import PROTOCOLS
 from .api import status
 
 TYPE_CHECKING = False
@@ -67,4 +68,36 @@ def news(context: Context, found: dict[str, Any], since: str) -> dict[str, Any]:
     return context.revisions.answer(found, since) | {"capped": found["capped"]}
 
 
-HANDLERS: Mapping[str, Handler] = {"doctor": _doctor, "why": _why, "changes": _changes, "metrics": _metrics, "throughput": _throughput}
+def _block(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return _deny(context, arguments, blocked=True)
+
+
+def _unblock(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return _deny(context, arguments, blocked=False)
+
+
+def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> dict[str, Any]:
+    """Adds a client to a protocol's deny_src, or takes it out, in the committed configuration, which is then put in force."""
+    from ..config.values import BadValue, source
+    from ..router import uciedit
+
+    name, config = arguments.get("protocol", ""), context.service.config
+    if name not in PROTOCOLS:
+        return {"error": f"which protocol? one of {', '.join(PROTOCOLS)}"}
+    try:
+        client = source(arguments.get("client", "").partition("/")[0]).text
+    except BadValue:
+        return {"error": "whose? give a client by its address or MAC"}
+    if blocked and config is not None and config.behaviour(name) == "ignore":
+        return {"error": f"{name} is left alone (when_disabled is ignore): enable it, or block it for all"}
+    try:
+        changed = uciedit.edit_list(context.service.config_dir, name, "deny_src", client, present=blocked)
+    except (OSError, ValueError) as error:
+        return {"error": f"the configuration can't be written: {error}"}
+    if changed and not context.reload():
+        return {"error": context.service.problem}
+    return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
+
+
+HANDLERS: Mapping[str, Handler] = {"doctor": _doctor, "why": _why, "changes": _changes, "metrics": _metrics, "throughput": _throughput,
+                                         "block": _block, "unblock": _unblock}
