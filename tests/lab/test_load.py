@@ -9,8 +9,10 @@ import os
 import signal
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +20,7 @@ from tests.lab import scenario
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
 
-if TYPE_CHECKING:
-    from tests.lab.host import Host
-
+ROOT = Path(__file__).resolve().parents[2]
 MADE_UP = 0xA77AC000
 
 
@@ -57,10 +57,61 @@ def test_what_was_told_while_the_daemon_stood_still_is_read_in_its_order(sandbox
         assert (str(later["c2"]), str(later["copies"])) == ("3/3 delivered", "0")
 
 
-def made_up(source: Host, server: Host, spi: int, sequence: int) -> bytes:
+CHANGES = """
+import sys, time
+from vpnpt.daemon.lists import Lists
+from vpnpt.kernel.maps import Learned
+from vpnpt.kernel.netfilter import Netlink
+learned, how = Learned(Netlink()), sys.argv[1]
+server, wan, spi, *clients = map(bytes.fromhex, sys.argv[2:])
+lists, zones = Lists(learned, time.monotonic), learned.zones()
+lists.came(server, wan)
+orders = (range(8), range(7, -1, -1), (7, 6, 3, 0, 1), (3, 0, 5, 7, 6))
+print("begun", flush=True)
+for turn in range(1_000_000):
+    some = tuple(clients[number] for number in orders[turn % len(orders)])
+    if how == "decision" and turn % 2:
+        learned.assign(server, spi, zones[clients[7]], credit=False)
+    elif how == "clients":
+        learned.set_clients(server, [(client, zones[client]) for client in some])
+    else:
+        lists.put((server, spi), some, spills=False)
+"""
+
+
+@pytest.mark.parametrize("how", ["list", "decision", "clients"])
+def test_a_list_changes_while_a_packet_is_copied_by_it(sandbox: None, how: str) -> None:
+    """The rules look at its places one by one, each as it is at that moment. Who stays in it, or is the owner, misses nothing."""
+    with Lab(8, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage, server = Stage(lab, {}, {}, scenario.uci), lab.servers[0]
+        listed = [lab.clients[number] for number in ((7,) if how == "decision" else (0, 3, 7))]
+        stage.do_up("c1..c8")
+        stage.do_traffic()
+        lab.router.kill_vpnpt(signal.SIGKILL)
+        hosts = [socket.inet_aton(host).hex() for host in (server.address, lab.router.wan_address, *(one.address for one in lab.clients))]
+        hosts.insert(2, f"{MADE_UP:08x}")
+        changes = lab.router.spawn(sys.executable, "-c", CHANGES, how, *hosts, anywhere=True, cwd=str(ROOT / "src"),
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert changes.stdout is not None and changes.stdout.readline() == b"begun\n"
+        for client in listed:
+            client.packets.clear()
+        # What nobody has asked for is copied 2,000 times at once, and not more.
+        sent = {(MADE_UP, number) for number in range(1, 1801 if how == "clients" else 5001)}
+        for spi, number in sorted(sent):
+            server.send_raw(made_up(server.address, lab.router.wan_address, spi, number))
+            if number % 50 == 0:
+                lab.pump.drain()
+        lab.pump.run_for(0.2)
+        assert changes.poll() is None, changes.communicate()[1].decode()
+        changes.kill()
+        for client in listed:
+            got = {struct.unpack_from(">II", packet.payload) for packet in client.packets if packet.proto == socket.IPPROTO_ESP}
+            assert not sent - got, client.name
+
+
+def made_up(source: str, target: str, spi: int, sequence: int) -> bytes:
     """An ESP packet that no key belongs to."""
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 68, 0, 0, 64, socket.IPPROTO_ESP, 0, socket.inet_aton(source.address),
-                       socket.inet_aton(server.address))
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 68, 0, 0, 64, socket.IPPROTO_ESP, 0, socket.inet_aton(source), socket.inet_aton(target))
     return head + struct.pack(">II", spi, sequence) + bytes(40)
 
 
@@ -80,7 +131,7 @@ def test_who_makes_up_esp_takes_nothing_from_a_client_that_listens(sandbox: None
             nonlocal sent
             if going_on:
                 sent += 1
-                attacker.send_raw(made_up(attacker, lab.servers[0], MADE_UP + sent % spis, sent))
+                attacker.send_raw(made_up(attacker.address, lab.servers[0].address, MADE_UP + sent % spis, sent))
                 lab.pump.after(every * (1 + jitter * (chance.random() - 0.5)), chatter)
 
         chatter()

@@ -40,6 +40,7 @@ from ..wire.esp import parse_esp
 from ..wire.ike import AGGRESSIVE, AUTH, CREATE_CHILD, MAIN, SA_INIT, parse_ike
 from ..wire.ip import parse_ipv4, parse_udp
 from .l2tp_driver import L2tpTracker
+from .lists import Lists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from .log import Log
 
 ESP, UDP = 50, 17
-QUEUED = 10.0
-"""Seconds for which a logged packet may have waited for us."""
 HELD_CAP = 4096
 """SPIs seen once that are remembered."""
 BEGUN_CAP = 256
@@ -80,9 +79,7 @@ class Tracker:
         self._learned, self._log, self._clock = Learned(sock), log, clock
         self._clients: dict[int, bytes | None] = {}  # zones, as long as one batch of notices is handled
         self._slots: dict[bytes, list[bytes]] = {}
-        self._addresses: dict[bytes, set[bytes]] = {}
-        self._fans: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
-        self._retired: dict[tuple[bytes, bytes], list[tuple[float, tuple[bytes, ...]]]] = {}
+        self._lists = Lists(self._learned, clock)
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
         self._begun: dict[bytes, float] = {}
@@ -111,12 +108,10 @@ class Tracker:
                 for client in self._clients_of(server, everybody):
                     key = (server, self._learned.zone_of(client))
                     self._handle(Paired(server=server, client=client, heard=key in heard, ike=key in ike))
-            self._fans.clear()
-            self._retired.clear()
             self._held.clear()
-            for (server, spi), clients in self._learned.fans().items():
-                self._fans[server, spi] = tuple(clients)
-                self._handle(Fanned(server=server, spi=spi, clients=tuple(clients)))
+            for (server, spi), clients, spills in self._lists.read():
+                listed = self._clients_of(server, everybody) if spills else clients
+                self._handle(Fanned(server=server, spi=spi, clients=tuple(listed)))
         except NetlinkError as error:
             self._log.debug("RESYNC", f"the tables can't be read: {error.strerror}")
         ended = self._clock()
@@ -148,7 +143,7 @@ class Tracker:
 
     def renumbered(self, local: Collection[bytes]) -> None:
         """The router's addresses are others than before: nothing of the old ones stays."""
-        self._addresses = {server: known & set(local) for server, known in self._addresses.items()}
+        self._lists.renumbered(local)
         try:
             self._learned.forget_addresses(local)
         except NetlinkError as error:
@@ -174,7 +169,7 @@ class Tracker:
 
     def undecided(self) -> set[bytes]:
         """Servers of whose SPIs some are not known to be one client's."""
-        return {server for server, _ in (*self._fans, *self._held)}
+        return {server for server, _ in (*self._lists, *self._held)}
 
     def client_of(self, ident: int) -> bytes | None:
         """The client in whose zone a logged packet was."""
@@ -269,7 +264,7 @@ class Tracker:
             return []
         if kind == notices.SPI_OUT:
             return [SpiOut(server=packet.dst, client=packet.src, spi=esp.spi)]
-        self._remember_address(packet)
+        self._lists.came(packet.src, packet.dst)
         if kind == notices.SPI_TAKEN:
             client = self._client(packet.ident)
             return [] if client is None else [SpiTaken(server=packet.src, client=client, spi=esp.spi, packet=whole)]
@@ -284,6 +279,8 @@ class Tracker:
                 # clients, and nothing is decided.
                 return [CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)]
         same = kind == notices.SAME_SPI
+        if not same:
+            self._lists.renew((packet.src, esp.spi), in_force=kind == notices.FANNED)
         return [SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=None,
                           copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
                           owner=self._client(packet.ident) if same else None)]
@@ -291,6 +288,9 @@ class Tracker:
     def _paired(self, packet: Ipv4) -> list[Event]:
         """A new pair. Of a server that has others already, all are told of, in case that a notice about one was lost."""
         self._slots.pop(packet.dst, None)
+        slots = self._learned.slots(packet.dst)
+        if len(slots) < SLOTS and packet.src not in slots:  # while we wrote them
+            self._set_clients(packet.dst, [*slots, packet.src])
         found: list[Event] = []
         if packet.dst not in self.engine.servers and self._learned.is_contended(packet.dst):
             found += [Paired(server=packet.dst, client=client) for client in self._learned.slots(packet.dst) if client != packet.src]
@@ -325,10 +325,6 @@ class Tracker:
         began = self._begun.pop(ike.icookie, None)
         return [] if began is None else [RoundTrip(server=packet.src, seconds=now - began)]
 
-    def _remember_address(self, packet: Ipv4) -> None:
-        self._addresses.setdefault(packet.src, set()).add(packet.dst)
-        _cap(self._addresses, SERVERS_CAP)
-
     # what notices do not say
 
     def _client(self, ident: int) -> bytes | None:
@@ -345,12 +341,7 @@ class Tracker:
                 self._slots[server] = self._learned.slots(server)
                 _cap(self._slots, SERVERS_CAP)
             return frozenset(self._slots[server])
-        copied = frozenset(self._fans.get((server, spi), ()))
-        # The packet may have come while an earlier list was in force: a second copy does no harm, none does.
-        for until, clients in self._retired.get((server, spi), ()):
-            if self._clock() - until < QUEUED:
-                copied &= frozenset(clients)
-        return copied
+        return self._lists.copied((server, spi))
 
     def _waiting(self, ask: Ask) -> frozenset[bytes]:
         """Who of these waits? Where too many are asked for, all of them may."""
@@ -377,7 +368,7 @@ class Tracker:
             held = self._held.pop(key, None)
             if held is not None:
                 self._do(held)
-            elif key not in self._fans:
+            elif key not in self._lists:
                 self._opening = key
         for action in self.engine.handle(event, self._clock()):
             self._do(action)
@@ -410,22 +401,18 @@ class Tracker:
 
     def _fan(self, action: Fan) -> None:
         key = (action.server, action.spi)
-        if key not in self._fans and key == self._opening:
+        if key not in self._lists and key == self._opening:
             # Made-up SPIs are seen once and are not worth the kernel's time: the kernel copies to all until the second packet.
             self._held[key] = action
             _cap(self._held, HELD_CAP)
             return
         self._held.pop(key, None)
-        if key in self._fans:
-            self._retired[key] = [*self._retired.get(key, ())[-3:], (self._clock(), self._fans[key])]
-        self._fans[key] = action.clients
-        self._learned.fan(action.server, action.spi, action.clients, self._addresses.get(action.server, ()), spills=action.spills)
+        self._lists.put(key, action.clients, spills=action.spills)
         self._log.debug("FANNED", f"an SPI of {_text(action.server)} may be {' or '.join(map(_text, action.clients))}'s")
 
     def _forget(self, server: bytes, spi: bytes) -> bool:
         """The list of this SPI is no more. Was it only held back, so that the kernel does not have it?"""
-        self._fans.pop((server, spi), None)
-        self._retired.pop((server, spi), None)
+        self._lists.drop((server, spi))
         return self._held.pop((server, spi), None) is not None
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from errno import ENOENT
+from errno import EEXIST, ENOENT
 
 from ..ruleset import TABLE
 from ..ruleset.maps import SLOTS
@@ -13,13 +13,20 @@ from .netfilter import NetlinkError, delete_elements, dump_elements, get_element
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from .netfilter import Netlink
 
 
-SPI_LISTS = ("fanned", "listed", "spilled", *(f"fan{slot}" for slot in range(SLOTS)), "spi_zone")
+FANS = tuple(f"fan{slot}" for slot in range(SLOTS))
+CLIENTS = tuple(f"client{slot}" for slot in range(SLOTS))
+COPIED = ("fanned", "listed", "spilled")
+SPI_LISTS = (*COPIED, *FANS, "spi_zone")
 """Where an inbound SPI may be written."""
+LEFT = 64
+"""Lists of clients that are no longer in force, and stay for packets that are being copied by them."""
+TRIES = 8
+"""A packet may renew an element between its deletion and its addition."""
 
 
 LISTENERS: list[Callable[[list[tuple[str, bytes]]], None]] = []
@@ -31,6 +38,7 @@ class Learned:
 
     def __init__(self, sock: Netlink) -> None:
         self._sock = sock
+        self._left: dict[bytes, None] = {}
 
     def _dump(self, name: str) -> list[Element]:
         return dump_elements(self._sock, IPV4, TABLE, name)
@@ -80,7 +88,7 @@ class Learned:
 
     def slots(self, server: bytes) -> list[bytes]:
         """The server's clients that get the kernel's own copies, in the order of their slots."""
-        found = [self._get(f"client{slot}", server) for slot in range(SLOTS)]
+        found = [self._get(name, server) for name in CLIENTS]
         return [element.data[:4] for element in found if element is not None and element.data]
 
     def router_speaks(self, server: bytes) -> bool:
@@ -140,14 +148,17 @@ class Learned:
             delete_elements(self._sock, IPV4, TABLE, name, [key for named, key in gone if named == name])
 
     def fans(self) -> dict[tuple[bytes, bytes], list[bytes]]:
-        """(server, SPI) to the clients that get copies of it."""
-        found: dict[tuple[bytes, bytes], list[bytes]] = {}
-        for slot in range(SLOTS):
-            for element in self._dump(f"fan{slot}"):
-                fields = unpack_key(element.key, 4, 4)
-                if fields and element.data:
-                    found.setdefault((fields[0], fields[1]), []).append(element.data[:4])
-        return found
+        """(server, SPI) to the clients that get copies of it, by slot; b'' in an empty one."""
+        found = {element.key: [b""] * SLOTS for element in self._dump("listed")}
+        for slot, name in enumerate(FANS):
+            for element in self._dump(name):
+                if element.key in found and element.data:
+                    found[element.key][slot] = element.data[:4]
+        return {(key[:4], key[4:8]): clients for key, clients in found.items() if any(clients)}
+
+    def spilled(self) -> set[tuple[bytes, bytes]]:
+        """(server, SPI) of those with more candidates than the kernel can copy to."""
+        return {(element.key[:4], element.key[4:8]) for element in self._dump("spilled")}
 
     def assign(self, server: bytes, spi: bytes, zone: int, *, credit: bool) -> None:
         """This SPI is delivered to this zone alone. credit: the zone's next outbound SPI counts as answered."""
@@ -155,23 +166,34 @@ class Learned:
         adds = [("spi_zone", Element(key, value))]
         if credit:
             adds.append(("answered", Element(pack_key(server, value))))
-        self._change([(name, key) for name in SPI_LISTS], adds)
+        # Two steps, and the list stays for a while: a packet that is half through the rules finds either the owner or all copies.
+        self._change([("spi_zone", key)], adds)
+        gone = [(name, key) for name in COPIED]
+        self._left[key] = None
+        if len(self._left) > LEFT:
+            oldest = next(iter(self._left))
+            del self._left[oldest]
+            gone += [(name, oldest) for name in FANS]
+        self._change(gone, [])
 
     def assign_router(self, server: bytes, spi: bytes) -> None:
         """This SPI is the router's own: its packets pass untouched."""
         key = pack_key(server, spi)
-        self._change([(name, key) for name in SPI_LISTS], [("router_spis", Element(key))])
+        self._change([], [("router_spis", Element(key))])
+        self._change([(name, key) for name in SPI_LISTS], [])
 
-    def fan(self, server: bytes, spi: bytes, clients: Iterable[bytes], addresses: Iterable[bytes], *, spills: bool) -> None:
-        """This SPI is delivered to all of these, at most SLOTS; if it spills, whole packets are logged for the others.
+    def fan(self, server: bytes, spi: bytes, clients: Sequence[bytes], addresses: Iterable[bytes], *, spills: bool) -> None:
+        """This SPI is delivered to all of these; if it spills, whole packets are logged for the others.
 
-        addresses: of ours, to which the server sends.
+        clients: by slot (see `arranged`). addresses: of ours, to which the server sends.
         """
         key = pack_key(server, spi)
-        adds = [(name, Element(key)) for name in (("fanned", "listed", "spilled") if spills else ("fanned", "listed"))]
-        adds += [(f"fan{slot}", Element(key, client)) for slot, client in enumerate(list(clients)[:SLOTS])]
+        self._left.pop(key, None)
+        adds = [(name, Element(key)) for name in (COPIED if spills else COPIED[:2])]
+        adds += [(name, Element(key, client)) for name, client in zip(FANS, clients, strict=False) if client]
         fast = [("esp_fast", pack_key(server, address, spi)) for address in addresses]
-        self._change([*((name, key) for name in SPI_LISTS), *fast], adds)
+        self._change([(name, key) for name in (*COPIED, *FANS)], adds)
+        self._change([("spi_zone", key), *fast], [])  # not before: it would be nobody's in between
 
     def doubt(self, server: bytes, *, yes: bool) -> None:
         """May the kernel decide alone whose a new SPI of this server is, if just one client waits for it?"""
@@ -184,20 +206,26 @@ class Learned:
 
     def set_clients(self, server: bytes, clients: list[tuple[bytes, int]]) -> None:
         """The server's clients (address, zone) are these, and no others: slots, solo and contention follow."""
-        gone = ["solo", "contended", "crowded", *(f"slot{slot}" for slot in range(1, SLOTS)), *(f"client{slot}" for slot in range(SLOTS))]
-        if not clients:
-            self._change([(name, server) for name in (*gone, "servers")], [])
-            return
-        adds = [("servers", Element(server)), ("solo", Element(server, pack_zone(clients[0][1])))]
-        for slot, (client, _) in enumerate(clients[:SLOTS]):
-            adds.append((f"client{slot}", Element(server, client)))
-            if slot:
-                adds.append((f"slot{slot}", Element(server)))
-        if len(clients) > 1:
-            adds.append(("contended", Element(server)))
+        zones = dict(clients)
+        slots = arranged(self.slots(server), zones, len(zones))
+        flags = [(f"slot{slot}", Element(server)) for slot in range(1, len(slots))]
+        if slots:
+            flags += [("servers", Element(server)), ("solo", Element(server, pack_zone(zones[slots[0]])))]
+        if len(slots) > 1:
+            flags.append(("contended", Element(server)))
         if len(clients) > SLOTS:
-            adds.append(("crowded", Element(server)))
-        self._change([(name, server) for name in gone], adds)
+            flags.append(("crowded", Element(server)))
+        kept = {name for name, _ in flags} | {f"client{slot}" for slot in range(len(slots))}
+        every = ("servers", "solo", "contended", "crowded", *(f"slot{slot}" for slot in range(1, SLOTS)), *CLIENTS)
+        for _ in range(TRIES):
+            # Only what changes is written: packets renew these elements, and one that does so at that moment puts its own client beside
+            # the new one (nft_dynset_eval). Who moves has two places for a moment: a packet on its way through them may get to either.
+            before = self.slots(server)
+            moved = [(name, Element(server, slots[at])) for at, name in enumerate(CLIENTS[:len(slots)]) if before[at:at + 1] != [slots[at]]]
+            self._change([(name, server) for name in ("solo", *(name for name, _ in moved))], [*moved, *flags])
+            self._change([(name, server) for name in every if name not in kept], [])
+            if self.slots(server) == list(slots):
+                break
 
     def end(self, pairs: list[tuple[bytes, bytes, int]]) -> None:
         """The user has ended what each (client, server, zone) had: until the client speaks again, what the server sends it is dropped.
@@ -223,6 +251,15 @@ class Learned:
         if self._sock.can_destroy is None:
             # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM (Linux 6.3).
             delete_elements(self._sock, IPV4, TABLE, "spi_zone", [bytes(8)])
+        for tries in range(TRIES):
+            try:
+                self._exchange(gone, adds)
+                return
+            except NetlinkError as error:
+                if error.errno != EEXIST or tries == TRIES - 1:
+                    raise
+
+    def _exchange(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
         added = [request for name, element in adds for request in nftables.add_elements(IPV4, TABLE, name, [element])]
         gone = list(gone)
         while True:
@@ -236,6 +273,21 @@ class Learned:
                 if error.errno != ENOENT or self._sock.can_destroy or error.index is None or error.index >= len(gone):
                     raise
                 del gone[error.index]
+
+
+def arranged(before: Sequence[bytes], clients: Collection[bytes], size: int = SLOTS) -> tuple[bytes, ...]:
+    """These clients, as many as have room, in so many slots (SLOTS at most; b'': an empty one): who has one of them keeps it.
+
+    The rules look at the slots one by one. Whoever changed from one to another meanwhile would miss the packet that is just passing.
+    """
+    slots = [client if client in clients else b"" for client in before[:size]]
+    slots += [b""] * (min(size, SLOTS) - len(slots))
+    for client in clients:
+        if b"" not in slots:
+            break
+        if client not in slots:
+            slots[slots.index(b"")] = client
+    return tuple(slots)
 
 
 def _age(element: Element, timeout: float) -> float:

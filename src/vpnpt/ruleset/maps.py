@@ -35,6 +35,9 @@ L2TP_SHARED = 60
 """The same for `l2tp_shared`, whose packets only the daemon can deliver: it dies soon after the daemon."""
 L2TP_ANSWER = 15
 """Seconds for which a request waits for its answer: clients repeat it after 1, 2, 4 and 8 (RFC 2661 5.8)."""
+LIST, LISTED = 7200, 7100
+"""Seconds for which a list of an SPI's candidates lives, and for which it is in force, since the daemon wrote it: it writes it again long
+before. Packets do not renew it: what they renew while the daemon replaces it, the kernel keeps beside the new (nft_dynset_eval)."""
 FOR_DOCTOR = 600
 """Seconds for which ICMP errors and refusals are remembered for those who look."""
 
@@ -143,11 +146,13 @@ IPSEC: tuple[Map, ...] = (
     Map(name="router_spis", key=f"ip saddr . {SPI}", size=1024, meaning="inbound SPIs of the router's own SAs", fills="daemon"),
     # SPIs that several clients may own
     Map(name="fanned", key=f"ip saddr . {SPI}", meaning="SPIs that may be several clients'", fills="kernel, daemon"),
-    Map(name="listed", key=f"ip saddr . {SPI}", meaning="of these, whose candidates the daemon knows", fills="daemon, kernel (renews)"),
-    Map(name="spilled", key=f"ip saddr . {SPI}", meaning=f"SPIs with more than {SLOTS} candidates", fills="daemon, kernel (renews)"),
+    Map(name="listed", key=f"ip saddr . {SPI}", lifetime=LISTED, meaning="of these, whose candidates the daemon knows", fills="daemon",
+        reads="kernel, daemon"),
+    Map(name="spilled", key=f"ip saddr . {SPI}", lifetime=LISTED, meaning=f"SPIs with more than {SLOTS} candidates", fills="daemon",
+        reads="kernel, daemon"),
     Map(name="copied", key=f"ip saddr . {SPI}", meaning="SPIs whose copies are counted", reads="daemon"),
-    *(Map(name=f"fan{slot}", key=f"ip saddr . {SPI}", value="ip daddr", meaning=f"server, SPI: candidate {slot + 1}",
-          fills="daemon, kernel (renews)", reads="kernel, daemon") for slot in range(SLOTS)),
+    *(Map(name=f"fan{slot}", key=f"ip saddr . {SPI}", value="ip daddr", lifetime=LIST, meaning=f"server, SPI: candidate {slot + 1}",
+          fills="daemon", reads="kernel, daemon") for slot in range(SLOTS)),
     # IKE
     Map(name="ike_fast", key=IKE_FAST, value="ct zone", size="keys", lifetime="fast", meaning="fast path, both ways: addresses, cookie",
         fills="kernel, daemon (deletes)"),

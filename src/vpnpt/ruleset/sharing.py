@@ -180,15 +180,14 @@ def _add_copies(table: Table) -> None:
     spilled = table.chain("fan_spilled")
     teller = add_teller(table, "fanned_whole", FANNED, "rate_copies", "ip saddr", COPY_RATE, GROUP_SPILLED)
     spilled.rule(f"jump {teller}", "the whole packet, for the daemon")
-    spilled.rule(f"update @spilled {{ ip saddr . {SPI} }} goto fan_slots", "copies for as many as these rules can")
+    spilled.rule("goto fan_slots", "copies for as many as these rules can")
     fan = table.chain("fan_slots")
     fan.rule('counter name "copies"', "an SPI that may be several clients'")
     _add_came(fan)
-    fan.rule(f"update @fanned {{ ip saddr . {SPI} }} update @listed {{ ip saddr . {SPI} }}", "renewed while it is in use")
+    fan.rule(f"update @fanned {{ ip saddr . {SPI} }}", "renewed while it is in use")
     fan.rule(f"update @copied {{ ip saddr . {SPI} counter }}", "counted here: conntrack does not see copies")
     for slot in range(SLOTS):
-        fan.rule(f"ip daddr set ip saddr . {SPI} map @fan{slot} update @fan{slot} {{ ip saddr . {SPI} : ip daddr }} dup to ip daddr",
-                 f"a copy for candidate {slot + 1}")
+        fan.rule(f"ip daddr set ip saddr . {SPI} map @fan{slot} dup to ip daddr", f"a copy for candidate {slot + 1}")
     fan.rule("goto copies_end", "every client has its copy")
 
     end = table.chain("copies_end")
