@@ -406,4 +406,8 @@ def test_a_protocol_that_is_switched_off(stage: Stage) -> None:
     assert ask(stage, "reload")["applied"]
     found = stage.do_traffic(own)
     assert not any(found[name].lost for name in own)
-    assert {one["state"] for one in ask(stage, "sessions")["sessions"] if one["protocol"] == "ipsec"} == {"up"}
+    until, states = time.monotonic() + 30, set[str]()
+    while states != {"up"} and time.monotonic() < until:
+        assert not any(tally.lost for name, tally in stage.do_traffic(own, out=1, back=1).items() if name in own)
+        states = {one["state"] for one in ask(stage, "sessions")["sessions"] if one["protocol"] == "ipsec"}
+    assert states == {"up"}
