@@ -17,7 +17,6 @@ import time
 from sys import byteorder as BYTEORDER
 
 from ..kernel import nft
-from ..kernel.maps import LISTENERS
 from ..kernel.netfilter import NetlinkError, Overrun, add_elements, delete_elements, dump_conntrack, dump_elements
 from ..kernel.nft import NftError
 from ..kernel.socket import ROUTE, XFRM, Socket
@@ -86,7 +85,7 @@ class Offload:
         self._sampled: tuple[float, int] | None = None
         self._read_cost, self._read_at = 0.0, 0.0
         feed.entry_of = self.entry_of
-        LISTENERS.append(self.forget)
+        service.tracker.on_removal(self.forget)
         remove(self._sock)  # of a daemon that was killed together with its guard
 
     # what it is

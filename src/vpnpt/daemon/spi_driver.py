@@ -90,6 +90,10 @@ class Tracker:
         self._injector = Injector()
         self.l2tp = L2tpTracker(sock, log, clock, self._injector)
 
+    def on_removal(self, tell: Callable[[list[tuple[str, bytes]]], None]) -> None:
+        """`tell` hears which keys are about to be taken out of the kernel's maps."""
+        self._learned.removing = tell
+
     # the kernel's state
 
     def resync(self) -> None:

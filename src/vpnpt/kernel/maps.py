@@ -29,16 +29,16 @@ TRIES = 8
 """A packet may renew an element between its deletion and its addition."""
 
 
-LISTENERS: list[Callable[[list[tuple[str, bytes]]], None]] = []
-"""They hear which keys are about to be taken out of the maps, by map and key."""
-
-
 class Learned:
-    """Reads and writes elements of `table ip vpnpt`. Raises NetlinkError when the kernel refuses (ENOENT: the table is gone)."""
+    """Reads and writes elements of `table ip vpnpt`. Raises NetlinkError when the kernel refuses (ENOENT: the table is gone).
+
+    removing: is told which keys are about to be taken out, by map and key.
+    """
 
     def __init__(self, sock: Netlink) -> None:
         self._sock = sock
         self._left: dict[bytes, None] = {}
+        self.removing: Callable[[list[tuple[str, bytes]]], None] | None = None
 
     def _dump(self, name: str) -> list[Element]:
         return dump_elements(self._sock, IPV4, TABLE, name)
@@ -246,8 +246,8 @@ class Learned:
 
     def _change(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
         """Deletes keys wherever they are and adds elements, at once: no packet sees anything in between."""
-        for tell in LISTENERS:
-            tell(gone)
+        if self.removing is not None:
+            self.removing(gone)
         if self._sock.can_destroy is None:
             # The first deletion tells whether the kernel knows NFT_MSG_DESTROYSETELEM (Linux 6.3).
             delete_elements(self._sock, IPV4, TABLE, "spi_zone", [bytes(8)])
