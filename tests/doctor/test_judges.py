@@ -130,6 +130,13 @@ def test_what_is_off_or_ignored_is_not_judged() -> None:
     assert codes(facts("config 0 ipsec\nconfig protocol l2tp\n option enabled 0\n option when_disabled ignore\n", flows=flows)) == set()
 
 
+@pytest.mark.parametrize(("short_way", "said"), [
+    (("vpnpt-offload", ()), "Install vpnpt-offload"), (("", ("policy routing", "wan is down")), "policy routing; wan is down")])
+def test_a_short_way_that_is_barred(short_way: tuple[str, tuple[str, ...]], said: str) -> None:
+    (found,) = judge(facts(short_way=short_way))["findings"]
+    assert (found["code"], found["severity"]) == ("ESP_OFFLOAD", "info") and said in found["evidence"] + found["remedy"]
+
+
 def test_an_unknown_code_is_a_mistake() -> None:
     with pytest.raises(KeyError):
         finding("NO_SUCH_CODE", "", "")

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 # Files are laid over /etc in a mount namespace that only the daemon sees; "$1" holds them.
 OVERLAY = 'mkdir -p "$1/work" && mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/work" /etc && shift && exec "$@"'
-# What a kernel without the helper would say, whatever else it is asked.
-NO_HELPER = """#!/bin/sh
+# What a kernel without something would say, whatever else it is asked.
+REFUSES = """#!/bin/sh
 for last in "$@"; do :; done
 [ "$last" = - ] || exec NFT "$@"
 text="$(mktemp)"
 cat >"$text"
-if grep -q 'type "pptp"' "$text"; then
+if grep -q 'WHAT' "$text"; then
   echo 'Error: Could not process rule: No such file or directory' >&2
   rm "$text"
   exit 1
@@ -95,6 +95,11 @@ class Ailments:
             router.run("ip", "link", "set", router.wan_device, state)
         return {}
 
+    def do_bridge(self, calls_firewall: bool) -> dict[str, Any]:
+        """Whether the LAN's bridge hands packets to the firewall (net.bridge.bridge-nf-call-iptables): not on OpenWrt."""
+        self.lab.router.bridge_calls_firewall(yes=calls_firewall)
+        return {}
+
     def do_ip(self, what: str) -> dict[str, Any]:
         """Runs `ip` in the router."""
         self.lab.router.run("ip", *what.split())
@@ -110,11 +115,12 @@ class Ailments:
         return {}
 
     def do_daemon(self, etc: dict[str, str] | None = None, old_kernel: bool = False, no_helper: bool = False, group: int = 0,
-                  state: dict[str, int] | None = None) -> dict[str, Any] | None:
+                  state: dict[str, int] | None = None, no_netdev: bool = False, without: tuple[str, ...] = ()) -> dict[str, Any] | None:
         """Starts the daemon anew in another world.
 
         etc: files below /etc that only it sees. old_kernel: `uname` says 2.6. no_helper: the kernel refuses PPTP's helper (a program
-        in nft's place says so). group: this NFLOG group is another program's. state: days since each protocol was used.
+        in nft's place says so). no_netdev: it refuses chains of family netdev. group: this NFLOG group is another program's. state: days
+        since each protocol was used. without: files of the program that are not there, as if their package were not installed.
         """
         if self.stock:
             return None
@@ -126,11 +132,14 @@ class Ailments:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
             wrapper += ["unshare", "--mount", "sh", "-c", OVERLAY, "sh", str(router.directory / "over")]
+        if without:
+            hidden = " && ".join(f"mount --bind /dev/null {ROOT / 'src/vpnpt' / name}" for name in without)
+            wrapper += ["unshare", "--mount", "sh", "-c", hidden + ' && exec "$@"', "sh"]
         if old_kernel:
             wrapper += ["setarch", "--uname-2.6"]
-        if no_helper:
+        if no_helper or no_netdev:
             real = subprocess.run(["sh", "-c", "command -v nft"], capture_output=True, text=True, check=True).stdout.strip()
-            self._program("nft", NO_HELPER.replace("NFT", real))
+            self._program("nft", REFUSES.replace("NFT", real).replace("WHAT", 'type "pptp"' if no_helper else "^table netdev"))
         if group:
             self._taken = router.spawn(sys.executable, "-c", "import sys; from vpnpt.kernel.netfilter import NflogSocket; "
                                          "log = NflogSocket("

@@ -54,6 +54,14 @@ class Router(Host):
         script.write_text(fw4.script((lan_device,), self.wan_devices, str(directory), guest))
         script.chmod(0o755)
 
+    def bridge_calls_firewall(self, *, yes: bool) -> bool:
+        """Whether bridges hand packets to the firewall: by Linux's default, not on OpenWrt. False: they can't (no br_netfilter)."""
+        try:
+            self.sysctl("net/bridge/bridge-nf-call-iptables", int(yes))
+        except FileNotFoundError:
+            return False
+        return True
+
     # firewall
 
     def nft(self, text: str) -> str:

@@ -80,6 +80,8 @@ CODES: dict[str, Code] = {
                         "Nothing, if that is meant: the router's own VPN comes first, and vpnpt serves the clients beside it."),
     "FLOW_OFFLOAD": _code("info", "flow offloading is on: an L2TP server that always sends to port 1701 may reach a wrong client",
                           "If L2TP clients of one server disturb each other, switch flow offloading off.", FIREWALL),
+    "ESP_OFFLOAD": _code("info", "established ESP is to take the short way (option esp_offload), and can't; it passes all the same, only "
+                         "slower", "Remove what the finding names, if it is not meant; else switch esp_offload off.", SETTINGS),
     "PROTOCOL_BLOCKED": _code("info", "clients want a protocol that vpnpt is told to refuse",
                               "Switch it on, or add the client to allow_src, if it is to pass.", SETTINGS),
     # the way to the internet

@@ -107,18 +107,19 @@ class Facts(Record):
     by our maps: conntrack does not see copies. hosts: LAN neighbours. lan6: public IPv6 addresses of the LAN side.
     default_devices: by which IPv4 goes out; ("",) if not known.
     syn_timeout: seconds that conntrack gives a TCP connection which was not answered. absent: configured devices that do not exist.
+    short_way: where it is wanted, the package that it lacks, and what forbids it on this router.
     """
 
     __slots__ = ("now", "config", "devices", "problem", "diagnostics", "in_place", "helper_missing", "notices", "counters", "fill",
                  "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_devices", "default_route6", "lan6",
                  "listeners", "hosts", "flows", "errors", "attempts", "refused", "ike1", "heard", "conntrack", "usage",
-                 "drift", "syn_timeout", "absent")
+                 "drift", "syn_timeout", "absent", "short_way")
     DEFAULTS = {
         "config": None, "devices": None, "problem": "", "diagnostics": (), "in_place": True, "helper_missing": False, "notices": True,
         "counters": {}, "fill": {}, "rules": (), "firewall": (), "release": "", "kernel": "", "missing": (), "uplinks": (),
         "default_devices": ("",), "default_route6": True, "lan6": (), "listeners": (), "hosts": 0, "flows": (),
         "errors": (), "attempts": (), "refused": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {},
-        "drift": "", "syn_timeout": 120, "absent": frozenset()}
+        "drift": "", "syn_timeout": 120, "absent": frozenset(), "short_way": ("", ())}
     now: int
     config: Config | None
     devices: Devices | None
@@ -151,6 +152,7 @@ class Facts(Record):
     drift: str
     syn_timeout: int
     absent: frozenset[str]
+    short_way: tuple[str, tuple[str, ...]]
 
     def helps(self, protocol: str) -> bool:
         """Is vpnpt on, and this protocol to pass?"""

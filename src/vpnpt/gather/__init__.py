@@ -11,7 +11,7 @@ from ..doctor import judge, why
 from ..doctor.facts import Facts
 from ..doctor.passage import passage
 from ..sessions.table import text_of
-from . import kernel, past, system
+from . import kernel, past, short_way, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,4 +55,5 @@ def facts(service: Service, feed: SessionsFeed) -> Facts:
         default_devices=system.default_devices(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
         listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows + past.unanswered(feed, now),
         heard=kernel.esp_heard(service), errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout(),
-        absent=frozenset(device for device in (*devices.lan, *devices.wan) if not system.uplink(device).mtu))
+        absent=frozenset(device for device in (*devices.lan, *devices.wan) if not system.uplink(device).mtu),
+        short_way=short_way.short_way(service, devices))
