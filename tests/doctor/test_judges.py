@@ -9,7 +9,7 @@ import pytest
 from vpnpt.config.compile import compile_config
 from vpnpt.doctor import judge
 from vpnpt.doctor.codes import CODES
-from vpnpt.doctor.facts import Facts, Uplink, finding
+from vpnpt.doctor.facts import Facts, LeftOut, Uplink, finding
 from vpnpt.model import Devices
 from vpnpt.wire.conntrack import Flow, Tuple
 
@@ -140,3 +140,14 @@ def test_a_short_way_that_is_barred(short_way: tuple[str, tuple[str, ...]], said
 def test_an_unknown_code_is_a_mistake() -> None:
     with pytest.raises(KeyError):
         finding("NO_SUCH_CODE", "", "")
+
+
+def test_why_a_host_is_left_out() -> None:
+    """By its device; where that is served, or not known, there was no room or too many came."""
+    def said(*devices: str, used: int = 1) -> list[str]:
+        hosts = tuple(LeftOut(client=CLIENT, server=SERVER, device=device) for device in devices)
+        return [item["said"]["text"]["code"] for item in judge(facts(left_out=hosts, fill={"client_zone": (used, 8)}))["findings"]
+                if item["code"] == "HOSTS_LEFT_OUT"]
+    assert said() == []
+    assert said("br-guest", "br-lan", "br-guest", "br-work") == ["left-out", "left-out-rate", "left-out"]
+    assert said("") == ["left-out-rate"] and said("br-lan", used=8) == ["left-out-full"]

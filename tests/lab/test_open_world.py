@@ -36,7 +36,7 @@ QUICK = "config vpnpt global\n\toption key_timeout 3\n\toption fast_timeout 1\n\
 
 @pytest.fixture(params=["stock", "vpnpt"])
 def lab(sandbox: None, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with Lab(3, 1, request.param, getattr(request.function, "config", "config 1 ipsec\n"), ipv6=False) as made:
+    with Lab(3, 2, request.param, getattr(request.function, "config", "config 1 ipsec\n"), ipv6=False) as made:
         yield made
 
 
@@ -177,3 +177,22 @@ def test_a_keepalive_keeps_the_flow_of_its_ike_alive(lab: Lab) -> None:
     client.send_raw(udp(client.address, server.address, 500, 500, b"\xff"))
     assert server.wait_for(lambda item: item.ports == (500, 500) and item.payload[-1:] == b"\xff", 2.0, since)
     assert len(lab.router.conntrack_list("-p", "udp", "-s", client.address, "--dport", "500")) == 1
+
+
+def test_a_host_without_room_goes_on_beside_a_client(lab: Lab) -> None:
+    """c1 is all that max_clients allows. c2 goes on as on a stock router, also when c1 begins to talk with the same server."""
+    server, client, other = lab.servers[0], *lab.clients[:2]
+    passes(lab, client, lambda token: esp(client.address, lab.servers[1].address, OUT, 1, token), lab.servers[1])
+    passes(lab, other, lambda token: esp(other.address, server.address, OUT + 1, 1, token), server)
+    if lab.mode == "vpnpt":
+        passes(lab, client, lambda token: esp(client.address, server.address, OUT + 2, 1, token), server)
+    passes(lab, server, lambda token: esp(server.address, WAN, BACK, 1, token), other)
+    passes(lab, other, lambda token: esp(other.address, server.address, OUT + 1, 2, token), server)
+    if lab.mode == "vpnpt":
+        findings = lab.router.ask(method="doctor")["findings"]
+        assert [item["text"].partition(":")[2] for item in findings if item["code"] == "HOSTS_LEFT_OUT"] == [
+            " as many as max_clients allows are being served."]
+
+
+test_a_host_without_room_goes_on_beside_a_client.config = (  # type: ignore[attr-defined]
+    "config vpnpt global\n\toption max_clients 1\n\nconfig 1 ipsec\n")

@@ -57,6 +57,8 @@ CODES: dict[str, Code] = {
                             "Raise net.netfilter.nf_conntrack_max in /etc/sysctl.conf, or find who opens so many connections."),
     "CLIENTS_FULL": _code("error", "clients were refused because max_clients are being served",
                           "Raise vpnpt.global.max_clients.", SETTINGS),
+    "HOSTS_LEFT_OUT": _code("info", "hosts use IPsec and vpnpt does not keep them apart: their device is left out, or there was no room",
+                            "If they are to be helped, see lan_zone, lan_device and max_clients of vpnpt.global.", SETTINGS),
     "MAPS_FULL": _code("warning", "one of vpnpt's maps is nearly full: new tunnels will not be learned",
                        "Raise vpnpt.global.max_keys (or max_clients), or find who makes up keys.", SETTINGS),
     # PPTP's helper

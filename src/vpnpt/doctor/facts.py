@@ -87,6 +87,15 @@ class Listener(Record):
     program: str
 
 
+class LeftOut(Record):
+    """A host inside whose IPsec has no zone. device: by which it comes, '' if not known."""
+
+    __slots__ = ("client", "server", "device")
+    client: bytes
+    server: bytes
+    device: str
+
+
 class Missing(Record):
     """What the kernel lacks. packages: that bring it."""
 
@@ -104,8 +113,8 @@ class Facts(Record):
     fill: collection to (elements, size). usage: protocol to when it was last used, or first counted (seconds of the epoch).
     refused: (protocol, client) that we refused lately, the last one first.
     ike1: (client, server) pairs that speak IKEv1. heard: pairs for which ESP has come,
-    by our maps: conntrack does not see copies. hosts: LAN neighbours. lan6: public IPv6 addresses of the LAN side.
-    default_devices: by which IPv4 goes out; ("",) if not known.
+    by our maps: conntrack does not see copies. left_out: hosts that have no zone. hosts: LAN neighbours.
+    lan6: public IPv6 addresses of the LAN side. default_devices: by which IPv4 goes out; ("",) if not known.
     syn_timeout: seconds that conntrack gives a TCP connection which was not answered. absent: configured devices that do not exist.
     short_way: where it is wanted, the package that it lacks, and what forbids it on this router.
     """
@@ -113,13 +122,13 @@ class Facts(Record):
     __slots__ = ("now", "config", "devices", "problem", "diagnostics", "in_place", "helper_missing", "notices", "counters", "fill",
                  "rules", "firewall", "release", "kernel", "missing", "uplinks", "default_devices", "default_route6", "lan6",
                  "listeners", "hosts", "flows", "errors", "attempts", "refused", "ike1", "heard", "conntrack", "usage",
-                 "drift", "syn_timeout", "absent", "short_way")
+                 "drift", "syn_timeout", "absent", "short_way", "left_out")
     DEFAULTS = {
         "config": None, "devices": None, "problem": "", "diagnostics": (), "in_place": True, "helper_missing": False, "notices": True,
         "counters": {}, "fill": {}, "rules": (), "firewall": (), "release": "", "kernel": "", "missing": (), "uplinks": (),
         "default_devices": ("",), "default_route6": True, "lan6": (), "listeners": (), "hosts": 0, "flows": (),
         "errors": (), "attempts": (), "refused": (), "ike1": frozenset(), "heard": frozenset(), "conntrack": (0, 0), "usage": {},
-        "drift": "", "syn_timeout": 120, "absent": frozenset(), "short_way": ("", ())}
+        "drift": "", "syn_timeout": 120, "absent": frozenset(), "short_way": ("", ()), "left_out": ()}
     now: int
     config: Config | None
     devices: Devices | None
@@ -153,6 +162,7 @@ class Facts(Record):
     syn_timeout: int
     absent: frozenset[str]
     short_way: tuple[str, tuple[str, ...]]
+    left_out: tuple[LeftOut, ...]
 
     def helps(self, protocol: str) -> bool:
         """Is vpnpt on, and this protocol to pass?"""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ..model import PROTOCOLS
 from .dated import ENDED
 from .facts import finding
-from .said import say
+from .said import say, several
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .facts import Facts, Finding
+    from .facts import Facts, Finding, LeftOut
 
 OLDEST_KERNEL = (5, 15)
 NEARLY = 0.9
@@ -74,9 +74,28 @@ def _room(facts: Facts) -> Iterator[Finding]:
     refused = facts.counters.get("clients_full", (0, 0))[0]
     if refused:
         yield finding("CLIENTS_FULL", say("clients-full"), say("clients-full-seen", packets=refused))
+    yield from _left_out(facts)
     for name, (used, size) in sorted(facts.fill.items()):
         if size and used >= NEARLY * size:
             yield finding("MAPS_FULL", say("maps-full", name=name), say("maps-full-seen", used=used, size=size))
+
+
+def _left_out(facts: Facts) -> Iterator[Finding]:
+    """Hosts without a zone, by why they have none."""
+    used, size = facts.fill.get("client_zone", (0, 0))
+    by: dict[str, list[LeftOut]] = {}
+    for host in facts.left_out:
+        served = not host.device or facts.devices is None or host.device in facts.devices.lan
+        by.setdefault("" if served else host.device, []).append(host)
+    for device, hosts in by.items():
+        case = "left-out" if device else "left-out-full" if size and used >= size else "left-out-rate"
+        values = {"device": device} if device else {}
+        yield finding("HOSTS_LEFT_OUT", say(case, clients=several(_text(host.client) for host in hosts), **values),
+                      say("left-out-seen", servers=several(_text(host.server) for host in hosts)), say(f"{case}-do", **values))
+
+
+def _text(address: bytes) -> str:
+    return ".".join(map(str, address))
 
 
 def _protocols(facts: Facts) -> Iterator[Finding]:

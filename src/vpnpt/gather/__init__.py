@@ -48,12 +48,13 @@ def facts(service: Service, feed: SessionsFeed) -> Facts:
     if config is None or devices is None or not config.general.enabled:
         return known
     firewall = system.firewall(service.config_dir)
-    flows, tracking = kernel.flows(config)
+    (flows, tracking), neighbours = kernel.flows(config), system.neighbours()
     return known.replace(
         in_place=kernel.in_place(service), counters=kernel.counters(), fill=kernel.fill(service), rules=kernel.rules(), firewall=firewall,
         missing=kernel.missing(config, devices, firewall, tracking=tracking), uplinks=tuple(map(system.uplink, devices.wan)),
         default_devices=system.default_devices(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
-        listeners=system.listeners(), hosts=system.hosts(devices.lan), flows=flows + past.unanswered(feed, now),
-        heard=kernel.esp_heard(service), errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout(),
+        listeners=system.listeners(), hosts=sum(device in devices.lan for device in neighbours.values()),
+        flows=flows + past.unanswered(feed, now), heard=kernel.esp_heard(service), left_out=kernel.left_out(service, flows, neighbours),
+        errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout(),
         absent=frozenset(device for device in (*devices.lan, *devices.wan) if not system.uplink(device).mtu),
         short_way=short_way.short_way(service, devices))

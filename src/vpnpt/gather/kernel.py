@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 
 from .. import process
 from ..config.values import boolean
-from ..doctor.facts import IcmpError, Missing
+from ..doctor.facts import IcmpError, LeftOut, Missing
 from ..kernel import nft
 from ..kernel.maps import Learned
 from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
@@ -15,7 +16,7 @@ from ..router.addresses import local_addresses
 from ..ruleset import TABLE
 from ..ruleset.maps import ICMP_ERRORS, ICMP_ERRORS_FIELDS, ICMP_TOO_BIG, ICMP_TOO_BIG_FIELDS
 from ..sessions.classify import protocol_of
-from ..wire.conntrack import AF_INET, AF_INET6, AH, ESP, GRE, L2TP, TCP, UDP
+from ..wire.conntrack import AF_INET, AF_INET6, AH, ESP, GRE, L2TP, SRC_NAT, TCP, UDP
 from ..wire.nftables import FAMILIES, IPV4, unpack_key
 from . import passing
 
@@ -121,6 +122,25 @@ def esp_heard(service: Service) -> frozenset[tuple[bytes, bytes]]:
         shared = {server for server, _ in maps.fans()} | service.tracker.undecided()
         return frozenset(found | {(client, server) for client, server in maps.pairs() if server in shared})
     return frozenset()
+
+
+def left_out(service: Service, flows: tuple[tuple[str, Flow], ...], neighbours: dict[str, str]) -> tuple[LeftOut, ...]:
+    """Hosts that begin IPsec, leave by NAT and have no zone. neighbours: address to device."""
+    if service.config is None or not service.config.shares_servers:
+        return ()
+    found: dict[tuple[bytes, bytes], LeftOut] = {}
+    with contextlib.suppress(NetlinkError), Netlink() as sock:
+        clients = Learned(sock).zones()
+        servers = {element.key[:4] for element in dump_elements(sock, IPV4, TABLE, "left_out")}
+        called = {unpack_key(element.key, 4, 4) for name in ("called", "called_hosts")
+                  for element in dump_elements(sock, IPV4, TABLE, name)}
+        for _, flow in flows:
+            pair = client, server = flow.orig.src, flow.orig.dst
+            # UDP 500 of which our rules did not say that it is IKE is somebody else's.
+            ipsec = flow.orig.proto == ESP or (flow.orig.proto == UDP and flow.orig.sport == flow.orig.dport == 500)
+            if ipsec and not flow.zone and flow.status & SRC_NAT and server in servers and client not in clients and pair not in called:
+                found[pair] = LeftOut(client=client, server=server, device=neighbours.get(socket.inet_ntoa(client), ""))
+    return tuple(found.values())
 
 
 def icmp_errors() -> tuple[IcmpError, ...]:

@@ -90,10 +90,10 @@ def public_addresses6(devices: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def hosts(devices: Collection[str]) -> int:
-    """How many IPv4 neighbours there are on these devices."""
+def neighbours() -> dict[str, str]:
+    """The device of each IPv4 neighbour."""
     rows = [line.split() for line in _lines("/proc/net/arp")[1:]]
-    return sum(len(row) == 6 and row[5] in devices and row[3] != "00:00:00:00:00:00" for row in rows)
+    return {row[0]: row[5] for row in rows if len(row) == 6 and row[3] != "00:00:00:00:00:00"}
 
 
 def conntrack_room() -> tuple[int, int]:

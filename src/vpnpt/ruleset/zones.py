@@ -14,7 +14,7 @@ given a zone keeps its own. The fast path touches no packet.
 
 from __future__ import annotations
 
-from .maps import UNPROVEN
+from .maps import SERVER_OUT, UNPROVEN
 from .notices import FULL, notice
 from .text import names
 
@@ -35,6 +35,8 @@ PAIR_RATE = "5/second burst 200 packets"
 """Packets to servers that the client has not talked with, a second; beyond, they go the stock way."""
 MAC_RATE = "20/second burst 300 packets"
 """New clients a second behind one Ethernet address."""
+LEFT_OUT_RATE = "50/second burst 200 packets"
+"""Packets a second, of all hosts for which there is no zone, that are remembered by their server."""
 
 
 def zone_range(config: Config) -> str:
@@ -54,17 +56,20 @@ def _hash(config: Config, seed: int, byteorder: str) -> str:
 def add_zones(table: Table, config: Config, byteorder: str, seed: int) -> None:
     """The chains that hand out zones. seed: of this boot, 32 bits; it must not change while the maps live."""
     timeout = UNPROVEN
-    table.counter("clients_full", "packets that found no zone because max_clients are being served")
+    table.counter("clients_full", "packets refused because max_clients are being served")
     new = table.chain("zone_new")
-    new.rule(f"update @rate_mac {{ ether saddr limit rate over {MAC_RATE} }} return", "too many new clients: as without vpnpt")
+    new.rule(f"update @rate_mac {{ ether saddr limit rate over {MAC_RATE} }} goto zone_none", "too many new clients: as without vpnpt")
     for probe in range(1, PROBES + 1):
         zone = _hash(config, (seed + probe) & 0xFFFFFFFF, byteorder)
         new.rule(f"{zone} != @zones add @client_zone {{ ip saddr timeout {timeout}s : {zone} }} add @zones {{ {zone} timeout {timeout}s }} "
                  f"add @zone_client {{ {zone} timeout {timeout}s : ip saddr }} return", f"free zone, probe {probe}")
+    new.rule("ip daddr != @servers goto zone_none", "a server that no other client uses: as without vpnpt")
+    new.rule(f"{SERVER_OUT} @left_out goto zone_none", "a host without a zone talks with it already: as without vpnpt")
     new.rule('counter name "clients_full"', "no zone left")
-    new.rule("ip daddr != @servers return", "a server that no other client uses: as without vpnpt")
     new.rule(notice(FULL, "1/second burst 5 packets"), "the daemon logs it")
     new.rule("reject with icmp type admin-prohibited", "no zone is free: the answers could reach other clients; refused at once")
+    none = table.chain("zone_none")
+    none.rule(f"limit rate {LEFT_OUT_RATE} update @left_out {{ {SERVER_OUT} }}", "what this server sends may be for a host without a zone")
 
 
 def add_way_out(chain: Chain, target: str, devices: Devices) -> None:
