@@ -75,6 +75,12 @@ def pppoe_box(sandbox: None, packages: dict[str, Path]) -> Iterator[Box]:
         yield box
 
 
+def bridges_filter_vlans() -> bool:
+    """Whether this kernel can: of each bridge that it makes netifd says whether it is to."""
+    return not subprocess.run(["unshare", "--net", "ip", "link", "add", "b", "type", "bridge", "vlan_filtering", "0"], check=False,
+                              stderr=subprocess.DEVNULL).returncode
+
+
 def serve_pppoe(lab: Lab) -> None:
     """The provider's end: each session gets the next address."""
     options = lab.directory / "pppoe-server-options"
@@ -86,11 +92,15 @@ def serve_pppoe(lab: Lab) -> None:
 
 @contextlib.contextmanager
 def made(packages: dict[str, Path], network: str, provider: Callable[[Lab], None] = lambda lab: None) -> Iterator[Box]:
-    """Skips where OpenWrt's programs are missing."""
+    """Skips where OpenWrt's programs are missing, or this kernel lacks what netifd wants of it."""
     try:
         root = lower()
         if not any(Path(place, sbin, "netifd").exists() for place in root.split(":") for sbin in ("sbin", "usr/sbin")):
             raise LookupError(f"no netifd in {root}: OPENWRT_ROOT can name a root that has it")
+        for place in root.split(":"):
+            call = Path(place, "usr/sbin" if Path(place, "usr/sbin/hotplug-call").exists() else "sbin", "hotplug-call")
+            if call.exists() and "%PATH%" in call.read_text():
+                raise LookupError(f"{call} has its placeholder %PATH% still, and runs nothing: base-files' Makefile fills it in")
     except LookupError as reason:
         pytest.skip(f"OpenWrt's own programs are missing, nothing of this was tested: {reason}")
     with Lab(clients=2, servers=2, ipv6=False, uplinks=2) as lab, Box(lab) as box:
@@ -99,7 +109,12 @@ def made(packages: dict[str, Path], network: str, provider: Callable[[Lab], None
                      f"addr flush dev {SECOND_WAN}", "link set wan down"):
             lab.router.run("ip", *line.split())
         provider(lab)
-        box.start(network)
+        try:
+            box.start(network)
+        except TimeoutError:
+            if bridges_filter_vlans():
+                raise
+            pytest.skip("netifd could not make br-lan, for this kernel's bridges know no VLAN filtering: nothing of this was tested")
         box.install(packages["vpnpt"])
         box.until(box.ready)
         yield box
@@ -144,9 +159,9 @@ def test_what_netifd_brings_up(box: Box, stage: Stage) -> None:
 def test_the_uplink_goes_down_and_comes_back(box: Box, stage: Stage) -> None:
     """A cable pulled for a moment: the tunnels' keys are the same as before, so they must go on."""
     assert stage.do_up("c1..c2") == BOTH_UP and not lost(stage)
-    box.sh("ifdown wan")
+    box.sh("/sbin/ifdown wan")
     box.until(lambda: not box.is_up("wan"))
-    box.sh("ifup wan")
+    box.sh("/sbin/ifup wan")
     box.until(lambda: box.is_up("wan"))
     box.until(lambda: devices(box) == (["br-lan"], ["wan"]))
     box.until(lambda: box.lab.barrier(box.lab.clients[0], box.lab.servers[0], 0.3 * SLOWER))
@@ -179,12 +194,18 @@ def test_the_uplink_becomes_a_vlan(box: Box, stage: Stage) -> None:
 
 
 def test_a_second_uplink(box: Box, stage: Stage) -> None:
-    """In the same zone, for the servers that are routed by it."""
+    """In the same zone, for the servers that are routed by it.
+
+    fw4 reads its zones' devices when it loads, and the new interface comes up after that: netifd's hotplug calls have fw4 loaded again. We name
+    what fw4 names, no sooner.
+    """
     set_(box, "set network.wan2=interface", f"set network.wan2.device={SECOND_WAN}", "set network.wan2.proto=static",
          "set network.wan2.ipaddr=203.0.114.1/24", "set network.s2=route", "set network.s2.interface=wan2",
          f"set network.s2.target={box.lab.servers[1].address}/32", "set network.s2.gateway=203.0.114.254",
          "add_list firewall.@zone[1].network=wan2")
     box.until(lambda: devices(box) == (["br-lan"], ["wan", SECOND_WAN]))
+    assert any("Reloading firewall due to ifup of wan2" in line for line in box.read_log()), "fw4's own hotplug script"
+    assert f'iifname {{ "wan", "{SECOND_WAN}" }}' in box.sh("nft list chain inet fw4 forward")
     box.until(lambda: box.lab.barrier(box.lab.clients[0], box.lab.servers[1], 0.3 * SLOWER))
     assert stage.do_up("c1", to="s2") == {"c1": "up"} and not lost(stage)
     assert stage.do_up("c2", to="s2") == {"c2": "up"} and not lost(stage)
@@ -211,7 +232,7 @@ def test_pppoe(pppoe_box: Box) -> None:
         assert stage.do_up("c1") == {"c1": "up"} and not lost(stage)
         assert stage.do_up("c2") == {"c2": "up"} and not lost(stage)
         assert f" {address} " in box.sh("nft list map ip vpnpt esp_fast")
-        box.sh("ifdown wan")
+        box.sh("/sbin/ifdown wan")
         box.until(lambda: not box.is_up("wan"))
-        box.sh("ifup wan")
+        box.sh("/sbin/ifup wan")
         box.until(lambda: box.is_up("wan") and devices(box) == (["br-lan"], ["pppoe-wan"]), 30)
