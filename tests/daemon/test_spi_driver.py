@@ -2,6 +2,7 @@
 """What the tracker makes of the kernel's notices, over real maps: a namespace with our ruleset and two clients in it."""
 from __future__ import annotations
 
+import socket
 import struct
 import sys
 import time
@@ -15,10 +16,11 @@ from vpnpt.daemon.spi_driver import Tracker
 from vpnpt.kernel.netfilter import get_element
 from vpnpt.model import Devices
 from vpnpt.ruleset import compile_ruleset, notices
+from vpnpt.ruleset.maps import SLOTS
 from vpnpt.spi.evidence import MEASURED
 from vpnpt.wire.ike import AUTH, CREATE_CHILD, MAIN, QUICK, RESPONSE, SA_INIT
 from vpnpt.wire.nflog import LogPacket
-from vpnpt.wire.nftables import IPV4, unpack_zone
+from vpnpt.wire.nftables import IPV4, pack_key, pack_zone, unpack_zone
 
 if TYPE_CHECKING:
     from tests.golden.kernel import Kernel
@@ -185,6 +187,43 @@ def test_lost_notices_are_made_up_for(contended: Tracker, kernel: Kernel, monkey
             contended.tick()
     assert 2 <= len(reads) <= 6, reads
     assert set(contended.engine.servers[SERVER].pairs) == {CLIENT, SECOND}
+
+
+@pytest.mark.parametrize("can_destroy", [None, False], ids=["this kernel", "before Linux 6.3"])
+def test_thousands_are_refused_at_once(tracker: Tracker, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, can_destroy: bool | None) -> None:
+    """The maps are read once, and where the kernel can, changed by a few transactions; with one older than that by one for each pair."""
+    count = 200
+    servers = [f"198.51.{number >> 8}.{number & 255}" for number in range(count)]
+    kernel.load(f"add element ip vpnpt client_zone {{ 192.168.1.102 : {SECOND_ZONE} }}\n" + "".join(
+        f"add element ip vpnpt pairs {{ 192.168.1.101 . {server}, 192.168.1.102 . {server} }}\n"
+        f"add element ip vpnpt client0 {{ {server} : 192.168.1.101 }}\nadd element ip vpnpt client1 {{ {server} : 192.168.1.102 }}\n"
+        f"add element ip vpnpt slot1 {{ {server} }}\nadd element ip vpnpt contended {{ 0x{socket.inet_aton(server).hex()} }}\n"
+        for server in servers))
+    kernel.netlink.can_destroy = can_destroy
+    asked: list[int] = []
+    send = kernel.netlink._send
+    monkeypatch.setattr(kernel.netlink, "_send", lambda packed: (asked.append(len(packed)), send(packed)))
+    tracker.refuse({(SECOND, socket.inet_aton(server)) for server in servers})
+    assert can_destroy is False or len(asked) < count
+    found = tracker._learned
+    assert found.clients() == {socket.inet_aton(server): [CLIENT] for server in servers}
+    assert not found.contended() and len(found.pairs()) == count
+    assert all(get_element(kernel.netlink, IPV4, "vpnpt", "ended", pack_key(socket.inet_aton(server), pack_zone(SECOND_ZONE)))
+               for server in servers)
+    tracker.refuse({(CLIENT, socket.inet_aton(server)) for server in servers})
+    assert not found.clients() and not found.pairs()
+    kernel.netlink.can_destroy = None
+
+
+def test_who_talks_with_a_crowded_server(tracker: Tracker, kernel: Kernel) -> None:
+    """Beyond the slots the pairs tell; a slot whose client has gone is none."""
+    clients = [f"192.168.1.{number}" for number in range(10, 23)]
+    pairs = ", ".join(f"{client} . 198.51.100.11" for client in clients[1:])
+    kernel.load(f"add element ip vpnpt pairs {{ {pairs} }}\nadd element ip vpnpt crowded {{ 198.51.100.11 }}\n" + "".join(
+        f"add element ip vpnpt client{slot} {{ 198.51.100.11 : {clients[slot]} }}\n" for slot in range(SLOTS)))
+    found = tracker._learned.clients()[SERVER]
+    assert found[:SLOTS - 1] == [socket.inet_aton(client) for client in clients[1:SLOTS]]
+    assert set(found[SLOTS - 1:]) == {socket.inet_aton(client) for client in clients[SLOTS:]}
 
 
 def test_what_is_no_ike_is_none(tracker: Tracker) -> None:

@@ -73,7 +73,7 @@ for turn in range(1_000_000):
     if how == "decision" and turn % 2:
         learned.assign(server, spi, zones[clients[7]], credit=False)
     elif how == "clients":
-        learned.set_clients(server, [(client, zones[client]) for client in some])
+        learned.set_clients({server: [(client, zones[client]) for client in some]})
     else:
         lists.put((server, spi), some, spills=False)
 """

@@ -196,8 +196,8 @@ def test_the_uplink_becomes_a_vlan(box: Box, stage: Stage) -> None:
 def test_a_second_uplink(box: Box, stage: Stage) -> None:
     """In the same zone, for the servers that are routed by it.
 
-    fw4 reads its zones' devices when it loads, and the new interface comes up after that: netifd's hotplug calls have fw4 loaded again. We name
-    what fw4 names, no sooner.
+    fw4 reads its zones' devices when it loads, and the new interface comes up after that: netifd's hotplug calls have fw4 loaded again.
+    We name what fw4 names, no sooner.
     """
     set_(box, "set network.wan2=interface", f"set network.wan2.device={SECOND_WAN}", "set network.wan2.proto=static",
          "set network.wan2.ipaddr=203.0.114.1/24", "set network.s2=route", "set network.s2.interface=wan2",

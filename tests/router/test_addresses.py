@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from vpnpt.router.addresses import Networks, local_addresses, neighbours, silent
+from vpnpt.router import addresses
+from vpnpt.router.addresses import Networks, Silent, local_addresses, neighbours
 from vpnpt.sessions.table import packed_address
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.golden.kernel import Kernel
 
@@ -77,12 +80,30 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert not Networks(["br-lan"], str(tmp_path))(bytes(4))
 
 
+def test_many_are_asked_about_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When thousands of sessions end, the neighbours are not read for each of them: that takes a twentieth of the time at most."""
+    now, read = [100.0], [0]
+
+    def known() -> dict[bytes, str]:
+        read[0] += 1
+        now[0] += 0.05
+        return {bytes([10, 0, 0, 1]): ""}
+
+    monkeypatch.setattr(addresses, "_neighbours", known)
+    silent = Silent(lambda: now[0])
+    assert [silent(bytes([10, 0, 0, number])) for number in range(200)] == [number == 1 for number in range(200)]
+    assert read == [1]
+    now[0] += 1.1
+    assert silent(bytes([10, 0, 0, 1])) and read == [2]
+
+
 def test_this_kernel(kernel: Kernel) -> None:
     kernel.run("ip", "-batch", "-", text="link add d0 type veth peer d1\nlink set d1 up\nlink set d0 up\naddr add 192.0.2.7/24 dev d0\n"
                "addr add 2001:db8::7/64 dev d0 nodad\nneigh add 192.0.2.8 lladdr 02:00:5E:10:00:08 dev d0\n"
                "neigh add 2001:db8::8 lladdr 02:00:5e:10:00:08 dev d0\nneigh add 192.0.2.9 nud failed dev d0\n")
     with kernel.inside():
         local, known = local_addresses("/proc/thread-self/net"), neighbours()
+        silent = Silent()
         assert silent(socket.inet_aton("192.0.2.9")) and not silent(socket.inet_aton("192.0.2.8"))
         assert not silent(socket.inet_aton("192.0.2.10"))
         lan = Networks(["d0"], "/proc/thread-self/net")

@@ -13,7 +13,7 @@ from collections import deque
 
 from ..kernel.maps import Learned as Maps
 from ..kernel.netfilter import Netlink, NetlinkError, Overrun, attach_largest, delete_flow, first_flows
-from ..router.addresses import Networks, local_addresses, silent
+from ..router.addresses import Networks, Silent, local_addresses
 from ..router.names import Hosts
 from ..ruleset import FAMILIES, refused_set
 from ..ruleset import notices as prefixes
@@ -61,7 +61,7 @@ class SessionsFeed:
     """`tell` hears of sessions that begin and end; `later` is told what is due in how many seconds: sessions (`listen`), housekeeping."""
 
     def __init__(self, service: Service, log: Log, tell: Callable[[dict[str, str]], None], later: Callable[[str, float], None]) -> None:
-        self.sessions = Sessions(silent)
+        self.sessions = Sessions(Silent())
         self.events: Netlink | None = None
         self.hosts = Hosts(service.config_dir)
         self._service, self._log, self._tell, self._later = service, log, tell, later

@@ -142,7 +142,7 @@ class Tracker:
 
     def _set_clients(self, server: bytes, clients: Iterable[bytes]) -> None:
         zones = [(client, self._learned.zone_of(client)) for client in clients]
-        self._learned.set_clients(server, [(client, zone) for client, zone in zones if zone is not None])
+        self._learned.set_clients({server: [(client, zone) for client, zone in zones if zone is not None]})
         self._slots.pop(server, None)
 
     def renumbered(self, local: Collection[bytes]) -> None:
@@ -190,7 +190,9 @@ class Tracker:
         if protocol == "l2tp":
             self.l2tp.forget_pair(client, server)
         elif protocol == "ipsec":
-            self._end([(client, server)])
+            zone = self._learned.zone_of(client)
+            if zone is not None:
+                self._learned.end([(client, server, zone)])
             self._ended.add((client, server))
 
     def refuse(self, pairs: Collection[tuple[bytes, bytes]]) -> None:
@@ -198,20 +200,17 @@ class Tracker:
 
         The engine hears of it at once, and no copy goes there any more. The maps are read once, however many pairs there are.
         """
+        zones, known = self._learned.zones(), self._learned.clients()
         gone: dict[bytes, set[bytes]] = {}
         for client, server in pairs:
             gone.setdefault(server, set()).add(client)
-        everybody: dict[bytes, list[bytes]] = {}
-        known = {server: self._clients_of(server, everybody) for server in gone}
-        self._end(pairs)
+        self._learned.end([(client, server, zones[client]) for client, server in pairs if client in zones])
+        self._learned.set_clients({server: [(client, zones[client]) for client in known.get(server, ())
+                                            if client not in clients and client in zones] for server, clients in gone.items()})
         for server, clients in gone.items():
-            self._set_clients(server, [client for client in known[server] if client not in clients])
+            self._slots.pop(server, None)
             for client in clients:
                 self._handle(Unpaired(server=server, client=client))
-
-    def _end(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        zoned = [(client, server, self._learned.zone_of(client)) for client, server in pairs]
-        self._learned.end([(client, server, zone) for client, server, zone in zoned if zone is not None])
 
     # time
 

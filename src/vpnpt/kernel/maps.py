@@ -13,9 +13,11 @@ from .netfilter import NetlinkError, delete_elements, dump_elements, get_element
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from .netfilter import Netlink
+
+    Changes = tuple[list[tuple[str, bytes]], list[tuple[str, Element]]]
 
 
 FANS = tuple(f"fan{slot}" for slot in range(SLOTS))
@@ -27,6 +29,8 @@ LEFT = 64
 """Lists of clients that are no longer in force, and stay for packets that are being copied by them."""
 TRIES = 8
 """A packet may renew an element between its deletion and its addition."""
+TOGETHER = 1000
+"""Elements of one transaction, some 100 bytes each, where changes of many clients are made together."""
 
 
 class Learned:
@@ -105,6 +109,21 @@ class Learned:
         """(server, zone) of the clients that wait for a new SPI."""
         found = [unpack_key(element.key, 4, 2) for element in self._dump("waiting")]
         return [(fields[0], zone) for fields in found if fields and (zone := unpack_zone(fields[1])) is not None]
+
+    def clients(self) -> dict[bytes, list[bytes]]:
+        """Of all servers: who talks with each, in the order of their slots, and those for whom there is none."""
+        pairs = self.pairs()
+        talks = set(pairs)
+        found: dict[bytes, list[bytes]] = {}
+        for slot in range(SLOTS):
+            for element in self._dump(f"client{slot}"):
+                if element.data and (element.data[:4], element.key[:4]) in talks:
+                    found.setdefault(element.key[:4], []).append(element.data[:4])
+        crowds = {element.key[:4]: set(found.get(element.key[:4], ())) for element in self._dump("crowded")}
+        for client, server in pairs:
+            if server in crowds and client not in crowds[server]:
+                found.setdefault(server, []).append(client)
+        return found
 
     def zoned(self, name: str, size: int, timeout: float) -> list[tuple[bytes, int, bytes, float]]:
         """Of a map from server and a key of so many bytes to a zone: server, zone, key, seconds since it was last renewed.
@@ -204,28 +223,51 @@ class Learned:
         key = pack_key(server, spi)
         self._change([(name, key) for name in SPI_LISTS], [])
 
-    def set_clients(self, server: bytes, clients: list[tuple[bytes, int]]) -> None:
-        """The server's clients (address, zone) are these, and no others: slots, solo and contention follow."""
-        zones = dict(clients)
-        slots = arranged(self.slots(server), zones, len(zones))
-        flags = [(f"slot{slot}", Element(server)) for slot in range(1, len(slots))]
-        if slots:
-            flags += [("servers", Element(server)), ("solo", Element(server, pack_zone(zones[slots[0]])))]
-        if len(slots) > 1:
-            flags.append(("contended", Element(server)))
-        if len(clients) > SLOTS:
-            flags.append(("crowded", Element(server)))
-        kept = {name for name, _ in flags} | {f"client{slot}" for slot in range(len(slots))}
-        every = ("servers", "solo", "contended", "crowded", *(f"slot{slot}" for slot in range(1, SLOTS)), *CLIENTS)
+    def set_clients(self, servers: Mapping[bytes, list[tuple[bytes, int]]]) -> None:
+        """Each server's clients (address, zone) are these, and no others: slots, solo and contention follow."""
         for _ in range(TRIES):
-            # Only what changes is written: packets renew these elements, and one that does so at that moment puts its own client beside
-            # the new one (nft_dynset_eval). Who moves has two places for a moment: a packet on its way through them may get to either.
-            before = self.slots(server)
-            moved = [(name, Element(server, slots[at])) for at, name in enumerate(CLIENTS[:len(slots)]) if before[at:at + 1] != [slots[at]]]
-            self._change([(name, server) for name in ("solo", *(name for name, _ in moved))], [*moved, *flags])
-            self._change([(name, server) for name in every if name not in kept], [])
-            if self.slots(server) == list(slots):
+            before = self._slots_of(servers)
+            wanted = {server: arranged(before[server], dict(clients), len(clients)) for server, clients in servers.items()}
+            # Who moves has two places for a moment: a packet on its way through them may get to either.
+            self._change_all(self._seats(server, wanted[server], before[server], clients) for server, clients in servers.items())
+            self._change_all((self._empty(server, wanted[server], len(clients)), []) for server, clients in servers.items())
+            # Packets renew these elements, and one that does so at that moment puts its own client beside the new one (nft_dynset_eval).
+            after = self._slots_of(servers)
+            servers = {server: clients for server, clients in servers.items() if after[server] != list(wanted[server])}
+            if not servers:
                 break
+
+    def _slots_of(self, servers: Collection[bytes]) -> dict[bytes, list[bytes]]:
+        if len(servers) <= SLOTS:
+            return {server: self.slots(server) for server in servers}
+        found: dict[bytes, list[bytes]] = {server: [] for server in servers}
+        for name in CLIENTS:
+            for element in self._dump(name):
+                if element.data and element.key in found:
+                    found[element.key].append(element.data[:4])
+        return found
+
+    @staticmethod
+    def _seats(server: bytes, slots: Sequence[bytes], before: Sequence[bytes], clients: list[tuple[bytes, int]]) -> Changes:
+        """What is to be written, and is not there yet."""
+        moved = [(name, Element(server, slots[at])) for at, name in enumerate(CLIENTS[:len(slots)]) if before[at:at + 1] != [slots[at]]]
+        adds = [*moved, *((f"slot{slot}", Element(server)) for slot in range(1, len(slots)))]
+        if slots:
+            adds += [("servers", Element(server)), ("solo", Element(server, pack_zone(dict(clients)[slots[0]])))]
+        if len(slots) > 1:
+            adds.append(("contended", Element(server)))
+        if len(clients) > SLOTS:
+            adds.append(("crowded", Element(server)))
+        return [(name, server) for name in ("solo", *(name for name, _ in moved))], adds
+
+    @staticmethod
+    def _empty(server: bytes, slots: Sequence[bytes], count: int) -> list[tuple[str, bytes]]:
+        """What goes."""
+        gone = [*CLIENTS[len(slots):], *(f"slot{slot}" for slot in range(max(1, len(slots)), SLOTS))]
+        gone += ["servers", "solo"] if not slots else []
+        gone += ["contended"] if len(slots) < 2 else []
+        gone += ["crowded"] if count <= SLOTS else []
+        return [(name, server) for name in gone]
 
     def end(self, pairs: list[tuple[bytes, bytes, int]]) -> None:
         """The user has ended what each (client, server, zone) had: until the client speaks again, what the server sends it is dropped.
@@ -240,9 +282,22 @@ class Learned:
                 if fields and zone is not None:
                     for server in fields[:2]:
                         ended.get((server, zone), []).append((name, element.key))
-        for (server, zone), gone in ended.items():
-            key = pack_key(server, pack_zone(zone))
-            self._change([*gone, ("ended", key)], [("ended", Element(key))])
+        keys = {pair: pack_key(pair[0], pack_zone(pair[1])) for pair in ended}
+        self._change_all(([*gone, ("ended", keys[pair])], [("ended", Element(keys[pair]))]) for pair, gone in ended.items())
+
+    def _change_all(self, changes: Iterable[Changes]) -> None:
+        """Each of them at once, and many of them together: what is refused may be thousands of clients'."""
+        gone: list[tuple[str, bytes]] = []
+        adds: list[tuple[str, Element]] = []
+        for old, new in changes:
+            gone += old
+            adds += new
+            # An older kernel refuses all of them for one key that is not there.
+            if len(gone) + len(adds) >= TOGETHER or not self._sock.can_destroy:
+                self._change(gone, adds)
+                gone, adds = [], []
+        if gone or adds:
+            self._change(gone, adds)
 
     def _change(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
         """Deletes keys wherever they are and adds elements, at once: no packet sees anything in between."""
