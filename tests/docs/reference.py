@@ -208,7 +208,7 @@ _FIELDS = {"@th,0,32": "SPI (ports)", "@th,64,64": "IKE initiator cookie", "@nh,
 """What the expressions of keys and values stand for; raw ones (@nh, @th) by where the fields are in the packets that use them."""
 _WRITES = r"(?:add|update|delete) @{name} "
 _READING = ("_dump", "_rows", "dump_elements", "zoned", "counted")
-_WRITING = ("_change", "_write", "add_elements", "delete_elements", "transaction")
+_WRITING = ("_change", "_change_all", "_write", "add_elements", "delete_elements", "transaction")
 
 
 def _fields(expression: str) -> str:

@@ -227,13 +227,32 @@ class Learned:
         """Each server's clients (address, zone) are these, and no others: slots, solo and contention follow."""
         for _ in range(TRIES):
             before = self._slots_of(servers)
-            wanted = {server: arranged(before[server], dict(clients), len(clients)) for server, clients in servers.items()}
+            wanted: dict[bytes, list[bytes]] = {}
+            come: list[Changes] = []
+            go: list[Changes] = []
+            for server, clients in servers.items():
+                slots = wanted[server] = list(arranged(before[server], dict(clients), len(clients)))
+                moved = [(name, Element(server, slots[at])) for at, name in enumerate(CLIENTS[:len(slots)])
+                         if before[server][at:at + 1] != [slots[at]]]
+                adds = [*moved, *((f"slot{slot}", Element(server)) for slot in range(1, len(slots)))]
+                gone = [*CLIENTS[len(slots):], *(f"slot{slot}" for slot in range(max(1, len(slots)), SLOTS))]
+                if slots:
+                    adds += [("servers", Element(server)), ("solo", Element(server, pack_zone(dict(clients)[slots[0]])))]
+                else:
+                    gone += ["servers", "solo"]
+                for name, yes in (("contended", len(slots) > 1), ("crowded", len(clients) > SLOTS)):
+                    if yes:
+                        adds.append((name, Element(server)))
+                    else:
+                        gone.append(name)
+                come.append(([(name, server) for name in ("solo", *(name for name, _ in moved))], adds))
+                go.append(([(name, server) for name in gone], []))
             # Who moves has two places for a moment: a packet on its way through them may get to either.
-            self._change_all(self._seats(server, wanted[server], before[server], clients) for server, clients in servers.items())
-            self._change_all((self._empty(server, wanted[server], len(clients)), []) for server, clients in servers.items())
+            self._change_all(come)
+            self._change_all(go)
             # Packets renew these elements, and one that does so at that moment puts its own client beside the new one (nft_dynset_eval).
             after = self._slots_of(servers)
-            servers = {server: clients for server, clients in servers.items() if after[server] != list(wanted[server])}
+            servers = {server: clients for server, clients in servers.items() if after[server] != wanted[server]}
             if not servers:
                 break
 
@@ -246,28 +265,6 @@ class Learned:
                 if element.data and element.key in found:
                     found[element.key].append(element.data[:4])
         return found
-
-    @staticmethod
-    def _seats(server: bytes, slots: Sequence[bytes], before: Sequence[bytes], clients: list[tuple[bytes, int]]) -> Changes:
-        """What is to be written, and is not there yet."""
-        moved = [(name, Element(server, slots[at])) for at, name in enumerate(CLIENTS[:len(slots)]) if before[at:at + 1] != [slots[at]]]
-        adds = [*moved, *((f"slot{slot}", Element(server)) for slot in range(1, len(slots)))]
-        if slots:
-            adds += [("servers", Element(server)), ("solo", Element(server, pack_zone(dict(clients)[slots[0]])))]
-        if len(slots) > 1:
-            adds.append(("contended", Element(server)))
-        if len(clients) > SLOTS:
-            adds.append(("crowded", Element(server)))
-        return [(name, server) for name in ("solo", *(name for name, _ in moved))], adds
-
-    @staticmethod
-    def _empty(server: bytes, slots: Sequence[bytes], count: int) -> list[tuple[str, bytes]]:
-        """What goes."""
-        gone = [*CLIENTS[len(slots):], *(f"slot{slot}" for slot in range(max(1, len(slots)), SLOTS))]
-        gone += ["servers", "solo"] if not slots else []
-        gone += ["contended"] if len(slots) < 2 else []
-        gone += ["crowded"] if count <= SLOTS else []
-        return [(name, server) for name in gone]
 
     def end(self, pairs: list[tuple[bytes, bytes, int]]) -> None:
         """The user has ended what each (client, server, zone) had: until the client speaks again, what the server sends it is dropped.
