@@ -130,7 +130,14 @@ class Stage(Disturbances, Ailments):
     def _received(self, tunnels: list[Tunnel], mark: int) -> Results:
         """What became of the packets since a mark in the ledger, by tunnel."""
         self._settle((tunnel.client, tunnel.server) for tunnel in tunnels)
-        self.lab.pump.run(lambda: not self.lab.ledger.tally(mark).lost, 0 if self.stock else self.patience)
+        arrived = self.lab.ledger.tally(mark)
+        before = arrived.delivered, arrived.copies
+        # A busy machine takes long for thousands of copies: as long as any arrive, the last one may be yet to come.
+        while not self.lab.pump.run(lambda: not self.lab.ledger.tally(mark).lost, 0 if self.stock else self.patience):
+            arrived = self.lab.ledger.tally(mark)
+            if (arrived.delivered, arrived.copies) == before:
+                break
+            before = arrived.delivered, arrived.copies
         results: Results = {}
         for tunnel in tunnels:
             client, server = tunnel.client.name, tunnel.server.name
