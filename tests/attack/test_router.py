@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,9 @@ def test_a_list_of_which_nothing_can_be_used_allows_nobody(sandbox: None, monkey
         lab.router.kill_vpnpt(signal.SIGTERM)
         with contextlib.suppress(RuntimeError):
             lab.router.start_vpnpt(config)
+        until = time.monotonic() + 30
+        while not blocks(lab) and time.monotonic() < until:
+            pass
         assert blocks(lab), "after a restart"
 
 
