@@ -44,6 +44,14 @@ def test_the_most_serious_first() -> None:
     assert severities == sorted(severities, key=["error", "warning", "info"].index) and set(severities) == {"error", "warning", "info"}
 
 
+def test_an_error_in_a_configuration_that_is_in_force() -> None:
+    """A list of which no entry can be used closes its protocol to all, the rest goes on: no problem, but somebody is refused."""
+    text = "config 1 ipsec\n list allow_src nobody\n"
+    said = tuple(compile_config(text, "vpnpt")[1])
+    found = [item for item in judge(facts(text, diagnostics=said))["findings"] if item["code"] == "CONFIG_WARNING"]
+    assert len(said) == len(found) == 2 and any("not one entry is valid" in item["evidence"] for item in found)
+
+
 @pytest.mark.parametrize(("counter", "remedy"), [("blocked", "switch L2TP on (section vpnpt.l2tp)"), ("denied", "deny_src of vpnpt.l2tp")])
 def test_who_is_refused_and_what_helps(counter: str, remedy: str) -> None:
     who = tuple(("l2tp", bytes((192, 168, 1, host))) for host in (7, 9, 7))

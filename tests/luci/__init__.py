@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The LuCI app: in the real LuCI, where LUCI_ROOT names one, and everywhere over a stand-in."""
+"""The LuCI app: in the real LuCI where LUCI_ROOT names one, among LuCI's own code with LUCI_SOURCE, and everywhere over a stand-in."""
 import sys
 from pathlib import Path
 

@@ -11,9 +11,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")
@@ -61,6 +61,19 @@ class Complaints:
         ours = "vpnpt" in url + message.text or not message.text.startswith("Failed to load resource")
         if message.type in ("error", "warning") and ours:
             self.lines.append(f"{message.type}: {message.text} ({url})")
+
+
+@contextlib.contextmanager
+def answered(browser: Browser, answer: Callable[[Route], None], *, seconds: float = 10, forgiven: str = "\0") -> Iterator[Page]:
+    """A page all of whose requests go to `answer`. Fails afterwards if anything was complained about but what has `forgiven` in it."""
+    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
+    context.route("**/*", answer)
+    page = context.new_page()
+    page.set_default_timeout(seconds * 1000)
+    complaints = Complaints(page)
+    yield page
+    assert [line for line in complaints.lines if forgiven not in line] == []
+    context.close()
 
 
 def overflow(page: Page) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildroot import po
 from buildroot.recipe import TOP
-from tests.luci.test_smoke import Router
+from tests.luci.views.stand import Router
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The settings, and a configuration that is mended in the page."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildroot.recipe import TOP
+from tests.luci.views.stand import broken, show
+from vpnpt.config.compile import OPTIONS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.luci.views.stand import Router
+
+
+def test_the_settings(page: Page, router: Router) -> None:
+    """Every option of config/options.py is there, with its default and range; sections in both forms are read, missing ones are made."""
+    assert router.config is not None
+    router.config["l2tp"] = {".type": "protocol", ".name": "l2tp", "enabled": "no", "allow_src": "192.168.1.2 192.168.1.3"}
+    router.config["openvpn"][".type"] = "off"
+    del router.config["wireguard"]
+    show(page, "view.vpnpt.settings")
+    for name, on in (("ipsec", True), ("l2tp", False), ("pptp", False), ("openvpn", False), ("wireguard", True), ("global", True)):
+        assert page.is_checked(f'[id="{name}.enabled"]') is on, name
+    assert page.input_value('[id="l2tp.allow_src"]') == "192.168.1.2 192.168.1.3" and page.input_value('[id="global.lan_zone"]') == ""
+    table = page.evaluate("L.require('vpnpt.options').then(module => module.OPTIONS)")
+    for section, options in OPTIONS.items():
+        known = {spec["name"]: spec for spec in table[section]}
+        assert set(known) == {option.name for option in options}, section
+        for option in options:
+            spec = known[option.name]
+            default = list(option.default) if option.many else option.default
+            assert (spec["def"], "switch" if option.name == "enabled" else option.kind) == (default, spec["kind"]), (section, option.name)
+            assert option.kind != "int" or (spec["low"], spec["high"]) == (option.low, option.high), option.name
+            assert option.kind != "choice" or set(spec["choices"]) - {""} == set(option.choices), option.name
+            assert spec["title"] and spec["help"] and page.is_visible(f'[data-section="{section}"] [data-option="{option.name}"]')
+
+
+def test_the_configuration_is_missing(page: Page, router: Router) -> None:
+    router.config = router.text = None
+    show(page, "view.vpnpt.settings")
+    assert page.is_visible("text=Reinstalling the package vpnpt brings it back")
+
+
+def test_the_very_line_is_mended(page: Page, router: Router) -> None:
+    """No Save beside it that would write over the file, and no stack of a program's."""
+    broken(router)
+    show(page, "view.vpnpt.settings")
+    assert page.is_visible("text=Line 9: the quote ' that opens here has no end")
+    assert page.input_value("[data-line='9']") == "config vpnpt 'global"
+    buttons = page.evaluate("L.require('view.vpnpt.settings').then(view => [ view.handleSave, view.handleSaveApply, view.handleReset ])")
+    assert buttons == [None, None, None]
+    assert "RPC" not in page.inner_text("#view") and "uci/get" not in page.inner_text("#view")
+    page.fill("[data-line='9']", "config vpnpt 'global'")
+    page.click("#vpnpt-mend-save")
+    page.wait_for_selector(".vp-mend")
+    page.wait_for_timeout(500)
+    assert router.text == (TOP / "files/etc/config/vpnpt").read_text(), "nothing but that line is another"
+    assert ("reload", {}) in router.recorded.calls
+
+
+def test_a_line_is_taken_out_and_the_whole_file_is_there(page: Page, router: Router) -> None:
+    broken(router)
+    show(page, "view.vpnpt.settings")
+    page.click(".vp-mend button")
+    assert page.input_value("#vpnpt-mend-text").splitlines()[8] == "# config vpnpt 'global"
+    router.checked = ""
+    show(page, "view.vpnpt.settings")
+    assert page.is_visible("#vpnpt-mend-text"), "where no line is known, the whole file is open"
+    page.add_init_script("window.readonly = true")
+    show(page, "view.vpnpt.settings")
+    assert page.locator("#vpnpt-mend-save").count() == 0 and page.get_attribute("#vpnpt-mend-text", "readonly") is not None
