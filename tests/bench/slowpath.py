@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import statistics
 import struct
-import tempfile
 from ipaddress import IPv4Address
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.bench.crowd import CLIENTS, SERVERS, Crowd
-from tests.bench.throughput import CONFIG, ROUTERS, Figures, blast, build_sender, quartiles, ratios, switch
-from tests.lab.topology import Lab
+from tests.bench.throughput import ROUTERS, Figures, bench, blast, quartiles, ratios, switch, write_packets
+
+if TYPE_CHECKING:
+    from tests.lab.topology import Lab
 
 GOAL = 3.0
 SPI, SEQUENCE, EXCHANGE = 20, 24, 46
@@ -61,17 +61,11 @@ def _changed(stream: str, packet: bytes) -> bytes:
 def measure(clients: int, rounds: int, seconds: float) -> Figures:
     """Nanoseconds of CPU for each packet by (stream, router), one figure a round, in order of time."""
     found: Figures = {}
-    with tempfile.TemporaryDirectory() as directory, Lab(clients=1, servers=1, router="vpnpt", config=CONFIG, ipv6=False) as lab:
-        program = build_sender(directory)
-        lab.router.kill_vpnpt(signal.SIGKILL)
-        crowd = Crowd(lab, clients)
-        for router in ROUTERS:
-            switch(lab, router)
-            crowd.establish()
+    with bench(clients) as (lab, crowd, directory, program):
         contend(lab)
         for stream in (*STREAMS, *((COPIED,) if clients > 1 else ())):
             path = os.path.join(directory, "packets")
-            Path(path).write_bytes(b"".join(struct.pack(">H", len(packet)) + packet for packet in packets(crowd, stream)))
+            write_packets(path, packets(crowd, stream))
             for number in range(rounds):
                 for router in random.Random(number).sample(ROUTERS, len(ROUTERS)):
                     switch(lab, router)

@@ -7,6 +7,7 @@ so the sender's CPU time is what the packet costs, whatever else the machine doe
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -22,7 +23,7 @@ from tests.lab import sandbox
 from tests.lab.topology import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.lab.host import Host
 
@@ -43,12 +44,9 @@ def build_sender(directory: str) -> str:
     return program
 
 
-def measure(clients: int, rounds: int, seconds: float, say: Callable[[str], None] = print) -> Figures:
-    """Nanoseconds of CPU for each packet by (kind, router), one figure a round; the order within a round is shuffled.
-
-    seconds: of CPU time for each slice. Raises RuntimeError when packets do not arrive.
-    """
-    found: Figures = {}
+@contextlib.contextmanager
+def bench(clients: int) -> Iterator[tuple[Lab, Crowd, str, str]]:
+    """A router with a crowd of clients whose flows are established without our tables and with them; a directory, and the sender in it."""
     with tempfile.TemporaryDirectory() as directory, Lab(clients=1, servers=1, router="vpnpt", config=CONFIG, ipv6=False) as lab:
         program = build_sender(directory)
         # It would wake our tables again, and its own work would be counted as that of some packets.
@@ -57,12 +55,27 @@ def measure(clients: int, rounds: int, seconds: float, say: Callable[[str], None
         for router in ROUTERS:
             switch(lab, router)
             crowd.establish()
+        yield lab, crowd, directory, program
+
+
+def write_packets(path: str, packets: list[bytes]) -> None:
+    """As the sender reads them: each behind its length."""
+    Path(path).write_bytes(b"".join(struct.pack(">H", len(packet)) + packet for packet in packets))
+
+
+def measure(clients: int, rounds: int, seconds: float, say: Callable[[str], None] = print) -> Figures:
+    """Nanoseconds of CPU for each packet by (kind, router), one figure a round; the order within a round is shuffled.
+
+    seconds: of CPU time for each slice. Raises RuntimeError when packets do not arrive.
+    """
+    found: Figures = {}
+    with bench(clients) as (lab, crowd, directory, program):
         if crowd.zoned() != clients:
             raise RuntimeError(f"{crowd.zoned()} of {clients} clients have a zone: of the others the slow path would be measured")
         lab.router.nft(crowd.short_way())
         files = {kind: os.path.join(directory, kind) for kind in KINDS}
         for kind, path in files.items():
-            Path(path).write_bytes(b"".join(struct.pack(">H", len(packet)) + packet for packet in crowd.packets(kind)))
+            write_packets(path, crowd.packets(kind))
         for number in range(rounds):
             for router in random.Random(number).sample(ALL, len(ALL)):
                 switch(lab, router)
