@@ -59,7 +59,7 @@ def test_made_up_esp_wins_nothing(sandbox: None, long: bool, every: float, spis:
 def test_a_chatterer_is_not_sent_copies_for_ever(sandbox: None, long: bool) -> None:
     """Ten seconds after a rekeying, nothing of the victim's new SA goes to who made up a stream."""
     if not long:
-        pytest.skip("takes 15 seconds: --long")
+        pytest.skip("takes 15 seconds, wants --long: whether copies to a chatterer end was not tested")
     with Lab(2, 1, "vpnpt", CONFIG, ipv6=False) as lab:
         users = stage(lab)
         assert users.do_up("c1") == {"c1": "up"}

@@ -156,7 +156,7 @@ NEEDED = ("net_admin", "net_raw", "dac_override", "chown", "fowner", "sys_module
 """Capabilities: the kernel's tables; copies that are sent on; files of UCI's; modules that modprobe loads."""
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv (util-linux)")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv (util-linux): that few capabilities are enough was not tested")
 def test_few_capabilities_are_enough(sandbox: None) -> None:
     """With these alone, and without a way to more, it starts, reloads, edits UCI, has fw4 reload, examines, and starts again."""
     kept = ",".join(["-all", *(f"+{name}" for name in NEEDED)])

@@ -290,7 +290,7 @@ def test_fw4s_own_pptp_helper_beside_ours(box: Box, stage: Stage) -> None:
     commit(box, "vpnpt.pptp=1")
     box.until(lambda: behaviour(box, "pptp") == "help")
     if box.call("vpnpt", "status")["helper_missing"]:
-        pytest.skip("this kernel has no PPTP helper")
+        pytest.skip("this kernel has no PPTP helper (nf_nat_pptp): fw4's own beside ours was not tested")
     if "type \"pptp\"" not in box.sh("nft list table inet fw4"):  # fw4 sets it only where it is a module
         box.sh("nft -f -", text='''table inet fw4 {
     ct helper pptp { type "pptp" protocol tcp; l3proto ip; }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.skipif(not (TOP / ".git").exists(), reason="no git here: a release is made of a commit")
+@pytest.mark.skipif(not (TOP / ".git").exists(), reason="no git here, a release is made of a commit: none was made")
 def test_the_same_to_the_byte(tmp_path: Path) -> None:
     first, second = (release.tarball(tmp_path / name) for name in ("one.tar.gz", "other.tar.gz"))
     assert first == second
