@@ -53,8 +53,10 @@ BUSY = 50
 """Packets of ESP a second that are worth waking for."""
 FRESH = 0.2
 """Seconds for which counters are taken to be those of now."""
-QUIET = 3
-"""Looks in a row without that many, after which it sleeps."""
+QUIET = 2
+"""Looks in a row since the one before of which there were not that many, after which it sleeps."""
+SETTLE = 0.5
+"""Seconds after an end before the next look: what changes a way seldom comes alone."""
 SHARE = 20
 """Reading takes at most this part of the time."""
 BARRED = 60.0
@@ -78,7 +80,9 @@ class Offload:
         self._links: dict[int, tuple[object, ...]] = {}
         self._barred: dict[bytes, float] = {}
         self._stale = self._loading = self._witness = False
-        self._quiet = 0
+        self._quiet = self._moved = 0
+        self._judged = 0.0
+        self._tried = self._awake = False  # since the last end: a look has begun; enough ESP is known to flow
         self._phase = ""  # of a look: '' (none), 'open', 'settled'
         self._phase_ends = self._next_look = self._next_sample = self._not_before = 0.0
         self._ended, self._pause = float("-inf"), 0.0
@@ -204,7 +208,9 @@ class Offload:
         if self.why:
             return
         now = time.monotonic()
-        if self._stale or (self._ways and not self._guard.beat()):
+        if self._ways and not self._guard.beat():
+            self._witness, self._stale = False, True  # it took both tables away
+        if self._stale:
             self.end()
         if self._phase and now >= self._phase_ends:
             self._go_on(now)
@@ -212,7 +218,7 @@ class Offload:
             if self._ways:
                 if now >= self._next_look:
                     self._look(now)
-            elif now >= self._next_sample and self._busy(now):
+            elif now >= self._next_sample and (self._awake or self._busy(now)):
                 self._look(now)
         due = self._phase_ends if self._phase else max(self._next_look if self._ways else self._next_sample, self._not_before)
         self._later(min(max(due - time.monotonic(), 0.02), BEAT if self._ways else SAMPLE))
@@ -252,7 +258,7 @@ class Offload:
             self._witness = False
             self._fail(f"the kernel refuses the witness' table: {error}")
             return
-        self._phase, self._phase_ends = "open", now + SETTLED
+        self._phase, self._phase_ends, self._tried = "open", now + SETTLED, True
 
     def _go_on(self, now: float) -> None:
         self.read(at_once=True)
@@ -261,7 +267,7 @@ class Offload:
                 one.mark = one.counted[0]
             self._phase, self._phase_ends = "settled", now + LOOK - SETTLED
             return
-        self._phase = ""
+        self._phase, self._awake = "", False
         try:
             left = self._seen()
             self._wake(yes=False)
@@ -295,16 +301,12 @@ class Offload:
     def _judge(self, left: dict[bytes, tuple[int, int]], now: float) -> None:
         """After a look: who leaves the short way, who is renewed, who joins."""
         self._barred = {key: until for key, until in self._barred.items() if until > now}
-        moved = 0
-        stopped = []
-        for key, one in self.keys.items():
-            moved += one.counted[0] - one.mark
-            if one.counted[0] > one.mark and one.after not in left:
-                stopped.append(key)
+        stopped = [key for key, one in self.keys.items() if one.counted[0] > one.mark and one.after not in left]
         self._barred.update((key, now + BARRED) for key in stopped)
         self._take_off(stopped)
-        self._quiet = self._quiet + 1 if self._ways and moved < BUSY * (LOOK - SETTLED) else 0
-        if self._quiet > QUIET:
+        self._quiet = self._quiet + 1 if self._ways and self._moved < BUSY * (now - self._judged) else 0
+        self._moved, self._judged = 0, now
+        if self._quiet >= QUIET:
             self.end(rest=False)
             return
         devices = self._service.devices
@@ -370,7 +372,7 @@ class Offload:
 
     def end(self, *, rest: bool = True) -> None:
         """Nothing takes the short way any more. rest: if it happens often, the next look comes later and later."""
-        self._quiet = 0
+        self._quiet, self._awake = 0, rest and (self._awake or bool(self.keys))
         if self._phase:
             self._phase = ""
             with contextlib.suppress(NetlinkError):
@@ -382,9 +384,11 @@ class Offload:
             self._guard.stop()
             self._ways, self._links = [], {}
         self._loading, self._sampled, now = False, None, time.monotonic()
-        if rest:
+        if rest and self._tried:
             self._pause = min(HOLD_MAX, 2 * self._pause + 1) if now - self._ended < 3 * EVERY else 0.0
-            self._ended, self._next_sample, self._not_before = now, now, now + self._pause
+            self._ended, self._tried = now, False
+        if rest:
+            self._next_sample, self._not_before = now, max(now, self._ended + self._pause, now + SETTLE)
         self._stale = False
         self._later(0.02)
 
@@ -415,6 +419,7 @@ class Offload:
     def _count(self, one: Key | None, element: Element) -> None:
         if one is None or element.counted is None or element.counted[0] < one.counted[0]:
             return
+        self._moved += element.counted[0] - one.counted[0]
         total = self.passed.setdefault(one.ident, [0, 0, 0, 0])
         at = 0 if one.outbound else 2
         total[at] += element.counted[0] - one.counted[0]
