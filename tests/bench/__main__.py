@@ -7,10 +7,10 @@ import os
 import shutil
 import sys
 
-from tests.bench import footprint, latency, report, slowpath, throughput
+from tests.bench import footprint, latency, report, shortway, slowpath, throughput
 from tests.lab.sandbox import enter_sandbox
 
-PARTS = ("throughput", "slowpath", "latency", "footprint")
+PARTS = ("throughput", "shortway", "slowpath", "latency", "footprint")
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.02, help="of CPU time for each kind of packet in a round (default 0.02)")
     parser.add_argument("--clients", default="1,100,4000", help="numbers of clients for the throughput (default 1,100,4000)")
     parser.add_argument("--keys", type=int, default=200, help="contended keys for the latency (default 200)")
-    parser.add_argument("--only", choices=PARTS, help="one part only")
+    parser.add_argument("--only", choices=PARTS, help="one part only; shortway only so")
     parser.add_argument("--write", action="store_true", help="write docs/MEASUREMENTS.md and its picture (wants all parts)")
     arguments = parser.parse_args()
     if arguments.write and arguments.only:
@@ -32,11 +32,13 @@ def main() -> int:
     before = os.getloadavg()[0]
     found = {int(clients): throughput.measure(int(clients), arguments.rounds, arguments.seconds)
              for clients in arguments.clients.split(",") if "throughput" in wanted}
+    short = [shortway.text(shortway.measure(int(clients), arguments.rounds, arguments.seconds), int(clients))
+             for clients in arguments.clients.split(",") if arguments.only == "shortway"]
     slow = {clients: slowpath.measure(clients, 15, arguments.seconds) for clients in (1, 4000) if "slowpath" in wanted}
     delays = latency.measure(arguments.keys) if "latency" in wanted else {}
     rows = footprint.measure() if "footprint" in wanted else []
     results = report.Results(found, delays, rows, (before, os.getloadavg()[0]), slow)
-    print(report.text(results))
+    print("\n\n".join(short) if short else report.text(results))
     if arguments.write:
         for path in report.write(results):
             print(f"written: {path}")
