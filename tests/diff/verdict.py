@@ -20,7 +20,7 @@ class Find(NamedTuple):
     port     the other end sees the sender's own port on stock, and another on ours
     opened   not IKE or ESP, sent from outside, delivered by ours although stock keeps it out
     stray    sent from outside, and a host inside has received it that does not on stock (IKE and ESP may be copied to hosts that talk IKE
-             or ESP with that server)
+             or ESP with that server, and reach hosts to which the user forwards them)
     """
 
     kind: str
@@ -74,6 +74,9 @@ def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: d
         yield Find("opened", *label, f"{what}: delivered, on stock it is not")
     more -= {receiver}
     if sealed:
+        # Where the user forwards ESP or UDP 500 his door is open to everybody.
+        more -= {feature["to"] for feature in plan["features"] if feature["kind"] == "forward"
+                 and (feature["proto"] == "esp" if flow["kind"] == "esp" else feature.get("port") == 500)}
         more -= {name for name in more if any(_talks(other, name, sender) for other in plan["flows"].values())}
     if more:
         yield Find("stray", *label, f"{what}: reached {', '.join(sorted(more))}, on stock {', '.join(stock['hosts']) or 'nobody'}")

@@ -179,6 +179,25 @@ def test_a_keepalive_keeps_the_flow_of_its_ike_alive(lab: Lab) -> None:
     assert len(lab.router.conntrack_list("-p", "udp", "-s", client.address, "--dport", "500")) == 1
 
 
+@pytest.mark.parametrize("port", [500, 40001])
+def test_no_word_about_what_is_no_ike_on_udp_500(lab: Lab, port: int) -> None:
+    """WireGuard that nobody answers: no key and no finding. IKE that nobody answers: a finding, whatever port it comes from."""
+    server, client, other = lab.servers[0], *lab.clients[:2]
+    server.udp(500)
+    wireguard = b"\x01\0\0\0" + bytes(range(1, 145))
+    for _ in range(3):
+        passes(lab, client, lambda token: udp(client.address, server.address, port, 500, wireguard + token), server)
+    if lab.mode == "vpnpt":
+        answer = lab.router.ask(method="status")
+        assert (answer["clients"], answer["cookies"]) == (0, 0)
+        assert not lab.router.ask(method="doctor")["findings"]
+    for number in range(3):
+        passes(lab, other, lambda token, number=number: udp(other.address, server.address, port, 500, ike(COOKIE + number, data=token)),
+               server)
+    if lab.mode == "vpnpt":
+        assert [item["said"]["text"]["values"]["clients"] for item in lab.router.ask(method="doctor")["findings"]] == [[other.address]]
+
+
 def test_a_host_without_room_goes_on_beside_a_client(lab: Lab) -> None:
     """c1 is all that max_clients allows. c2 goes on as on a stock router, also when c1 begins to talk with the same server."""
     server, client, other = lab.servers[0], *lab.clients[:2]
@@ -196,3 +215,22 @@ def test_a_host_without_room_goes_on_beside_a_client(lab: Lab) -> None:
 
 test_a_host_without_room_goes_on_beside_a_client.config = (  # type: ignore[attr-defined]
     "config vpnpt global\n\toption max_clients 1\n\nconfig 1 ipsec\n")
+
+
+def test_a_device_that_comes_late(lab: Lab) -> None:
+    """The configuration names a device that is not there yet; its hosts are clients as soon as it is, without a reload."""
+    server, client, late, router = lab.servers[0], *lab.clients[:2], lab.router
+    passes(lab, client, lambda token: esp(client.address, server.address, OUT, 1, token), server)
+    router.run("ip", "-batch", "-", text="link add br-late type bridge mcast_snooping 0\naddr add 192.168.9.1/24 dev br-late\n"
+               "link set br-late up\nlink set lan2 master br-late\n")
+    late.run("ip", "-batch", "-", text="addr flush dev eth0\naddr add 192.168.9.102/24 dev eth0\nroute replace default via 192.168.9.1\n")
+    router.nft('insert rule inet fw4 forward iifname "br-late" oifname "wan" accept\n')
+    server = server if lab.mode == "vpnpt" else lab.servers[1]
+    passes(lab, late, lambda token: esp("192.168.9.102", server.address, OUT + 1, 1, token), server)
+    passes(lab, server, lambda token: esp(server.address, WAN, BACK, 1, token), late)
+    if lab.mode == "vpnpt":
+        assert router.ask(method="status")["clients"] == 2
+
+
+test_a_device_that_comes_late.config = (  # type: ignore[attr-defined]
+    "config vpnpt global\n\tlist lan_device br-lan\n\tlist lan_device br-late\n\nconfig 1 ipsec\n")

@@ -54,7 +54,8 @@ def facts(service: Service, feed: SessionsFeed) -> Facts:
         missing=kernel.missing(config, devices, firewall, tracking=tracking), uplinks=tuple(map(system.uplink, devices.wan)),
         default_devices=system.default_devices(), default_route6=system.default_route6(), lan6=system.public_addresses6(devices.lan),
         listeners=system.listeners(), hosts=sum(device in devices.lan for device in neighbours.values()),
-        flows=flows + past.unanswered(feed, now), heard=kernel.esp_heard(service), left_out=kernel.left_out(service, flows, neighbours),
-        errors=kernel.icmp_errors(), conntrack=system.conntrack_room(), syn_timeout=system.syn_timeout(),
+        flows=kernel.only_ipsec(service, flows + past.unanswered(feed, now)), heard=kernel.esp_heard(service),
+        left_out=kernel.left_out(service, flows, neighbours), errors=kernel.icmp_errors(), conntrack=system.conntrack_room(),
+        syn_timeout=system.syn_timeout(),
         absent=frozenset(device for device in (*devices.lan, *devices.wan) if not system.uplink(device).mtu),
         short_way=short_way.short_way(service, devices))

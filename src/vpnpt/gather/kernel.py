@@ -124,6 +124,19 @@ def esp_heard(service: Service) -> frozenset[tuple[bytes, bytes]]:
     return frozenset()
 
 
+def only_ipsec(service: Service, flows: tuple[tuple[str, Flow], ...]) -> tuple[tuple[str, Flow], ...]:
+    """These flows without what goes to UDP 500 and is no IKE: our rules have looked at each first message."""
+    config = service.config
+    if config is None or not config.shares_servers or not config.protocols["ipsec"].preserve_ike_port:
+        return flows
+    with contextlib.suppress(NetlinkError), Netlink() as sock:
+        known = {*Learned(sock).pairs(), *(unpack_key(element.key, 4, 4) for element in dump_elements(sock, IPV4, TABLE, "ike_odd"))}
+        servers = {element.key[:4] for element in dump_elements(sock, IPV4, TABLE, "left_out")}
+        return tuple((name, flow) for name, flow in flows if (flow.orig.proto, flow.orig.dport) != (UDP, 500) or len(flow.orig.dst) != 4
+                     or flow.orig.dst in servers or (flow.orig.src, flow.orig.dst) in known)
+    return flows
+
+
 def left_out(service: Service, flows: tuple[tuple[str, Flow], ...], neighbours: dict[str, str]) -> tuple[LeftOut, ...]:
     """Hosts that begin IPsec, leave by NAT and have no zone. neighbours: address to device."""
     if service.config is None or not service.config.shares_servers:

@@ -273,9 +273,9 @@ class Learned:
         """
         ended = {(server, zone): [("pairs", pack_key(client, server)), ("waiting", pack_key(server, pack_zone(zone)))]
                  for client, server, zone in pairs}
-        for name, size in (("esp_fast", 4), ("ike_fast", 8)):
+        for name, sizes in (("esp_fast", (4, 4, 4)), ("ike_fast", (4, 4, 8)), ("ike_fast_in", (4, 8))):
             for element in self._dump(name):
-                zone, fields = unpack_zone(element.data), unpack_key(element.key, 4, 4, size)
+                zone, fields = unpack_zone(element.data), unpack_key(element.key, *sizes)
                 if fields and zone is not None:
                     for server in fields[:2]:
                         ended.get((server, zone), []).append((name, element.key))

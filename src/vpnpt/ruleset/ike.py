@@ -39,6 +39,9 @@ EXCHANGE_RATE = "50/second burst 200 packets"
 LEARNING_RATE = "20/second burst 300 packets"
 """New cookies a second that one server may put into the maps."""
 
+FROM = f"ip saddr . {COOKIE}"
+"""Server and cookie of what a server sends."""
+
 BEGINNING = "@th,128,64 0"
 """No responder cookie yet: the first message of an IKE SA, which whoever has it can answer."""
 
@@ -48,9 +51,13 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     dispatch.udp_to[500], dispatch.udp_from[500] = "to_ike", "from_ike"
     chain = table.chain("to_ike")
     chain.rule("@th,0,16 500 goto ike", "from port 500 to port 500")
+    chain.rule(f"iifname {names(devices.lan)} ip daddr . {COOKIE} @cookies update @ike_moved {{ ip daddr . {COOKIE} }}",
+               "a cookie that was used from port 500: a router inside has given its host another port, or two hosts have it")
+    chain.rule(f"iifname {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_odd", "a host begins IKE from another port")
     chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out",
                "from another port, where NAT tells clients apart: only watched")
     chain = table.chain("from_ike")
+    chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @ike_moved goto ike_in_moved", "also used from another port than 500")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow",
                "a known cookie, to the port that NAT gave the client")
     chain.rule(f"iifname != {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_in_port", "the server begins another one")
@@ -61,7 +68,8 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     ike = table.chain("ike")
     kinds = ", ".join([*(f"{kind} : jump ike_said" for kind in INFORMATIONAL), *(f"{kind} : goto ike_slow" for kind in CREATES_SAS)])
     ike.rule(f"@th,208,8 vmap {{ {kinds} }}", "an IKE SA may end, or new SPIs are about to appear")
-    ike.rule(f"ip saddr . {COOKIE} != @cookie_many ct zone set {IKE_FAST} map @ike_fast return", "established IKE, either way")
+    ike.rule(f"iifname {names(devices.wan)} ct zone set ip saddr . {COOKIE} map @ike_fast_in return", "established IKE of a server")
+    ike.rule(f"ct zone set {IKE_FAST} map @ike_fast return", "established IKE of a client")
     ike.rule("goto ike_slow", "not in the fast path")
     slow = table.chain("ike_slow")
     slow.rule(f"{COOKIE} 0 goto ike_marker", "ESP in UDP 500")
@@ -112,6 +120,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     unknown.rule(f"{BEGINNING} goto ike_out_new", "the host begins an IKE SA")
     unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "the host has begun this IKE SA (IKEv2's initiator flag)")
     unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "the host answers an IKE SA that its server has begun")
+    unknown.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_new", "a known IKE SA of this server: its host has another address now")
     unknown.rule("ip saddr . ip daddr @pairs goto ike_out_new", "a client of this server")
     add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
@@ -121,7 +130,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     answer.rule(f"update @called_hosts {{ {SERVER} . {SERVER_OUT} : {ZONE} }} "
                 f"update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "the host goes on answering its caller")
     answer.rule(f"{ZONE} 0 update @left_out {{ {SERVER_OUT} }}", "what the caller sends may not be a client's")
-    answer.rule(f"ip daddr . {COOKIE} @begun update @cookie_many {{ ip daddr . {COOKIE} }}", "a client may have answered its copy, too")
+    answer.rule(f"ip daddr . {COOKIE} @begun jump cookie_shared", "a client may have answered its copy, too")
     answer.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
                 "the caller's next messages take the same way")
 
@@ -129,7 +138,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule("jump refresh_out", "renew what is known of this client and server")
     learn.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_out", "this client waits for a new inbound SPI")
     learn.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_renew", "a known cookie")
-    learn.rule(f"ip daddr . {COOKIE} @cookies update @cookie_many {{ ip daddr . {COOKIE} }}",
+    learn.rule(f"ip daddr . {COOKIE} @cookies jump cookie_shared",
                "another host has this cookie: its address has changed, or both chose the same")
     learn.rule(f"add @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }}", "a new cookie, of this client")
     learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
@@ -181,11 +190,16 @@ def _add_in(table: Table, devices: Devices) -> None:
     renew.rule(f"@th,208,8 {numbers(BEGINS)} jump {teller}", "tell the daemon")
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"update @heard {{ ip saddr . {ZONE} }} update @ike_answered {{ ip saddr . {COOKIE} }} "
-               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }}", "renewed, and put into the fast path")
+               f"add @ike_fast_in {{ {FROM} : {ZONE} }}", "renewed, and put into the fast path")
+    renew.rule(f"{FROM} @cookie_many delete @ike_fast_in {{ {FROM} : {ZONE} }}", "another host has shown this cookie at this very moment")
     renew.rule(f"@th,16,16 != 500 update @ike_ports {{ ip saddr . udp dport : {ZONE} }}", "the port that NAT has given it")
     port = table.chain("ike_in_port")
     looks_like_ike(port)
     port.rule("ct zone set ip saddr . udp dport map @ike_ports", "to the port that NAT has given the client")
+    moved = table.chain("ike_in_moved")
+    moved.rule(f"update @ike_moved {{ {FROM} }}", "renewed, as conntrack renews the flow")
+    moved.rule(f"{ZONE} set ip saddr . udp dport map @ike_ports goto ike_in_whose", "to the port that NAT has given the client")
+    moved.rule(f"@th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another host, which NAT tells apart: only watched")
     add_zoned(table, "ike_in_direct", "refresh_in")
 
     add_zoned(table, "ike_in_new", "ike_in_take")
@@ -193,7 +207,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "this client waits for a new inbound SPI")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
-              f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}",
+              f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast_in {{ {FROM} : {ZONE} }}",
               "the key and its owner's zone are learned")
 
     # A host that is no client of ours (its device was left out) talks IKE: the answers are for it.
@@ -238,6 +252,9 @@ def _add_marker(table: Table, devices: Devices) -> None:
 
 
 def _add_watch(table: Table) -> None:
+    odd = table.chain("ike_odd")
+    looks_like_ike(odd)
+    odd.rule("update @ike_odd { ip saddr . ip daddr }", "for the doctor: what goes to UDP 500 and is not here is no IKE")
     out = table.chain("ike_watch_out")
     out.rule("ip saddr . ip daddr != @pairs return", "a client without ESP: nothing to wait for")
     looks_like_ike(out)

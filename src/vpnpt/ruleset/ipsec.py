@@ -86,11 +86,14 @@ def _add_router(table: Table, devices: Devices) -> None:
              "the router has SAs with this server")
     udp = table.chain("router_ike")
     udp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
-    udp.rule(f"ip daddr . {COOKIE} @begun update @cookie_many {{ ip daddr . {COOKIE} }}", "a client may have answered its copy, too")
+    udp.rule(f"ip daddr . {COOKIE} @begun jump cookie_shared", "a client may have answered its copy, too")
     udp.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router talks with this server")
     udp.rule(f"ct zone set {SERVER_OUT} . {COOKIE} map @called_ike return", "it was called in a client's zone, and answers there")
     udp.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
              f"add @cookies {{ ip daddr . {COOKIE} }}", "the router's IKE SA")
+    shared = table.chain("cookie_shared")
+    shared.rule(f"update @cookie_many {{ ip daddr . {COOKIE} }} delete @ike_fast_in {{ ip daddr . {COOKIE} : {ZONE} }}",
+                "two hosts have this cookie: both get the answers, which leave the fast path")
     watch = table.chain("router_watch")
     looks_like_ike(watch)
     watch.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router is about to have SAs with this server")
