@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack.forge import ESP, ICMP, WAN, checksum, esp, ike, ip, mark, stage, too_big, udp
+from tests.attack.forge import ESP, ICMP, INFORMATIONAL, WAN, checksum, esp, ike, ip, mark, stage, too_big, udp
 from tests.lab import sandbox
 from tests.lab.topology import Lab
 
@@ -234,3 +234,22 @@ def test_a_device_that_comes_late(lab: Lab) -> None:
 
 test_a_device_that_comes_late.config = (  # type: ignore[attr-defined]
     "config vpnpt global\n\tlist lan_device br-lan\n\tlist lan_device br-late\n\nconfig 1 ipsec\n")
+
+
+def test_ended_ike_stays_ended(lab: Lab) -> None:
+    """What a server says in an established IKE SA reaches the client, until the user ends it; the client's next message brings it back."""
+    server, client = lab.servers[0], lab.clients[0]
+
+    def talk(sender: Host, receiver: Host, source: str, to: str) -> None:
+        passes(lab, sender, lambda token: udp(source, to, 500, 500, ike(COOKIE, 1, INFORMATIONAL, data=token)), receiver)
+
+    passes(lab, client, lambda token: udp(client.address, server.address, 500, 500, ike(COOKIE, data=token)), server)
+    for _ in range(3):
+        talk(server, client, server.address, WAN)
+        talk(client, server, client.address, server.address)
+    if lab.mode == "vpnpt":
+        assert lab.router.ask(method="kill", client=client.address)["ended"] == 1
+        with pytest.raises(AssertionError, match="s1 to c1: lost"):
+            passes(lab, server, lambda token: udp(server.address, WAN, 500, 500, ike(COOKIE, 1, INFORMATIONAL, data=token)), client, 0.5)
+        talk(client, server, client.address, server.address)
+    talk(server, client, server.address, WAN)
