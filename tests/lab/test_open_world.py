@@ -253,3 +253,24 @@ def test_ended_ike_stays_ended(lab: Lab) -> None:
             passes(lab, server, lambda token: udp(server.address, WAN, 500, 500, ike(COOKIE, 1, INFORMATIONAL, data=token)), client, 0.5)
         talk(client, server, client.address, server.address)
     talk(server, client, server.address, WAN)
+
+
+def test_esp_in_udp_500(lab: Lab) -> None:
+    """NAT-T of the drafts 00 and 01: eight zero bytes where IKE has its cookie. The flow of its client's IKE; two clients share it."""
+    server, client, other = lab.servers[0], *lab.clients[:2]
+    server.udp(500)
+
+    def data(source: str, to: str) -> Callable[[bytes], bytes]:
+        return lambda token: udp(source, to, 500, 500, bytes(8) + struct.pack(">II", OUT, 1) + token)
+
+    passes(lab, client, lambda token: udp(client.address, server.address, 500, 500, ike(COOKIE, data=token)), server)
+    for _ in range(2):
+        passes(lab, client, data(client.address, server.address), server)
+        passes(lab, server, data(server.address, WAN), client)
+    assert len(lab.router.conntrack_list("-p", "udp", "-s", client.address, "--dport", "500")) == 1
+    if lab.mode == "vpnpt":
+        assert lab.router.ask(method="status")["cookies"] == 1
+        passes(lab, other, lambda token: udp(other.address, server.address, 500, 500, ike(COOKIE + 1, data=token)), server)
+        for receiver in (client, other):
+            passes(lab, receiver, data(receiver.address, server.address), server)
+            passes(lab, server, data(server.address, WAN), receiver)
