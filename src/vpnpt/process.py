@@ -13,6 +13,19 @@ from .record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Protocol
+
+    class Meanwhile(Protocol):
+        """What goes on while a program runs."""
+
+        def fileno(self) -> int:
+            """Readable when `turn` has something to do."""
+
+        def next_deadline(self) -> float | None:
+            """When `turn` has something to do at the latest, as time.monotonic() has it."""
+
+        def turn(self) -> bool:
+            """Does what is to be done. False: the program is not waited for any longer."""
 
 MISSING = 127  # no such program; the status that a shell gives
 NOT_RUNNABLE = 126  # there is one, but it can't be executed
@@ -20,6 +33,11 @@ TIMED_OUT = 124  # as timeout(1) says it
 MOST = 64 << 20  # bytes of what a program says; of more, the rest is thrown away
 CHUNK = 65536  # a pipe's usual capacity (pipe(7))
 DRAIN_READS = 16
+GRACE = 0.5
+"""Seconds for which a program runs before anything else goes on meanwhile: most have ended by then."""
+
+meanwhile: Meanwhile | None = None
+"""The daemon's loop, which goes on while a program runs: every program may hang. None in any other process, its children too."""
 
 
 class Result(Record):
@@ -31,11 +49,13 @@ class Result(Record):
     stderr: bytes
 
 
-def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Mapping[str, str] | None = None) -> Result:
+def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Mapping[str, str] | None = None, *,
+        alone: bool = False) -> Result:
     """Run a program to its end and collect its output. Never raises for what the program does, nor if it does not exist.
 
     argv[0] is looked up in PATH. timeout: seconds; then its whole process group is killed, and the status is TIMED_OUT. A
     process that the program leaves behind in the background does not delay the return, even if it holds the pipes open.
+    alone: nothing else goes on meanwhile.
     """
     fds = _Descriptors()
     child = None
@@ -62,7 +82,7 @@ def run(argv: Sequence[str], input: bytes = b"", timeout: float = 10.0, env: Map
             child.end()
             return Result(status=NOT_RUNNABLE, stdout=b"", stderr=f"{argv[0]}: {error.strerror}\n".encode())
         talk = _Talk(fds, to_child, from_out, from_err, input)
-        in_time = talk.until_exit(pidfd, time.monotonic() + timeout)
+        in_time = talk.until_exit(pidfd, time.monotonic() + timeout, None if alone else meanwhile)
         status, stderr = child.end(), bytes(talk.heard[from_err])
         if not in_time:
             status, stderr = TIMED_OUT, stderr + f"{argv[0]}: killed after {timeout:g} seconds\n".encode()
@@ -132,11 +152,21 @@ class _Talk:
         if not input:
             self.hang_up()
 
-    def until_exit(self, pidfd: int, deadline: float) -> bool:
-        """Serve the pipes until the process has ended. False if it had not by the deadline (a monotonic time)."""
+    def until_exit(self, pidfd: int, deadline: float, other: Meanwhile | None) -> bool:
+        """Serve the pipes until the process has ended. False if it had not by the deadline (a monotonic time), or is not to be waited for.
+
+        other: what goes on meanwhile.
+        """
         self.poll.register(pidfd, select.POLLIN)
+        begins = time.monotonic() + GRACE
+        going = False
         while True:
-            ready = self.poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            now = time.monotonic()
+            if other is not None and not going and now >= begins:
+                going = True
+                self.poll.register(other.fileno(), select.POLLIN)
+            due = begins if other is not None and not going else other.next_deadline() if other is not None else None
+            ready = self.poll.poll(max(0.0, min(deadline, deadline if due is None else due) - now) * 1000)
             for fd, _ in ready:
                 if fd == self.to_child:
                     self.write()
@@ -145,6 +175,8 @@ class _Talk:
             if any(fd == pidfd for fd, _ in ready):
                 self.drain()
                 return True
+            if going and other is not None and not other.turn():
+                return False
             if time.monotonic() >= deadline:
                 return False
 

@@ -14,7 +14,16 @@ from .. import __version__, process
 from ..config.compile import compile_config
 from ..kernel import nft
 from ..kernel.backup import Mirror
-from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, list_chains, table_exists
+from ..kernel.netfilter import (
+    Netlink,
+    NetlinkError,
+    counters,
+    delete_tables,
+    dump_conntrack,
+    has_flowtable,
+    list_chains,
+    table_exists,
+)
 from ..kernel.nft import NftError
 from ..kernel.restore import Restorer
 from ..router import uci
@@ -125,9 +134,9 @@ class Service:
         self.log.level = config.general.log_level
         self._report(diagnostics)
         self._load_modules(config)
-        self.offload, self.helper = nft.has_flowtable(), self._helper(config)
-        ruleset = self._compiled(config, devices)
         try:
+            self.offload, self.helper = has_flowtable(self.netlink), self._helper(config)
+            ruleset = self._compiled(config, devices)
             self._load(ruleset, config)
         except NftError as error:
             return self._fail("RULESET", f"the kernel refused the ruleset, the old one stays: {error}")
@@ -265,15 +274,16 @@ class Service:
             except OSError as error:
                 self.log.warning("STATE", f"what is known of live tunnels can't be kept for the next start: {error.strerror}")
         self.ruleset = None
-        with contextlib.suppress(NftError):
-            nft.remove()
+        with contextlib.suppress(NetlinkError):
+            delete_tables(self.netlink, TABLE)
         self.include.remove()
 
     def check_helper(self) -> None:
         """Applies again if the PPTP helper was missing and has come since."""
-        if self.helper_missing and nft.helper_available("pptp"):
-            self.log.info("HELPER", "nf_conntrack_pptp is there now")
-            self.apply()
+        with contextlib.suppress(NftError):
+            if self.helper_missing and nft.helper_available("pptp"):
+                self.log.info("HELPER", "nf_conntrack_pptp is there now")
+                self.apply()
 
     def summary(self) -> str:
         """What is in force, in a line."""
@@ -295,7 +305,9 @@ class Service:
         if self.ruleset is None:
             return {}
         names = {name for table in self.ruleset.tables.values() for name in table.counters}
-        return {name: value for name, value in nft.counters().items() if name in names}
+        with contextlib.suppress(NetlinkError):
+            return {name: value for name, value in counters(self.netlink, TABLE).items() if name in names}
+        return {}
 
     def _load(self, ruleset: Ruleset, config: Config) -> None:
         """Changes only the rules where the maps can stay, else everything, and puts back what the old maps held.
@@ -305,9 +317,12 @@ class Service:
         chains = [(family, chain) for family in FAMILIES for chain in list_chains(self.netlink, _NUMBERS[family], TABLE)]
         there = {family for family, _ in chains}  # a table that was deleted a moment ago would come back empty
         if there >= set(ruleset.tables) and self.ruleset is not None and self.ruleset.declarations() == ruleset.declarations():
-            with contextlib.suppress(NftError):  # somebody has changed our tables: then all is replaced
+            try:
                 nft.load(nft.update(ruleset, chains))
                 return
+            except NftError as error:  # somebody has changed our tables: then all is replaced
+                if error.hangs:
+                    raise
         if self.ruleset is None:
             self.mirror.adopt(remembered.load(remembered.path_in(self.run_dir), ruleset))
         self.mirror.refresh(self.netlink, ruleset)
@@ -316,8 +331,8 @@ class Service:
             self._add_flows(elements, config)
         try:
             self._restorer.replace(ruleset, elements)
-        except NftError:
-            if not elements:
+        except NftError as error:
+            if not elements or error.hangs:
                 raise
             # Rather rules that know nothing yet than none.
             nft.load(nft.replacement(ruleset))

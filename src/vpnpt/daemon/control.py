@@ -101,9 +101,9 @@ class ControlServer:
             request = json.loads(line)
         except (ValueError, RecursionError):
             request = None
-        reply = self._handler(request) if isinstance(request, dict) else {"error": "the request is not a JSON object"}
-        self._selector.unregister(peer)
+        self._selector.unregister(peer)  # first: the loop may go on while the handler waits for a program
         del self._peers[peer]
+        reply = self._handler(request) if isinstance(request, dict) else {"error": "the request is not a JSON object"}
         if not isinstance(reply, Pending):
             self._reply(peer, reply)
         elif len(self._waiting) >= PEERS:
@@ -147,7 +147,7 @@ class ControlServer:
         peer.close()
 
 
-def call(run_dir: str, request: dict[str, Any], timeout: float = 30.0) -> dict[str, Any]:
+def call(run_dir: str, request: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
     """Asks the daemon. Raises OSError when none answers within `timeout` seconds, ValueError for an answer that is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)

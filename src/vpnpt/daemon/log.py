@@ -125,3 +125,12 @@ class Log:
     def _send(self, level: str, code: str, text: str) -> None:
         assert self._socket is not None
         self._socket.send(f"<{_DAEMON | _PRIORITY[level]}>vpnptd[{os.getpid()}]: {code}: {text}".encode("utf-8", "replace"))
+
+
+def addresses(packet: bytes) -> str:
+    """`192.168.1.2 to 203.0.113.1` of an IPv4 or IPv6 packet."""
+    if len(packet) >= 20 and packet[0] >> 4 == 4:
+        return f"{socket.inet_ntop(socket.AF_INET, packet[12:16])} to {socket.inet_ntop(socket.AF_INET, packet[16:20])}"
+    if len(packet) >= 40 and packet[0] >> 4 == 6:
+        return f"{socket.inet_ntop(socket.AF_INET6, packet[8:24])} to {socket.inet_ntop(socket.AF_INET6, packet[24:40])}"
+    return "a packet"

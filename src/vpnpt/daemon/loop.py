@@ -9,14 +9,12 @@ import fcntl
 import os
 import selectors
 import signal
-import socket
 import stat
 import sys
 import time
 
 from .. import TOOLS_MISSING, __version__
-from ..kernel import nft
-from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogGroups, Overrun
+from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogGroups, Overrun, has_flowtable
 from ..ruleset import notices
 from ..wire.nftables import decode_change
 from . import safe_file
@@ -24,7 +22,8 @@ from .api import Context, answer
 from .apply import Service
 from .child import Aside
 from .control import SOCKET, ControlServer
-from .log import Log
+from .log import Log, addresses
+from .meanwhile import Meanwhile
 from .sessions_feed import SessionsFeed
 from .ubus import Ubus
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..kernel.netfilter import NflogSocket
     from ..wire.nflog import LogPacket
     from .child import Pending
 
@@ -60,11 +60,13 @@ class Daemon:
     def __init__(self, config_dir: str | None, run_dir: str, state_dir: str = "", *, syslog: bool) -> None:
         self.run_dir = run_dir
         self.log = Log(syslog=syslog)
-        self.selector = selectors.DefaultSelector()
+        self.selector = selectors.EpollSelector()
         self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
-        self.asked = self.metrics_file = self._trouble = self._no_metrics = ""
+        self.asked = self.metrics_file = self._trouble = self._no_metrics = self._how = ""
+        self.meanwhile = Meanwhile(self.selector, self.due, self._turn)
+        self._unheard: list[NflogSocket] = []  # until the first configuration is in force, or was found not to be one
         self.remember_not_before = 0.0
         self._signals()
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
@@ -83,13 +85,16 @@ class Daemon:
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
+        self.meanwhile.start()
         self.ubus.connect()
         self.reload("start")
+        while self._unheard:
+            self.selector.register(self._unheard.pop(), selectors.EVENT_READ, self._on_notices)
         while self.running:
-            for key, _ in self.selector.select(self._wait()):
-                self._guarded(key.data)
-            self._guarded(self._do_due)
+            self._turn(self._wait())
+            self._guarded(lambda: self.meanwhile.settle(self._on_request))
             self.log.sum_up()
+        self.meanwhile.stop()
         if self.context.watches is not None:
             self.context.watches.close()
         if self.context.counting is not None:
@@ -102,6 +107,16 @@ class Daemon:
         self.control.close()
         with contextlib.suppress(OSError):
             safe_file.remove(os.path.join(self.run_dir, READY))
+
+    def _turn(self, wait: float | None = 0) -> bool:
+        """Deals with what is ready and what is due. False: we are to end."""
+        for key, _ in self.selector.select(wait):
+            turns = self.meanwhile.turns
+            self._guarded(key.data)
+            if turns != self.meanwhile.turns:
+                break  # there were turns within this one: what else was ready has been dealt with
+        self._guarded(self._do_due)
+        return self.running
 
     def _guarded(self, do: Callable[[], object]) -> None:
         """What the system refuses (descriptors, memory, space) ends one turn and not the daemon; it is said once for each cause."""
@@ -116,6 +131,10 @@ class Daemon:
 
     def reload(self, how: str = "") -> bool:
         """Puts the configuration in force; where the network is not ready yet, tries again by itself. how: who asks for it."""
+        if self.meanwhile.going:
+            self._how = how
+            self._at("again", 0)
+            return False
         done = self.service.apply(how or self.asked)
         self._apply_offload()  # it may take a moment, too
         if done:
@@ -161,10 +180,13 @@ class Daemon:
 
     def _do_due(self) -> None:
         now = time.monotonic()
-        for what in [what for what, when in self.due.items() if when <= now]:
-            del self.due[what]
-            if what == "notices":
-                self._on_notices()
+        simple = {"notices": self._on_notices, "sessions": self._listen, "metrics": self._write_metrics, "throughput": self._count,
+                  "ubus": self.ubus.connect, "flowtable": self._look_for_flowtable}
+        for what in [what for what, when in self.due.items() if when <= now and self.meanwhile.may(what)]:
+            if self.due.pop(what, None) is None:
+                continue  # done while one before it waited for a program
+            if what in simple:
+                simple[what]()
             elif what == "restore":
                 if not self.service.restore():
                     self._at("restore", 2)
@@ -176,21 +198,15 @@ class Daemon:
             elif what == "tracker":
                 self.service.tracker.tick()
                 self._schedule_tracker()
-            elif what == "sessions":
-                self._listen()
-            elif what == "metrics":
-                self._write_metrics()
-            elif what == "throughput":
-                self._count()
             elif what == "housekeeping":
                 self.service.tracker.housekeep()
                 self._schedule_tracker()
-            elif what == "ubus":
-                self.ubus.connect()
             elif what == "offload" and self.context.offload is not None:
                 self.context.offload.tick()
             elif what == "apply":
                 self.reload("the network or the firewall is ready")
+            elif what == "again":
+                self.reload(self._how)
             elif what == "helper":
                 self.service.check_helper()
                 if self.service.helper_missing:
@@ -204,14 +220,10 @@ class Daemon:
         if self.feed.events is not None:
             self.selector.register(self.feed.events, selectors.EVENT_READ, self._on_flows)
 
-    def _stop_listening(self) -> None:
-        if self.feed.events is not None:
+    def _on_flows(self) -> None:
+        if not self.feed.on_ready() and self.feed.events is not None:
             self.selector.unregister(self.feed.events)
             self.feed.close()
-
-    def _on_flows(self) -> None:
-        if not self.feed.on_ready():
-            self._stop_listening()
 
     def _write_metrics(self) -> None:
         """If the user wants a file, now and again and again; one that is not wanted any more goes."""
@@ -277,7 +289,7 @@ class Daemon:
                                       f"or does another program use group {group}?)")
             self.service.notices = False
             return
-        self.selector.register(log, selectors.EVENT_READ, self._on_notices)
+        self._unheard.append(log)
 
     def _on_changes(self) -> bool:
         """Reads a portion of nftables' notifications. False: there is none."""
@@ -288,7 +300,7 @@ class Daemon:
                 if not self.changes.receive():
                     break
             self._look_at_tables()
-            self._look_for_flowtable()
+            self._at("flowtable", 0)
             return False
         for message in messages:
             change = decode_change(message) if not isinstance(message, Overrun) else None
@@ -297,7 +309,7 @@ class Daemon:
             if change is not None and self.service.watch.on_change(change):
                 self._look_at_tables()
             if change is not None and change.what == "flowtable":
-                self._look_for_flowtable()
+                self._at("flowtable", 0)
         return bool(messages)
 
     def _read_changes(self) -> None:
@@ -310,7 +322,7 @@ class Daemon:
         self._at("drift", 0)
 
     def _look_for_flowtable(self) -> None:
-        offload = nft.has_flowtable()
+        offload = has_flowtable(self.service.netlink)
         if offload != self.service.offload:
             if not self.service.follow_offload(offload=offload):
                 self._at("apply", 0.5)
@@ -334,10 +346,10 @@ class Daemon:
             elif notice.prefix.startswith(notices.REFUSED):
                 self._on_refusal(notice)
             elif notice.prefix == notices.AH:
-                self.log.warning("AH", f"{_addresses(notice.payload)}: AH can't pass NAT, which changes what it protects "
+                self.log.warning("AH", f"{addresses(notice.payload)}: AH can't pass NAT, which changes what it protects "
                                        "(RFC 3715 2.1): use ESP, or NAT traversal")
             elif notice.prefix == notices.FULL:
-                self.log.error("FULL", f"{_addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
+                self.log.error("FULL", f"{addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
             else:
                 batch.append(notice)
         if batch:
@@ -358,26 +370,20 @@ class Daemon:
     def _on_refusal(self, notice: LogPacket) -> None:
         _, name, reason = (notice.prefix.split() + ["", ""])[:3]
         why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src", "DENIED": "this client is in deny_src"}
-        text = f"{name}: {_addresses(notice.payload)}: {why.get(reason, reason)} (vpnpt.{name})"
+        text = f"{name}: {addresses(notice.payload)}: {why.get(reason, reason)} (vpnpt.{name})"
         self.log.info("REFUSED", text)
 
     def _on_request(self, request: dict[str, Any], way: str) -> dict[str, Any] | Pending:
         """way: how the request came. What it changes is told to have come by it."""
+        waits = self.meanwhile.postpone(request, way)
+        if waits is not None:
+            return waits
         words = [str(request[name]) for name in ("method", "client", "protocol") if request.get(name)]
         self.asked = " ".join([way, *words])[:100]
         try:
             return answer(self.context, request)
         finally:
             self.asked = ""
-
-
-def _addresses(packet: bytes) -> str:
-    """`192.168.1.2 to 203.0.113.1` of an IPv4 or IPv6 packet."""
-    if len(packet) >= 20 and packet[0] >> 4 == 4:
-        return f"{socket.inet_ntop(socket.AF_INET, packet[12:16])} to {socket.inet_ntop(socket.AF_INET, packet[16:20])}"
-    if len(packet) >= 40 and packet[0] >> 4 == 6:
-        return f"{socket.inet_ntop(socket.AF_INET6, packet[8:24])} to {socket.inet_ntop(socket.AF_INET6, packet[24:40])}"
-    return "a packet"
 
 
 def main(argv: list[str] | None = None) -> int:

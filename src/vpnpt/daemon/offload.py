@@ -250,7 +250,7 @@ class Offload:
     def _look(self, now: float) -> None:
         try:
             if not self._witness:
-                nft.load(witness())
+                nft.load(witness(), alone=True)
                 self._witness = True
             self._empty_witness()
             self._wake(yes=True)
@@ -337,7 +337,7 @@ class Offload:
             self._loading, self._ways = True, wanted
             names = {device for way in wanted for device in (way.source, way.target)}
             self._links = {link.index: _of(link) for link in ways.links.values() if link.name in names}
-            nft.load(render(wanted))
+            nft.load(render(wanted), alone=True)
             self._service.watch.catch_up()
             self._loading = False
         for one in renewed:

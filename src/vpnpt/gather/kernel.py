@@ -9,7 +9,7 @@ import socket
 from .. import process
 from ..config.values import boolean
 from ..doctor.facts import IcmpError, LeftOut, Missing
-from ..kernel import nft
+from ..kernel import netfilter, nft
 from ..kernel.maps import Learned
 from ..kernel.netfilter import Netlink, NetlinkError, dump_conntrack, dump_elements, table_exists
 from ..router.addresses import local_addresses
@@ -48,8 +48,10 @@ def in_place(service: Service) -> bool:
 
 
 def counters() -> dict[str, tuple[int, int]]:
-    """Our named counters."""
-    return nft.counters()
+    """Our named counters, both families added up."""
+    with contextlib.suppress(NetlinkError), Netlink() as sock:
+        return netfilter.counters(sock, TABLE)
+    return {}
 
 
 def fill(service: Service) -> dict[str, tuple[int, int]]:

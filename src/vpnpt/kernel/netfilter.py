@@ -36,11 +36,15 @@ HALF = 1 << 31
 
 
 class Netlink(Socket):
-    """A NETLINK_NETFILTER socket, which can do transactions. Arguments as for `Socket`."""
+    """A NETLINK_NETFILTER socket, which can do transactions. Arguments as for `Socket`.
+
+    journal: what transactions have changed, while it is a list and not None.
+    """
 
     def __init__(self, groups: Iterable[int] = (), receive_buffer: int = 0) -> None:
         super().__init__(NETFILTER, groups, receive_buffer)
         self.can_destroy: bool | None = None  # DESTROYSETELEM: None until tried
+        self.journal: list[list[bytes]] | None = None
 
     def transaction(self, requests: Iterable[bytes], generation: int | None = None) -> None:
         """Send nf_tables requests as one transaction: all or nothing. Raises NetlinkError with the first refused one's index.
@@ -66,6 +70,8 @@ class Netlink(Socket):
         self._replies(first, first + len(packed) - 1, done, wait=False)
         if errors:
             raise errors[0]
+        if self.journal is not None:
+            self.journal.append(packed[1:-1])
 
     def transactions(self, requests: Callable[[int], Iterable[bytes]]) -> None:
         """As many requests as fit go into each transaction: each is all or nothing, but not all of them together.
@@ -162,6 +168,35 @@ def table_exists(sock: Socket, family: int, table: str) -> bool:
         if error.errno == errno.ENOENT:
             return False
         raise
+
+
+def counters(sock: Socket, table: str) -> dict[str, tuple[int, int]]:
+    """A table's named counters, of IPv4 and IPv6 added up: packets and bytes. Empty where there is no such table."""
+    found: dict[str, tuple[int, int]] = {}
+    for family in (nftables.IPV4, nftables.IPV6):
+        for owner, name, (packets, octets) in sock.dump(nftables.dump_counters(family, table), nftables.decode_counter):
+            if owner == table:
+                before = found.get(name, (0, 0))
+                found[name] = (before[0] + packets, before[1] + octets)
+    return found
+
+
+def delete_tables(sock: Netlink, table: str) -> None:
+    """Deletes a table of IPv4 and of IPv6, where it is there. Raises NetlinkError."""
+    for family in (nftables.IPV4, nftables.IPV6):
+        try:
+            sock.transaction([nftables.request(nftables.DELTABLE, 0, family, nl.text(nftables.TABLE_NAME, table))])
+        except NetlinkError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+
+def has_flowtable(sock: Socket) -> bool:
+    """Is there any flow table (fw4 makes one for flow_offloading)? Not where the kernel knows none."""
+    try:
+        return bool(sock.dump(nftables.request(nftables.GETFLOWTABLE, nl.DUMP, nftables.UNSPEC), lambda message: message))
+    except NetlinkError:
+        return False
 
 
 def generation(sock: Socket) -> int:

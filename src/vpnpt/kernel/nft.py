@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 TIMEOUT = 30.0
 """Seconds: loading 65,536 elements takes several on a slow router."""
-ASK_TIMEOUT = 5.0
-"""Seconds, for what is only read."""
+ALONE_TIMEOUT = 5.0
+"""Seconds for a small text for which the daemon's loop stands still."""
 IMPATIENT = 1.0
-"""Seconds for every call while nft is known to hang: the daemon's loop stands still meanwhile."""
+"""Seconds for every call while nft is known to hang."""
 HANGS_FIRST, HANGS_LAST = 60.0, 600.0
 """For how long it is taken to hang after a call that did not end, at first and after each further one twice as long."""
 
 
 class NftError(Exception):
-    """nft refused a text; the kernel is as it was. The message is nft's own."""
+    """nft refused a text; the kernel is as it was. The message is nft's own. hangs: it did not end in time, and was killed."""
+
+    hangs = False
 
 
 class _Patience:
@@ -35,9 +37,9 @@ class _Patience:
     hangs_until = 0.0
     doubled = HANGS_FIRST
 
-    def run(self, argv: list[str], timeout: float, text: str = "") -> process.Result:
+    def run(self, argv: list[str], timeout: float, text: str = "", *, alone: bool = False) -> process.Result:
         now = time.monotonic()
-        result = process.run(argv, input=text.encode(), timeout=IMPATIENT if now < self.hangs_until else timeout)
+        result = process.run(argv, input=text.encode(), timeout=IMPATIENT if now < self.hangs_until else timeout, alone=alone)
         if result.status == process.TIMED_OUT and now >= self.hangs_until:
             self.hangs_until = time.monotonic() + self.doubled
             self.doubled = min(2 * self.doubled, HANGS_LAST)
@@ -49,12 +51,14 @@ class _Patience:
 _patience = _Patience()
 
 
-def _run(text: str, *options: str) -> None:
-    result = _patience.run(["nft", *options, "-f", "-"], TIMEOUT, text)
+def _run(text: str, *options: str, alone: bool = False) -> None:
+    result = _patience.run(["nft", *options, "-f", "-"], ALONE_TIMEOUT if alone else TIMEOUT, text, alone=alone)
     if result.status == 127:
         raise NftError("the program nft is missing: install the package nftables")
     if result.status != 0:
-        raise NftError(result.stderr.decode("utf-8", "replace").strip() or f"nft ended with status {result.status}")
+        error = NftError(result.stderr.decode("utf-8", "replace").strip() or f"nft ended with status {result.status}")
+        error.hangs = result.status == process.TIMED_OUT
+        raise error
 
 
 def replacement(ruleset: Ruleset, elements: Mapping[tuple[str, str], Iterable[Element]] | None = None) -> str:
@@ -79,9 +83,9 @@ def update(ruleset: Ruleset, chains: Iterable[tuple[str, Chain]]) -> str:
     return "\n".join([*lines, ruleset.render()])
 
 
-def load(text: str) -> None:
-    """Loads a text in one transaction. Raises NftError, and nothing has changed."""
-    _run(text)
+def load(text: str, *, alone: bool = False) -> None:
+    """Loads a text in one transaction. Raises NftError, and nothing has changed. alone: the daemon's loop stands still meanwhile."""
+    _run(text, alone=alone)
 
 
 def check(text: str) -> None:
@@ -89,42 +93,12 @@ def check(text: str) -> None:
     _run(text, "-c")
 
 
-def remove() -> None:
-    """Deletes our tables. Raises NftError."""
-    _run("".join(f"table {family} {TABLE} {{\n}}\ndelete table {family} {TABLE}\n" for family in FAMILIES))
-
-
 def helper_available(kind: str) -> bool:
-    """Does the kernel have this conntrack helper, as a module that it can load or built in?"""
+    """Does the kernel have this conntrack helper, as a module that it can load or built in? Raises NftError if nft hangs."""
     try:
         check(f'table ip {TABLE}_probe {{\n\tct helper probe {{\n\t\ttype "{kind}" protocol tcp\n\t\tl3proto ip\n\t}}\n}}\n')
-    except NftError:
+    except NftError as error:
+        if error.hangs:
+            raise
         return False
     return True
-
-
-def has_flowtable() -> bool:
-    """Is there any flow table (fw4 makes one for flow_offloading)?"""
-    result = _patience.run(["nft", "list", "flowtables"], ASK_TIMEOUT)
-    return result.status == 0 and b"flowtable" in result.stdout
-
-
-def counters() -> dict[str, tuple[int, int]]:
-    """Our named counters, both families added up: packets and bytes. Empty where there is no table of ours."""
-    import json  # with what it imports a third of the daemon's start, for which it is not needed
-
-    found: dict[str, tuple[int, int]] = {}
-    for family in FAMILIES:
-        result = _patience.run(["nft", "-j", "list", "counters", "table", family, TABLE], ASK_TIMEOUT)
-        if result.status != 0:
-            continue
-        try:
-            listed = json.loads(result.stdout).get("nftables", ())
-        except (ValueError, AttributeError):
-            continue  # it was ended in the middle
-        for item in listed:
-            if "counter" in item:
-                counter = item["counter"]
-                packets, octets = found.get(counter["name"], (0, 0))
-                found[counter["name"]] = (packets + counter["packets"], octets + counter["bytes"])
-    return found

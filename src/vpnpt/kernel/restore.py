@@ -8,6 +8,7 @@ turned around, and what has arrived is read back, and corrected by netlink shoul
 
 from __future__ import annotations
 
+import contextlib
 import errno
 
 from ..ruleset import TABLE
@@ -75,13 +76,24 @@ class Restorer:
         for place, (kind, found) in wanted.items():
             if kind in (self.turned or ()):
                 given[place] = [Element(one.key[::-1], one.data, one.timeout_ms, one.expires_ms) for one in found]
-        nft.load(nft.replacement(ruleset, given))
+        self._load(nft.replacement(ruleset, given))
         wrong = {kind for place, (kind, found) in wanted.items() if self._correct(place, found)}
         if wrong:
             # nft is another one than when it was tried, or was not tried yet.
             self.turned = (self.turned or frozenset()) ^ wrong
         elif self.turned is None:
             self._probe()
+
+    def _load(self, text: str) -> None:
+        """What is written into the old tables meanwhile, as the daemon's loop goes on, is written into the new ones as well."""
+        journal = self._sock.journal = []
+        try:
+            nft.load(text)
+        finally:
+            self._sock.journal = None
+        for requests in journal:
+            with contextlib.suppress(NetlinkError):
+                self._sock.transaction(requests)
 
     def _in_place(self) -> bool:
         """Do packets meet rules of ours now? Then there is time to try nft first; else the rules come first."""

@@ -25,6 +25,8 @@ NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
 NEWCHAIN, GETCHAIN = 3, 4
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 NEWGEN, GETGEN = 15, 16
+NEWOBJ, GETOBJ = 18, 19
+NEWFLOWTABLE, GETFLOWTABLE = 22, 23
 DESTROYSETELEM = 30  # Linux 6.3 and newer: like DEL, but a missing key is no error
 
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
@@ -38,6 +40,7 @@ LIST_TABLE, LIST_SET, LIST_ELEMENTS, LIST_ELEM = 1, 2, 3, 1  # NFTA_SET_ELEM_LIS
 ELEM_KEY, ELEM_DATA, ELEM_TIMEOUT, ELEM_EXPIRATION, ELEM_EXPR, ELEM_EXPRESSIONS = 1, 2, 4, 5, 7, 11  # NFTA_SET_ELEM_*
 EXPR_NAME, EXPR_DATA, COUNTER_BYTES, COUNTER_PACKETS = 1, 2, 1, 2
 DATA_VALUE = 1
+OBJ_TABLE, OBJ_NAME, OBJ_TYPE, OBJ_DATA, OBJ_COUNTER = 1, 2, 3, 4, 1
 GEN_ID, GEN_PROC_PID, GEN_PROC_NAME = 1, 2, 3
 
 # One NEWSETELEM message carries at most this much of elements: an attribute ends at 64 KiB.
@@ -265,10 +268,15 @@ def _counted(attrs: dict[int, bytes]) -> tuple[int, int] | None:
     for expression in [alone] if alone is not None else [item for _, item in nl.split(attrs.get(ELEM_EXPRESSIONS, b"")) or ()]:
         inside = nl.attributes(expression) or {}
         if nl.string(inside.get(EXPR_NAME)) == "counter":
-            numbers = nl.attributes(inside.get(EXPR_DATA)) or {}
-            packets, octets = nl.number(numbers.get(COUNTER_PACKETS), 8), nl.number(numbers.get(COUNTER_BYTES), 8)
-            return None if packets is None or octets is None else (packets, octets)
+            return _numbers(inside.get(EXPR_DATA))
     return None
+
+
+def _numbers(data: bytes | None) -> tuple[int, int] | None:
+    """A counter's packets and bytes."""
+    numbers = nl.attributes(data) or {}
+    packets, octets = nl.number(numbers.get(COUNTER_PACKETS), 8), nl.number(numbers.get(COUNTER_BYTES), 8)
+    return None if packets is None or octets is None else (packets, octets)
 
 
 def _value(data: bytes | None) -> bytes | None:
@@ -289,6 +297,21 @@ def decode_chain(msg: nl.Message) -> Chain | None:
         priority -= 1 << 32
     return Chain(family, nl.string(attrs[CHAIN_TABLE]), nl.string(attrs[CHAIN_NAME]), nl.number(hook.get(HOOK_NUMBER), 4),
                  priority, nl.string(attrs.get(CHAIN_TYPE)))
+
+
+def dump_counters(family: int, table: str) -> bytes:
+    """Ask for the named counters of a table."""
+    return request(GETOBJ, nl.DUMP, family, nl.text(OBJ_TABLE, table), nl.be32(OBJ_TYPE, OBJ_COUNTER))
+
+
+def decode_counter(msg: nl.Message) -> tuple[str, str, tuple[int, int]] | None:
+    """A named counter out of a NEWOBJ message: table, name, packets and bytes."""
+    parsed = _attributes(msg, NEWOBJ)
+    attrs = parsed[1] if parsed is not None else {}
+    if nl.number(attrs.get(OBJ_TYPE), 4) != OBJ_COUNTER:
+        return None
+    numbers = _numbers(attrs.get(OBJ_DATA))
+    return None if numbers is None else (nl.string(attrs.get(OBJ_TABLE)), nl.string(attrs.get(OBJ_NAME)), numbers)
 
 
 def decode_generation(msg: nl.Message) -> int | None:
