@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A thousand reloads and a hundred kills (with --long) under traffic: no packet of an established tunnel, no descriptor, no memory is lost.
+"""A thousand reloads and questions, a hundred kills and upgrades (with --long) under traffic: no packet of an established tunnel, no
+descriptor and no memory is lost.
 
     c1, c2, c3 --- router (vpnptd) --- s1        all three have ESP with s1 and speak both ways, every 5 ms
 """
@@ -8,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 from typing import TYPE_CHECKING
 
 from tests.attack.forge import stage, usage
+from tests.lab.router import SOURCE
 from tests.lab.topology import Lab
 
 if TYPE_CHECKING:
@@ -115,3 +118,36 @@ def test_kills_under_traffic(sandbox: None, long: bool) -> None:
         assert sent > 100 and not lost
         after = holds(lab)
         assert after[0] == before[0] and after[1] - before[1] < 2 * GROWS, (before, after)
+
+
+def test_upgrades_under_traffic(sandbox: None, long: bool) -> None:
+    """As the package does it: the files are replaced beside the old daemon, which is then killed; the new one takes over what it finds."""
+    with Lab(3, 1, "vpnpt", CONFIGS[0], ipv6=False) as lab:
+        installed = lab.router.directory / "installed" / "vpnpt"
+
+        def upgrade(_number: int) -> None:
+            shutil.rmtree(installed, ignore_errors=True)
+            shutil.copytree(SOURCE / "vpnpt", installed, ignore=shutil.ignore_patterns("__pycache__"))
+            lab.router.kill_vpnpt(signal.SIGKILL)
+            lab.router.start_vpnpt(CONFIGS[0], {"PYTHONPATH": str(installed.parent)})
+
+        sent, lost = repeat(lab, 100 if long else 3, upgrade)
+        assert sent > 100 and not lost
+
+
+def test_questions_under_traffic(sandbox: None, long: bool) -> None:
+    """A connection to the control socket for each, and as many that ask nothing."""
+    with Lab(3, 1, "vpnpt", CONFIGS[0], ipv6=False) as lab:
+        descriptors, memory = holds(lab)[0], [0.0]
+
+        def ask(number: int) -> None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
+                idle.connect(str(lab.router.run_dir / "control"))
+                assert while_talking(lab, {"method": ("status", "sessions", "events", "kill")[number % 4], "client": "192.0.2.1"})
+            if number == WARM:
+                memory[0] = holds(lab)[1]
+
+        sent, lost = repeat(lab, 1000 if long else 2 * WARM, ask)
+        assert sent > 100 and not lost
+        assert lab.router.wait_until(lambda: holds(lab)[0] == descriptors, 60), "the last one that was closed is read later"
+        assert holds(lab)[1] - memory[0] < GROWS, memory

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.attack.forge import WAN, blackhole, blast, esp, flood_from_lan, ike, random_cookies, stage, udp, usage
+from tests.attack.forge import ESP, WAN, blackhole, blast, esp, flood_from_lan, ike, random_cookies, stage, udp, usage
 from tests.lab.topology import Lab
 
 CONFIG = "config 1 ipsec\n"
@@ -75,6 +75,23 @@ def test_a_flood_in_one_server_s_name_costs_another_s_clients_nothing(sandbox: N
         # What is established stays so for the named server's own clients, too.
         result = users.do_traffic(["c3", "c4"], out=5, back=5)
         assert not result["c3"].lost and not result["c4"].lost
+
+
+def test_a_made_up_stream_goes_to_its_server_s_clients_alone(sandbox: None) -> None:
+    """One SPI that nobody agreed on, in s1's name, on and on: nothing tells it from one that its owner only listens to (docs/LIMITS.md)."""
+    with Lab(4, 2, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, (named, _), count, spi = stage(lab), lab.servers, 2_000, 0x0A77AC00
+        assert set(users.do_up(["c1", "c2"]).values()) | set(users.do_up(["c3", "c4"], to="s2").values()) == {"up"}
+        users.do_traffic()
+        for part in range(2):
+            sent = blast(lab.isp, (esp(named.address, WAN, spi, 2 + part * count + n) for n in range(count)), lab.router, "wan", 1_000)
+            assert sent == count
+            assert users.do_rekey("c1") == {"c1": "done"}
+            found = users.do_traffic(out=5, back=5)
+            assert not any(found[name].lost for name in ("c1", "c2", "c3", "c4"))
+        got = {host.name: sum(packet.proto == ESP and packet.spi == spi for packet in host.packets) for host in lab.clients}
+        assert not got["c3"] and not got["c4"], "another server's clients"
+        assert 0 < max(got.values()) <= 2 * count, "of each packet one copy for each client"
 
 
 def test_many_sources_take_nobody_s_place(sandbox: None, long: bool) -> None:
