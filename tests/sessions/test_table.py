@@ -64,6 +64,7 @@ def test_what_is_shown() -> None:
     table.flow(entry(1, "NAT-T", 5, 4, ports=(4500, 4500), nat_port=61000, last=NOW), NOW)
     learned = Learned()
     learned.cookies, learned.spis_in, learned.spis_out = (b"12345678",), (b"\0\0\1\1",), (b"\xff\0\0\1",)
+    learned.shared_with = {b"\xc0\xa8\1\x0c"}
     table.learn({("ipsec", A, S): learned, ("ipsec", B, S): Learned()}, NOW)
     (one,) = shown(table)["sessions"]
     ident = one.pop("id")
@@ -72,7 +73,8 @@ def test_what_is_shown() -> None:
         "protocol": "ipsec", "variant": "NAT-T", "family": 4, "client": CLIENT, "client_name": "laptop", "mac": "02:00:5e:10:00:01",
         "server": SERVER, "server_name": None, "state": "up", "since": int(NOW), "last": int(NOW), "packets_out": 5, "bytes_out": 500,
         "packets_in": 4, "bytes_in": 400, "nat_port": 61000,
-        "details": {"cookies": ["3132333435363738"], "spis_out": ["ff000001"], "spis_in": ["00000101"], "ports": [4500, 4500]}}
+        "details": {"cookies": ["3132333435363738"], "spis_out": ["ff000001"], "spis_in": ["00000101"], "shared_with": ["192.168.1.12"],
+                    "ports": [4500, 4500]}}
     table.flow(entry(2, "GRE", protocol="pptp", ports=(7, 9)), NOW)
     table.flow(entry(3, "PPTP", protocol="pptp", ports=(40000, 1723), nat_port=40001), NOW)
     (pptp,) = [one for one in shown(table)["sessions"] if one["protocol"] == "pptp"]

@@ -302,8 +302,10 @@ class SessionsFeed:
         copied = {element.key: element.counted for element in self._maps.counted(ct.AF_INET, "copied") if element.counted}
         inbound = [(server, clients[zone], spi) for server, zone, spi in _in_use(self._maps.zoned("spi_zone", 4, timeout), fresh)
                    if zone in clients]
-        inbound += [(server, client, spi) for (server, spi), owners in self._maps.fans().items() for client in owners
-                    if client]
+        for (server, spi), owners in self._maps.fans().items():
+            for client in (known := {*owners} - {b""}):
+                inbound.append((server, client, spi))
+                found.setdefault(("ipsec", client, server), Learned()).shared_with |= known - {client}
         for server, client, spi in inbound:
             learned = found.setdefault(("ipsec", client, server), Learned())
             learned.spis_in += (spi,)

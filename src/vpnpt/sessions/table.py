@@ -75,10 +75,11 @@ class Entry:
 class Learned:
     """The IDs of a session on the wire, from the kernel's maps and the engines. waiting: its client waits for a new inbound SPI.
 
-    copied: packets and bytes that came in as copies, while the SPI had several candidates: conntrack does not see them.
+    copied: packets and bytes that came in as copies, while the SPI had several candidates: conntrack does not see them. shared_with: other
+    clients that may own, or do own, an SPI of `spis_in`.
     """
 
-    __slots__ = ("cookies", "spis_out", "spis_in", "tunnel_ids", "session_ids", "version", "waiting", "copied")
+    __slots__ = ("cookies", "spis_out", "spis_in", "tunnel_ids", "session_ids", "version", "waiting", "copied", "shared_with")
 
     def __init__(self) -> None:
         self.cookies: tuple[bytes, ...] = ()
@@ -89,6 +90,7 @@ class Learned:
         self.version = ""
         self.waiting = False
         self.copied = (0, 0)
+        self.shared_with: set[bytes] = set()
 
 
 class Session:
@@ -422,6 +424,8 @@ def _details(session: Session) -> Iterator[tuple[str, Any]]:
         for field in ("tunnel_ids", "session_ids"):
             if getattr(learned, field):
                 yield field, list(getattr(learned, field))
+        if learned.shared_with:
+            yield "shared_with", [text_of(client) for client in sorted(learned.shared_with)]
     if session.call_ids:
         yield "call_ids", list(session.call_ids)
     if session.ports:
