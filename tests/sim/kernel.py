@@ -49,6 +49,7 @@ class Peer:
         self.many_until = -1.0
         self.answered: dict[bytes, float] = {}
         self.known_out: set[tuple[bytes, bytes]] = set()
+        self.sequences: dict[tuple[bytes, bytes], int] = {}
         self.doubted = False
         self.heard: set[bytes] = set()
 
@@ -110,8 +111,9 @@ class Kernel:
             peer.known_out.add(key)
             return
         peer.wait(client, now)
+        peer.sequences[key] = peer.sequences.get(key, 0) + 1
         if self.outward.take(now):
-            self.tell(SpiOut(server=server, client=client, spi=spi), now)
+            self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key]), now)
 
     def esp_in(self, server: bytes, spi: bytes, sequence: int, packet: bytes, now: float) -> tuple[bytes, ...]:
         """Who gets it from the kernel."""

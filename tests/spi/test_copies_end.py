@@ -22,6 +22,19 @@ def test_copies_end(what: str, seed: int, ike: bool) -> None:
     assert (people.router.copies - copies, people.router.missing) == (0, {})
 
 
+@pytest.mark.parametrize("even", [0.4, 0.8])
+@pytest.mark.parametrize("what", ["rates", "onsets"])
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+def test_copies_end_where_clients_are_slow_to_confirm(what: str, ike: bool, even: float) -> None:
+    """Other transfers' packets come meanwhile, so timing tells nothing: how many have come does."""
+    people = People(what, 0, ike=ike, confirms=(0.004, 0.012), even=even)
+    people.run(SETTLED)
+    copies = people.router.copies
+    people.run(SETTLED + 2)
+    people.router.until(OVER)
+    assert (people.router.copies - copies, people.router.missing) == (0, {})
+
+
 @pytest.mark.parametrize("clients", [3, 8])
 @pytest.mark.parametrize("jitter", [0.0005, 0.004])
 def test_telephones_in_step_prove_nothing_wrong(clients: int, jitter: float) -> None:

@@ -266,7 +266,7 @@ class Tracker:
         if esp is None:
             return []
         if kind == notices.SPI_OUT:
-            return [SpiOut(server=packet.dst, client=packet.src, spi=esp.spi)]
+            return [SpiOut(server=packet.dst, client=packet.src, spi=esp.spi, sequence=esp.sequence)]
         self._lists.came(packet.src, packet.dst)
         if kind == notices.SPI_TAKEN:
             client = self._client(packet.ident)

@@ -2,7 +2,8 @@
 """Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
 
 messages.py has the events and actions, candidates.py who may own an SPI that is first seen, evidence.py what speaks for whom, echoes.py
-the same where packets follow each other closely (transfers), engine.py the one door: `handle(event, now) -> [Action]`, `next_deadline()`.
+and counts.py the same where packets follow each other closely (transfers), engine.py the one door: `handle(event, now) -> [Action]`,
+`next_deadline()`.
 
 The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
@@ -41,4 +42,9 @@ The rules
     step with each other (telephones) prove nothing, and stay copied.
 11. Where IKE does not tell how far a server is (manual keys, after a restart), that is learned: the time from question to answer that two
     clients with uneven pauses have in common.
+12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
+    own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
+    came meanwhile, over the best that time and everybody else's packets can do. That proves it like rule 10, if its own count is mostly
+    exact, and more comes than it sends: what it sends to another client comes to that one packet for packet. A candidate that was given an
+    SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
 """

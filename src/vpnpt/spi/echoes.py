@@ -7,7 +7,8 @@ from bisect import bisect_right
 from itertools import pairwise
 from math import log
 
-from .evidence import CERTAIN, HINT, NEVER
+from .counts import count
+from .evidence import CERTAIN, FAR_PAST, HINT, NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
     have been as early or late as any of these against an even rhythm. Judged is its last packet but two: what came around it is known.
     What speaks for it is noted under b"", and over each rival without what came while that one spoke, too.
     """
+    count(found, client, server, now)
     past, sent = server.pairs[client].sent[:-3], server.pairs[client].sent[-3:]
     if len(past) < HISTORY or past[-1] < found.came[0] or now - found.heard < EVERY or not found.plain() or len(found.candidates) > MANY:
         return
@@ -49,10 +51,10 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
         place = bisect_right(found.came, min(when, now))
         return min(when, now) - found.came[place - 1] if place else NEVER
 
-    count, middle = len(past), (len(past) - 1) / 2
-    step = sum((turn - middle) * when for turn, when in enumerate(past)) * 12 / (count ** 3 - count)
+    length, middle = len(past), (len(past) - 1) / 2
+    step = sum((turn - middle) * when for turn, when in enumerate(past)) * 12 / (length ** 3 - length)
     habits = (sorted(lag(past[-1] + late - early) for early, late in pairwise(past)),
-              sorted(lag(when + step * (count - turn)) for turn, when in enumerate(past)))
+              sorted(lag(when + step * (length - turn)) for turn, when in enumerate(past)))
     for kind, soon in enumerate(SOON):
         chance = MARGIN * max((1 + bisect_right(lags, soon)) / (1 + len(lags)) for lags in habits)
         if chance >= CONFIRMS:
@@ -68,8 +70,13 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
     """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing may speak for these."""
     least = CERTAIN + log(len(found.candidates))
     for client in found.candidates.keys() & found.tally.keys():
-        beaten = {rival for rival, echoes in found.tally[client].echoes.items() if rival in found.candidates and max(echoes) > least
-                  and (rival not in found.tally or found.tally[rival].evidence() < HINT)}
+        tally = found.tally[client]
+        beaten = {rival for rival, echoes in tally.echoes.items() if rival in found.candidates and max(echoes) > least}
+        if tally.counts and tally.counts.confirms(least):
+            # What of its own could it confirm that we do not see? The SPI that it was given before.
+            only = server.pairs[client].answered == FAR_PAST
+            beaten |= {rival for rival in found.candidates if only or found.counted(rival)}
+        beaten = {rival for rival in beaten - {client} if rival not in found.tally or found.tally[rival].evidence() < HINT}
         if beaten and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()

@@ -104,9 +104,10 @@ class Engine:
             if event.server in self.servers:  # who has no clients would never be forgotten
                 self.servers[event.server].sample(event.seconds, now, pure=True)
             return []
-        if isinstance(event, Unpaired) and event.server not in self.servers:
+        new = event.server not in self.servers
+        if isinstance(event, Unpaired) and new:
             return []
-        if isinstance(event, Paired) and event.server not in self.servers and self._known.is_alone(event.server, event.client):
+        if isinstance(event, Paired) and new and not event.heard and self._known.is_alone(event.server, event.client):
             return []
         server = self.servers.setdefault(event.server, Server())
         if isinstance(event, Paired):
@@ -114,6 +115,7 @@ class Engine:
                 self._pair(event.server, client)
             pair = server.pairs[event.client]
             pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
+            pair.answered = max(pair.answered, 0.0) if event.heard else pair.answered  # some time before we began
             return []
         if isinstance(event, Exchange):
             return self._exchange(server, event, now)
@@ -181,6 +183,7 @@ class Engine:
         pair = self._pair(event.server, event.client)
         pair.expire(now)
         begins = pair.speaks(now)
+        server.passed += pair.sends(event.spi, event.sequence)
         if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
             return []
         if event.spi not in pair.outbound and not pair.entitled and server.was_ahead(event.client, now):
@@ -271,7 +274,7 @@ class Engine:
         best, beaten = confirmed(server, known)
         if beaten and event.spi in server.open:
             actions += self._out(event.server, server, event.spi, known, best, beaten, now)
-        known.comes(now)
+        server.passed += known.comes(now, event.sequence)
         return actions
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:

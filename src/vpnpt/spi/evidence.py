@@ -7,10 +7,14 @@ from bisect import bisect_left, bisect_right
 from itertools import islice
 from math import log
 
+from .counts import between
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
+
+    from .counts import Counts
 
 NEED = 86400.0
 """Seconds for which a finished exchange entitles its client to a new SPI: no SA is used for longer without a rekey."""
@@ -64,10 +68,12 @@ class Pair:
     entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
     SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
     that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
-    this client, in IKE or with an SPI. ike: its SPIs are made by IKE.
+    this client, in IKE or with an SPI. ike: its SPIs are made by IKE. passed: how many packets it has sent with unanswered SPIs;
+    latest_out: the last one's SPI and sequence number.
     """
 
-    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike")
+    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike", "passed",
+                 "latest_out")
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
@@ -79,6 +85,7 @@ class Pair:
         self.sent: list[float] = []
         self.answered = FAR_PAST
         self.heard = self.ike = False
+        self.passed, self.latest_out = 0, (b"", 0)
 
     def expire(self, now: float) -> None:
         """Drops what is too old to count."""
@@ -141,6 +148,13 @@ class Pair:
         del self.spurts[:-SPURT_CAP]
         return True
 
+    def sends(self, spi: bytes, sequence: int) -> int:
+        """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence: 0 if it is not known."""
+        before, self.latest_out = self.latest_out, (spi, sequence)
+        more = between(before[1] if before[0] == spi else 0, sequence)
+        self.passed += more
+        return more
+
     def spoke(self, early: float, late: float) -> bool:
         """Has it sent anything at this time, as far as it is remembered?"""
         return bool(self.sent) and (self.sent[0] > early or bisect_right(self.sent, late) > bisect_left(self.sent, early))
@@ -195,11 +209,11 @@ class Tally:
 
     Each with what chance would give. sharp: hits within a narrower window. apart: how many came while it had not spoken for long.
     unanswered: questions that no packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it
-    (under b"") and for it over each rival.
+    (under b"") and for it over each rival. counts: what counting says, if it was counted.
     """
 
     __slots__ = ("prior", "judged", "hits", "sharp", "reactions", "apart", "delays", "unanswered", "hits_by_chance", "sharp_by_chance",
-                 "reactions_by_chance", "reacted_to", "echoes")
+                 "reactions_by_chance", "reacted_to", "echoes", "counts")
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
@@ -208,6 +222,7 @@ class Tally:
         self.reacted_to = FAR_PAST
         self.delays: dict[int, int] = {}
         self.echoes: dict[bytes, list[float]] = {}
+        self.counts: Counts | None = None
 
     def inconsistent(self) -> int:
         """Of the packets that came when it had spoken of late, how many surely were no answers to it.
@@ -225,7 +240,7 @@ class Tally:
 
     def evidence(self) -> float:
         """The same of all that speaks for it, without what did so from the beginning."""
-        return max(max(self._kinds())[0], max(self.echoes.get(b"", (0.0,))))
+        return max(max(self._kinds())[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0)
 
     def _kinds(self) -> tuple[tuple[float, int], ...]:
         return ((unlikely(self.judged, self.hits, self.hits_by_chance), self.hits),
@@ -247,11 +262,11 @@ class Open:
     judged_at: when the last packet came that tells something. ahead: the server is the first to use it. shared: several own it. loose:
     nobody is known to need it, so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge.
     proven: whose timing speaks for it, though it is not decided yet. came: when its last packets did. heard: when it was looked at last
-    who confirms them.
+    who confirms them. passed: how many it has carried since it was first seen, number: the last one's sequence number.
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose",
-                 "came", "heard")
+                 "came", "heard", "passed", "number")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -263,20 +278,29 @@ class Open:
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
         self.ahead = self.shared = self.loose = False
+        self.passed = self.number = 0
 
     def plain(self) -> bool:
         """Is this one SPI for one need of one of its candidates, so that counting tells something?"""
         return not (self.shared or self.loose or self.incumbent)
 
+    def counted(self, client: bytes) -> bool:
+        """Has this candidate sent enough for it to mean something that its count says nothing?"""
+        counts = self.tally[client].counts if client in self.tally else None
+        return counts is not None and counts.heard()
+
     def fan(self) -> tuple[bytes, ...]:
         """The likeliest candidates, as many as the kernel can copy to."""
         return tuple(islice(self.candidates, FAN))
 
-    def comes(self, now: float) -> None:
-        """A packet with this SPI."""
+    def comes(self, now: float, sequence: int) -> int:
+        """A packet with this SPI. How many are that, with those of which no notice told?"""
         self.last = now
         self.came.append(now)
         del self.came[:-CAME_CAP]
+        more = between(self.number, sequence)
+        self.passed, self.number = self.passed + more, max(self.number, sequence)
+        return more
 
     def asks(self, client: bytes, now: float, *, begins: bool) -> None:
         """A packet from a candidate: a question (if a spurt begins), or what it does at once with the packet that has just come."""
@@ -332,6 +356,7 @@ class Server:
         self.alone: list[tuple[Open, float, dict[bytes, float]]] = []
         self.measured = FAR_PAST  # when last by an answer that needs no computing
         self.doubted: float | None = None  # when the kernel was told last that it may not decide alone
+        self.passed = 0  # packets with SPIs that are open or unanswered
 
     def sample(self, seconds: float, now: float, *, pure: bool = False) -> None:
         """A time from question to answer: the shortest counts, and older ones count less and less.

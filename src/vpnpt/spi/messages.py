@@ -24,12 +24,14 @@ class Paired(Record):
 
 
 class SpiOut(Record):
-    """A client used an outbound SPI that has not been answered yet."""
+    """A client used an outbound SPI that has not been answered yet. sequence: ESP's, 0 if it is not known."""
 
-    __slots__ = ("server", "client", "spi")
+    __slots__ = ("server", "client", "spi", "sequence")
+    DEFAULTS = {"sequence": 0}
     server: bytes
     client: bytes
     spi: bytes
+    sequence: int
 
 
 class SpiTaken(Record):

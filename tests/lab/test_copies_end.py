@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Three clients of one server that come up within the same moment: what goes to all of them at first goes to its owner alone soon.
+
+  c1 c2 c3 --- br-lan [router: vpnpt] wan --- isp --- s1
+
+How soon is counted in packets, all of which are real; their order is drawn up by tests/lab/people.py.
+"""
+from __future__ import annotations
+
+import pytest
+
+from tests.lab import scenario
+from tests.lab.people import PATIENCE, People
+from tests.lab.topology import Lab
+from tests.lab.verbs import Stage
+from vpnpt.daemon import control
+
+MOST = 4000
+"""Packets by which copies have ended, sent both ways in all."""
+
+
+@pytest.mark.parametrize("what", ["bursts", "rates", "onsets"])
+@pytest.mark.parametrize("keys", ["ipsec", "manual"])
+def test_copies_end(sandbox: None, keys: str, what: str) -> None:
+    with Lab(3, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage, names = Stage(lab, {}, {}, scenario.uci), [client.name for client in lab.clients]
+        assert set(stage.do_up(names, kind=keys, together=True).values()) == {"up"}
+        people = People(stage, names, 1)
+        people.begin(what)
+        assert people.until_copies_end(MOST) < MOST
+        if keys == "ipsec":
+            assert set(stage.do_rekey(names).values()) == {"done"}
+            assert people.until_copies_end(MOST) < MOST
+        everything = lab.ledger.tally(kind="esp")
+        assert (everything.wrong, everything.lost) == (0, 0)
+
+
+def test_sessions_say_with_whom_they_share(sandbox: None) -> None:
+    """As long as it is not known whose an SPI is, and not for longer."""
+    with Lab(3, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage, addresses = Stage(lab, {}, {}, scenario.uci), {client.address for client in lab.clients}
+
+        def shown(others: bool) -> bool:
+            sessions = control.call(str(lab.router.run_dir), {"method": "sessions"})["sessions"]
+            return {one["client"]: set(one["details"].get("shared_with", ())) for one in sessions} == {
+                client: addresses - {client} if others else set() for client in addresses}
+
+        stage.do_up([client.name for client in lab.clients], together=True)
+        people = People(stage, [client.name for client in lab.clients], 1)
+        people.begin("rates")
+        people.go_on(20)
+        assert lab.pump.run(lambda: shown(others=True), PATIENCE)
+        assert people.until_copies_end(MOST) < MOST
+        assert lab.pump.run(lambda: shown(others=False), PATIENCE)
