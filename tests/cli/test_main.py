@@ -10,9 +10,11 @@ import pytest
 
 from vpnpt import __version__
 from vpnpt.cli import main
-from vpnpt.cli.help import COMMANDS, VALUES, help_text, usage
+from vpnpt.cli.help import COMMANDS, VALUES, usage
+from vpnpt.cli.help_texts import STATUS, TEXTS, help_text
 from vpnpt.cli.main import HANDLERS, UsageError, parse
 from vpnpt.config.compile import OPTIONS
+from vpnpt.daemon import control
 
 SESSION = {"id": "ipsec-0a1b2c3d", "protocol": "ipsec", "variant": "IKEv2", "family": 4, "client": "192.168.1.2", "client_name": "laptop",
            "mac": "00:00:5e:00:53:01", "server": "203.0.113.1", "server_name": "", "state": "up", "since": 1_700_000_000,
@@ -89,6 +91,10 @@ def test_every_command_has_a_handler_and_a_help_that_fits_the_screen() -> None:
     assert described == list(COMMANDS)
 
 
+def test_help_is_of_commands_that_there_are() -> None:
+    assert {*TEXTS, *STATUS} <= set(COMMANDS)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_names_all_that_a_command_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["help", name]) == main.main([name, "--help"]) == 0
@@ -143,7 +149,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
     """One session; killing ends one."""
     made = Daemon({"sessions": {"now": 1_700_000_200, "sessions": [SESSION], "ended": []}, "kill": {"ended": 1}, "block": {"blocked": True},
                    "unblock": {"blocked": False}})
-    monkeypatch.setattr(main.control, "call", made)
+    monkeypatch.setattr(control, "call", made)
     return made
 
 

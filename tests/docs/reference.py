@@ -18,6 +18,7 @@ import yaml  # noqa: E402
 
 from tests.docs.log_codes import MEANINGS  # noqa: E402
 from vpnpt.cli.help import COMMANDS, VALUES, synopsis  # noqa: E402
+from vpnpt.cli.help_texts import NO_DAEMON, STATUS, TEXTS  # noqa: E402
 from vpnpt.config.compile import OPTIONS, Option, compile_config  # noqa: E402
 from vpnpt.config.texts import meaning  # noqa: E402
 from vpnpt.daemon.metrics import FAMILIES  # noqa: E402
@@ -112,10 +113,10 @@ def commands() -> str:
         parts += [f"## {name}", f"`vpnpt {synopsis(name)}`: {command.summary}."]
         if command.flags:
             parts.append("\n".join(f"- `{flag}`: {text}" for flag, text in command.flags.items()))
-        if command.text:
-            parts.append(f"```\n{command.text.rstrip()}\n```")
-        parts.append("Ends with " + command.status.replace("\n", " ") + ".")
-    return page("Commands", "src/vpnpt/cli/help.py", *parts)
+        if name in TEXTS:
+            parts.append(f"```\n{TEXTS[name].rstrip()}\n```")
+        parts.append("Ends with " + STATUS.get(name, NO_DAEMON).replace("\n", " ") + ".")
+    return page("Commands", "src/vpnpt/cli/help.py and help_texts.py", *parts)
 
 
 # --- codes of the log ------------------------------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ import sys
 import time
 
 from .. import TOOLS_MISSING, __version__
-from ..daemon import control
-from ..model import PROTOCOLS
 from . import show
-from .help import COMMANDS, VALUES, help_text, usage
+from .call import WATCH_INTERVAL, Call, UsageError, addresses_of, columns, paint, protocol_of, show_answer, until_interrupted
+from .help import COMMANDS, VALUES, synopsis, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,51 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..model import Config, Devices, Diagnostic
-    from .show import Paint
 
-RUN_DIR = "/var/run/vpnpt"
-WATCH_INTERVAL = 2.0
 FOLLOW_INTERVAL = 1.0
-
-
-class UsageError(Exception):
-    """The command line is wrong; the message says what."""
-
-
-class Call:
-    """A parsed command line: command, operands, flags, options with a value."""
-
-    __slots__ = ("command", "operands", "flags", "values")
-
-    def __init__(self, command: str, operands: list[str], flags: set[str], values: dict[str, str]) -> None:
-        self.command, self.operands, self.flags, self.values = command, operands, flags, values
-
-    def ask(self, request: dict[str, str], complain: bool = True) -> dict[str, Any] | None:
-        """The daemon's answer. None if there is none, or if it is an error: that is said."""
-        run_dir = self.values.get("--run-dir", RUN_DIR)
-        try:
-            answer = control.call(run_dir, request)
-        except (OSError, ValueError) as error:
-            if complain:
-                print(f"vpnpt: no daemon answers in {run_dir} ({error}): is vpnptd running?", file=sys.stderr)
-            return None
-        if "error" in answer and complain:
-            print(f"vpnpt: {answer['error']}", file=sys.stderr)
-            return None
-        return answer
-
-    def number(self, option: str, default: float) -> float:
-        """The value of an option that is a number of at least 0. Raises UsageError."""
-        text = self.values.get(option)
-        if text is None:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value < 1e6:
-            raise UsageError(f"{option} needs a number, not {text!r}")
-        return value
 
 
 def parse(arguments: list[str]) -> Call:
@@ -171,7 +127,7 @@ def cmd_check(call: Call) -> int:
             lines.append(f"error: the kernel refuses the ruleset: {error}")
             worst = 2
     lines += [str(zone) for zone in devices.found] if devices is not None else []
-    width = _width(0)
+    width = columns(0)
     for line in lines:
         print(show.folded(line, width) if width else line)
     if not worst:
@@ -185,46 +141,34 @@ def cmd_version(_call: Call) -> int:
     return 0
 
 
+def _about(command: str) -> str:
+    """The help of a command, or of all."""
+    if not command:
+        return usage()
+    try:
+        from .help_texts import help_text
+    except ImportError:  # without vpnpt-tools
+        return f"usage: vpnpt {synopsis(command)}\n"
+    return help_text(command)
+
+
 def cmd_help(call: Call) -> int:
     """Prints the help of a command, of an option or a section of the configuration, or of all commands."""
     word = call.operands[0] if call.operands else ""
     if not word or word in COMMANDS:
-        print(help_text(word) if word else usage(), end="")
+        print(_about(word), end="")
         return 0
     from ..config.texts import help_text as about
 
     text = about(word)
     if not text:
         raise UsageError(f"{word!r} is no command, and no option or section of the configuration; commands: {', '.join(COMMANDS)}")
-    width = _width(show.WIDTH)
+    width = columns(show.WIDTH)
     print("\n".join(show.folded(line, width) for line in text.splitlines()))
     return 0
 
 
 # --- what the daemon says --------------------------------------------------------------------------------------------------
-
-
-def _paint() -> Paint:
-    """Colours on a terminal alone, and not where NO_COLOR is set (no-color.org)."""
-    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") not in ("", "dumb")
-    return show.coloured if wanted else show.plain
-
-
-def _width(default: int) -> int:
-    """The screen's columns; `default` where there is none."""
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or default
-    except (OSError, ValueError):
-        return default
-
-
-def _show(call: Call, request: dict[str, str], text: Callable[[dict[str, Any]], str]) -> int:
-    """Asks and prints: JSON with --json, else text; 1 without an answer."""
-    answer = call.ask(request)
-    if answer is None:
-        return 1
-    print(json.dumps(answer, indent=2) if "--json" in call.flags else text(answer))
-    return 0
 
 
 def cmd_status(call: Call) -> int:
@@ -235,7 +179,7 @@ def cmd_status(call: Call) -> int:
         nonlocal good
         good = answer.get("in_force", "file") == "file" and not answer.get("problem") and (
             bool(answer.get("in_place")) or not answer.get("enabled"))
-        return json.dumps(answer, indent=2) if "--json" in call.flags else show.status(answer, time.time(), _paint(), _width(show.WIDTH))
+        return json.dumps(answer, indent=2) if "--json" in call.flags else show.status(answer, time.time(), paint(), columns(show.WIDTH))
 
     answer = call.ask({"method": "status"})
     if answer is None:
@@ -244,55 +188,23 @@ def cmd_status(call: Call) -> int:
     return 0 if good else 1
 
 
-def _until_interrupted() -> None:
-    """ctrl-C ends what runs until then. A shell without job control starts what it puts in the background with SIGINT ignored;
-    Python then raises no KeyboardInterrupt."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def cmd_sessions(call: Call) -> int:
     """Prints the sessions, once or again and again: over the last ones where there is a screen, else one below the other."""
     watch = "--watch" in call.flags
     screen = watch and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
     def text(answer: dict[str, Any]) -> str:
-        found = show.sessions(answer, ended="--ended" in call.flags, width=_width(show.WIDTH), paint=_paint())
+        found = show.sessions(answer, ended="--ended" in call.flags, width=columns(show.WIDTH), paint=paint())
         return f"\033[H\033[2J{found}" if screen else f"{found}\n" if watch else found
 
     if watch:
-        _until_interrupted()
+        until_interrupted()
     while True:
-        status = _show(call, {"method": "sessions"}, text)
+        status = show_answer(call, {"method": "sessions"}, text)
         if status or not watch:
             return status
         sys.stdout.flush()
         time.sleep(WATCH_INTERVAL)
-
-
-def cmd_top(call: Call) -> int:
-    """The sessions, live."""
-    from .top import run
-    _until_interrupted()  # where there is no terminal; on one, top has handlers of its own
-    return run(call.ask, max(0.2, call.number("--interval", WATCH_INTERVAL)), int(call.number("--count", 0)), _paint())
-
-
-def cmd_doctor(call: Call) -> int:
-    """Prints the findings; 0, 1 for warnings, 2 for errors."""
-    from .findings import doctor
-    answer = call.ask({"method": "doctor"})
-    if answer is None:
-        return 2
-    print(json.dumps(answer, indent=2) if "--json" in call.flags else doctor(answer, _width(show.WIDTH), _paint()))
-    return max([{"error": 2, "warning": 1}.get(item["severity"], 0) for item in answer["findings"]], default=0)
-
-
-def cmd_why(call: Call) -> int:
-    """Watches while somebody tries, and says why it does not connect; 0 if it works, 1 if not, 2 if that can't be said."""
-    from .why import request, run
-    wanted = request(call.operands, int(call.number("--seconds", 60)))
-    if wanted is None:
-        raise UsageError(f"the server's name {call.operands[1]!r} can't be found: give its address")
-    return run(call.ask, wanted, as_json="--json" in call.flags, paint=_paint(), width=_width(show.WIDTH))
 
 
 def cmd_events(call: Call) -> int:
@@ -300,13 +212,13 @@ def cmd_events(call: Call) -> int:
     def lines(found: list[dict[str, Any]]) -> str:
         if "--json" in call.flags:
             return "\n".join(json.dumps(item) for item in found)
-        return show.events(found, _width(0), _paint())
+        return show.events(found, columns(0), paint())
 
     if "--follow" not in call.flags:
-        return _show(call, {"method": "events"}, lambda answer: lines(answer["events"]))
+        return show_answer(call, {"method": "events"}, lambda answer: lines(answer["events"]))
     last: list[dict[str, Any]] = []
     answering = True
-    _until_interrupted()
+    until_interrupted()
     while True:
         answer = call.ask({"method": "events"}, complain=answering)
         if answer is None and not last and answering:
@@ -318,20 +230,6 @@ def cmd_events(call: Call) -> int:
             if new:
                 print(lines(new), flush=True)
         time.sleep(FOLLOW_INTERVAL)
-
-
-def cmd_changes(call: Call) -> int:
-    """Prints what changed."""
-    return _show(call, {"method": "changes"}, lambda answer: show.changes(answer, _width(0), _paint()))
-
-
-def cmd_metrics(call: Call) -> int:
-    """Prints figures for Prometheus."""
-    answer = call.ask({"method": "metrics"})
-    if answer is None:
-        return 1
-    print(answer["text"], end="")
-    return 0
 
 
 # --- what the daemon does --------------------------------------------------------------------------------------------------
@@ -352,7 +250,7 @@ def cmd_reload(call: Call) -> int:
 
 def cmd_kill(call: Call) -> int:
     """Ends a session, all of a client's, or those of one protocol."""
-    which, protocol = call.operands[0], _protocol(call.operands[1:])
+    which, protocol = call.operands[0], protocol_of(call.operands[1:])
     answer = call.ask({"method": "sessions"})
     if answer is None:
         return 1
@@ -361,7 +259,7 @@ def cmd_kill(call: Call) -> int:
         requests = [{"method": "kill", "session": item["id"]} for item in meant]
     else:
         requests = [{"method": "kill", "client": client, **({"protocol": protocol} if protocol else {})}
-                    for client in _addresses(answer["sessions"], which)]
+                    for client in addresses_of(answer["sessions"], which)]
     ended = 0
     for request in requests:
         done = call.ask(request)
@@ -375,45 +273,15 @@ def cmd_kill(call: Call) -> int:
     return 0
 
 
-def cmd_block(call: Call) -> int:
-    """Refuses a protocol to a client, or (unblock) takes that back."""
-    which, protocol = call.operands[0], _protocol(call.operands[1:])
-    clients = [which]
-    if not _is_address(which):  # a name: the session knows its address
-        answer = call.ask({"method": "sessions"})
-        if answer is None:
-            return 1
-        clients = _addresses([*answer["sessions"], *answer["ended"]], which)
-    if not clients:
-        print(f"vpnpt: no session is of {which!r}: give its address or MAC", file=sys.stderr)
-        return 1
-    for client in clients:
-        if call.ask({"method": call.command, "client": client, "protocol": protocol}) is None:
-            return 1
-        print(f"{client}: {protocol} is refused" if call.command == "block" else f"{client}: {protocol} is not refused any more")
-    return 0
-
-
-def _protocol(operands: list[str]) -> str:
-    """Raises UsageError."""
-    if operands and operands[0] not in PROTOCOLS:
-        raise UsageError(f"unknown protocol {operands[0]!r}; known: {', '.join(PROTOCOLS)}")
-    return operands[0] if operands else ""
-
-
-def _addresses(sessions: list[dict[str, Any]], which: str) -> list[str]:
-    """The addresses of a client that is given by address, MAC or name; an address that no session knows is taken as it is."""
-    found = [item["client"] for item in sessions if which.lower() in (item["client"], item["mac"], item["client_name"].lower())]
-    return list(dict.fromkeys(found)) or ([which] if _is_address(which) else [])
-
-
-def _is_address(text: str) -> bool:
-    return "." in text or ":" in text
+def cmd_tool(call: Call) -> int:
+    """What vpnpt-tools does. Raises ImportError where it is missing."""
+    from .tools import HANDLERS as tools
+    return tools[call.command](call)
 
 
 HANDLERS: dict[str, Callable[[Call], int]] = {
-    "status": cmd_status, "sessions": cmd_sessions, "top": cmd_top, "doctor": cmd_doctor, "why": cmd_why,
-    "kill": cmd_kill, "block": cmd_block, "unblock": cmd_block, "events": cmd_events, "changes": cmd_changes, "metrics": cmd_metrics,
+    "status": cmd_status, "sessions": cmd_sessions, "top": cmd_tool, "doctor": cmd_tool, "why": cmd_tool,
+    "kill": cmd_kill, "block": cmd_tool, "unblock": cmd_tool, "events": cmd_events, "changes": cmd_tool, "metrics": cmd_tool,
     "check": cmd_check, "render": cmd_render, "reload": cmd_reload, "version": cmd_version, "help": cmd_help}
 
 
@@ -424,7 +292,7 @@ def main(argv: list[str] | None = None) -> int:
         if "--version" in call.flags:
             return cmd_version(call)
         if call.flags & {"-h", "--help"}:
-            print(help_text(call.command) if call.command else usage(), end="")
+            print(_about(call.command), end="")
             return 0
         if not call.command:
             print(usage(), end="", file=sys.stderr)
