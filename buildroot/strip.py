@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be.
+"""Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be. Every
+line keeps its number for a traceback.
 
 usage: strip.py SOURCE TARGET [only|without NAME...]
-       strip.py line FILE NUMBER
 
 SOURCE, TARGET: directories; of SOURCE, all *.py, also in directories below. NAME: files or directories in SOURCE, those alone or all
-others. A third of the flash. `line` says which line of the source FILE a router's traceback means by line NUMBER.
+others. A third of the flash.
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Place = tuple[int, int]
 SPACE = {tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT}
 
 
-def _stripped(text: str) -> tuple[str, list[int]]:
-    """What is shipped, and of each of its lines the one that it was."""
+def stripped(text: str) -> str:
+    """The same program. Of a body that has nothing but a docstring, `""` is left. Raises SyntaxError for none."""
     lines = [line.encode() for line in _without_comments(text)]
     tree = ast.parse(text)
     arrows = [(token.start[0] - 1, len(token.line[:token.start[1]].encode())) for token in _tokens(text) if token.string == "->"]
@@ -50,30 +50,9 @@ def _stripped(text: str) -> tuple[str, list[int]]:
         if first[0] != last[0]:
             lines[first[0]] = (lines[first[0]][:first[1]] + instead).rstrip()
             lines[first[0] + 1:last[0]] = [b""] * (last[0] - first[0] - 1)
-    narrow = _narrowed("\n".join(line.decode() for line in lines) + "\n")
-    rows, kept = narrow.splitlines(), _kept(narrow)
-    result = "".join(f"{rows[number - 1]}\n" for number in kept)
+    result = _narrowed("\n".join(line.decode() for line in lines) + "\n")
     ast.parse(result)
-    return result, kept
-
-
-def stripped(text: str) -> str:
-    """The same program. Of a body that has nothing but a docstring, `""` is left. Raises SyntaxError for none."""
-    return _stripped(text)[0]
-
-
-def source_lines(text: str) -> list[int]:
-    """Of each line of what is shipped the number, from 1, that it has in this source."""
-    return _stripped(text)[1]
-
-
-def _kept(text: str) -> list[int]:
-    """Lines, from 1, that are not empty, or stand within a string."""
-    within: set[int] = set()
-    for token in _tokens(text):
-        if token.type == tokenize.STRING:
-            within |= set(range(token.start[0], token.end[0]))
-    return [number for number, line in enumerate(text.splitlines(), 1) if line or number in within]
+    return result
 
 
 def _is_nothing(node: ast.stmt) -> bool:
@@ -167,7 +146,4 @@ def main(source: Path, target: Path, which: str = "without", *names: str) -> Non
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "line":
-        print(source_lines(Path(sys.argv[2]).read_text())[int(sys.argv[3]) - 1])
-    else:
-        main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_main import SESSION
-from vpnpt.cli import show
+from vpnpt.cli import show, tools
 from vpnpt.cli.findings import doctor
 from vpnpt.cli.top_view import HELP, ORDERS, Rates, View, bits, frame
 from vpnpt.config.compile import PROTOCOLS
@@ -185,10 +185,10 @@ def test_events() -> None:
 def test_changes() -> None:
     answer = {"changes": [{"time": NOW, "what": "rules", "how": "nft (process 12)", "text": "all 3 rules of table ip vpnpt are gone"},
                           {"time": NOW - 1, "what": "service", "how": "", "text": "vpnpt 0.1.0 has started"}]}
-    assert show.changes(answer).splitlines() == [
+    assert tools.changes(answer).splitlines() == [
         "2023-11-14 22:16:40 rules: all 3 rules of table ip vpnpt are gone [nft (process 12)]",
         "2023-11-14 22:16:39 service: vpnpt 0.1.0 has started"]
-    assert show.changes({"changes": []}) == "nothing has changed yet"
+    assert tools.changes({"changes": []}) == "nothing has changed yet"
 
 
 @pytest.mark.parametrize(("old", "new", "result"), [

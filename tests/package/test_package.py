@@ -16,7 +16,7 @@ import pytest
 import vpnpt as source
 from buildroot import apk, build, ipk
 from buildroot.recipe import RECIPES, TOP, read
-from buildroot.strip import source_lines, stripped
+from buildroot.strip import stripped
 from buildroot.translations import LANGUAGES
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def test_the_feed_has_every_package(tmp_path: Path) -> None:
 
 
 def test_what_is_shipped_is_the_same_program() -> None:
-    """Without docstrings, comments and annotations; of every line it is known which one of the source it was."""
+    """Without docstrings, comments and annotations; every line has the number it has in the source."""
     class Plain(ast.NodeTransformer):
         """Python as it runs: nothing is left of annotations."""
 
@@ -197,9 +197,7 @@ def test_what_is_shipped_is_the_same_program() -> None:
         text = path.read_text()
         shipped = stripped(text)
         assert bare(text) == bare(shipped), path
-        for number, line in zip(source_lines(text), shipped.splitlines(), strict=True):
-            if word := re.match(r"\W*(\w+)", line):
-                assert word[1] in text.splitlines()[number - 1], f"{path}: {line}"
+        assert len(text.splitlines()) == len(shipped.splitlines()), path
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])

@@ -204,17 +204,6 @@ def events(found: Iterable[Answer], width: int = 0, paint: Paint = plain) -> str
     return "\n".join(event(item, width, paint) for item in found)
 
 
-def changes(answer: Answer, width: int = 0, paint: Paint = plain) -> str:
-    """`vpnpt changes`."""
-    lines = []
-    for item in answer["changes"]:
-        means = f" [{clean(item['how'])}]" if item["how"] else ""
-        text = f"{clock(item['time'])} {item['what']}: {clean(item['text'])}{means}"
-        text = folded(text, width, " " * 8) if width else text
-        lines.append(text.replace(item["what"], paint(item["what"], "bold"), 1))
-    return "\n".join(lines) or "nothing has changed yet"
-
-
 def appended(old: Sequence[Answer], new: Sequence[Answer]) -> list[Answer]:
     """Which lines of `new` came after `old`, where both are the last lines of the same log."""
     for gone in range(len(old) + 1):

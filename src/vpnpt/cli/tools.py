@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .call import Call
+    from .show import Answer, Paint
 
 
 def cmd_top(call: Call) -> int:
@@ -44,7 +45,7 @@ def cmd_why(call: Call) -> int:
 
 def cmd_changes(call: Call) -> int:
     """Prints what changed."""
-    return show_answer(call, {"method": "changes"}, lambda answer: show.changes(answer, columns(0), paint()))
+    return show_answer(call, {"method": "changes"}, lambda answer: changes(answer, columns(0), paint()))
 
 
 def cmd_metrics(call: Call) -> int:
@@ -73,6 +74,17 @@ def cmd_block(call: Call) -> int:
             return 1
         print(f"{client}: {protocol} is refused" if call.command == "block" else f"{client}: {protocol} is not refused any more")
     return 0
+
+
+def changes(answer: Answer, width: int = 0, paint: Paint = show.plain) -> str:
+    """`vpnpt changes`."""
+    lines = []
+    for item in answer["changes"]:
+        means = f" [{show.clean(item['how'])}]" if item["how"] else ""
+        text = f"{show.clock(item['time'])} {item['what']}: {show.clean(item['text'])}{means}"
+        text = show.folded(text, width, " " * 8) if width else text
+        lines.append(text.replace(item["what"], paint(item["what"], "bold"), 1))
+    return "\n".join(lines) or "nothing has changed yet"
 
 
 HANDLERS: dict[str, Callable[[Call], int]] = {

@@ -39,7 +39,6 @@ from .fw4 import Include
 from .in_force import InForce
 from .spi_driver import Tracker
 from .status import snapshot
-from .usage import Usage
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from ..wire.nftables import Element
     from .history import Changes
     from .log import Log
+    from .usage import Usage
 
 _NUMBERS = {name: number for number, name in FAMILY_NAMES.items()}
 MODULES = {"pptp": ("nf_nat_pptp",), "ipsec": ("nfnetlink_log",), "l2tp": ("nfnetlink_log",)}
@@ -66,7 +66,10 @@ class Service:
 
     def __init__(self, config_dir: str | None, run_dir: str, log: Log, state_dir: str = "") -> None:
         self.config_dir, self.run_dir, self.log = config_dir, run_dir, log
-        self.usage = Usage(state_dir or run_dir)
+        self.usage: Usage | None = None
+        with contextlib.suppress(ImportError):  # without vpnpt-tools nobody asks when a protocol was used
+            from .usage import Usage
+            self.usage = Usage(state_dir or run_dir)
         self.in_force = InForce(state_dir or run_dir, log)
         self.last_since = 0  # since when the last good configuration was in force, if it is in force now in the place of the file
         self.notices = True  # do the kernel's reach us?
@@ -284,6 +287,11 @@ class Service:
             if self.helper_missing and nft.helper_available("pptp"):
                 self.log.info("HELPER", "nf_conntrack_pptp is there now")
                 self.apply()
+
+    def used(self, protocol: str) -> None:
+        """It is in use now."""
+        if self.usage is not None:
+            self.usage.used(protocol)
 
     def summary(self) -> str:
         """What is in force, in a line."""

@@ -14,7 +14,7 @@ from collections import deque
 from ..kernel.maps import Learned as Maps
 from ..kernel.netfilter import Netlink, NetlinkError, Overrun, attach_largest, delete_flow, first_flows
 from ..router.addresses import Networks, Silent, local_addresses
-from ..router.names import Hosts
+from ..router.hosts import hosts
 from ..ruleset import FAMILIES, refused_set
 from ..ruleset import notices as prefixes
 from ..sessions.classify import entry_of
@@ -63,7 +63,7 @@ class SessionsFeed:
     def __init__(self, service: Service, log: Log, tell: Callable[[dict[str, str]], None], later: Callable[[str, float], None]) -> None:
         self.sessions = Sessions(Silent())
         self.events: Netlink | None = None
-        self.hosts = Hosts(service.config_dir)
+        self.hosts = hosts(service.config_dir)
         self._service, self._log, self._tell, self._later = service, log, tell, later
         self._ask = Netlink()
         self._maps = Maps(self._ask)
@@ -185,7 +185,7 @@ class SessionsFeed:
     def _changed(self, changes: Iterable[Change]) -> None:
         for change in changes:
             protocol, client, server = change.session.key
-            self._service.usage.used(protocol)
+            self._service.used(protocol)
             told = {"event": change.event, "protocol": protocol, "client": text_of(client), "server": text_of(server),
                     "id": change.session.ident}
             self._tell({**told, "reason": change.reason} if change.reason else told)
@@ -254,7 +254,7 @@ class SessionsFeed:
         if not quietly:
             self._changed(changes)
         for protocol in {key[0] for key in self.sessions.live}:
-            self._service.usage.used(protocol)
+            self._service.used(protocol)
 
     def _entries(self, config: Config, places: Iterable[Place], limit: int,
                  show: Callable[[ct.Flow, Entry], None] = lambda *_: None) -> dict[int, Entry]:

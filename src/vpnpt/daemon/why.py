@@ -16,6 +16,7 @@ import time
 
 from .. import TOOLS_MISSING
 from ..kernel.netfilter import NetlinkError
+from ..router.names import Hosts
 from ..sessions.table import packed_address, text_of
 
 TYPE_CHECKING = False
@@ -186,7 +187,7 @@ def handle(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
         return watches.cancel(watch) if arguments.get("cancel", "") in ("1", "true") else watches.answer(watch)
     hosts = context.feed.hosts
     hosts.read()
-    clients = hosts.find(arguments.get("client", ""))
+    clients = hosts.find(arguments.get("client", "")) if isinstance(hosts, Hosts) else []
     if not clients:
         return {"error": "whose VPN? give a client by its address, MAC or name; no such name is known" if arguments.get("client")
                 else "whose VPN? give a client by its address, MAC or name"}

@@ -44,7 +44,8 @@ def facts(service: Service, feed: SessionsFeed) -> Facts:
         now=now, config=config, devices=devices, problem=service.problem, diagnostics=tuple(service.diagnostics), notices=service.notices,
         helper_missing=service.helper_missing, drift=service.watch.drift, attempts=past.attempts(feed, now),
         refused=past.refused(feed),
-        ike1=past.ike1(feed), usage=service.usage.times(), release=system.release(), kernel=system.kernel_version())
+        ike1=past.ike1(feed), usage=service.usage.times() if service.usage is not None else {},
+        release=system.release(), kernel=system.kernel_version())
     if config is None or devices is None or not config.general.enabled:
         return known
     firewall = system.firewall(service.config_dir)
