@@ -16,7 +16,7 @@ from vpnpt.daemon.spi_driver import Tracker
 from vpnpt.kernel.netfilter import get_element
 from vpnpt.model import Devices
 from vpnpt.ruleset import compile_ruleset, notices
-from vpnpt.ruleset.maps import SLOTS
+from vpnpt.ruleset.maps import LIST, SLOTS
 from vpnpt.spi.evidence import MEASURED
 from vpnpt.wire.ike import AUTH, CREATE_CHILD, MAIN, QUICK, RESPONSE, SA_INIT
 from vpnpt.wire.nflog import LogPacket
@@ -170,6 +170,38 @@ def test_who_waits_is_asked_of_the_kernel(contended: Tracker, kernel: Kernel) ->
     found = get_element(kernel.netlink, IPV4, "vpnpt", "spi_zone", SERVER + b"new1")
     assert found is not None
     assert unpack_zone(found.data) == SECOND_ZONE
+
+
+def test_a_list_that_the_kernel_has_lost_is_written_again(contended: Tracker, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No packet renews one: it ends if the daemon has not written it for long. A packet that was copied to all tells of that."""
+    now = [1000.0]
+    monkeypatch.setattr(contended._lists, "_clock", lambda: now[0])
+    contended.on_notices(all_notices())
+
+    def places() -> list[bytes]:
+        return contended._learned.fans().get((SERVER, b"new1"), [])[:2]
+
+    listed = places()
+    assert set(listed) == {CLIENT, SECOND}
+    kernel.load("flush set ip vpnpt listed\n")
+    contended.on_notices([esp(SERVER, WAN, b"new1", 5, notices.SHARED)])
+    assert not places(), "it may have come before the list was written"
+    now[0] += 20
+    contended.on_notices([esp(SERVER, WAN, b"new1", 6, notices.SHARED)])
+    assert places() == listed
+    kernel.load("flush map ip vpnpt fan0\n")
+    contended.on_notices([esp(SERVER, WAN, b"new1", 7, notices.FANNED)])
+    assert places() == [b"", listed[1]], "what is in force is seldom written"
+    now[0] += LIST / 4
+    contended.on_notices([esp(SERVER, WAN, b"new1", 8, notices.FANNED)])
+    assert places() == listed
+
+
+def test_a_client_that_came_while_its_server_s_were_written_is_one(contended: Tracker, kernel: Kernel) -> None:
+    kernel.load("delete element ip vpnpt client1 { 198.51.100.11 : 192.168.1.102 }\ndelete element ip vpnpt slot1 { 198.51.100.11 }\n")
+    assert contended._learned.slots(SERVER) == [CLIENT]
+    contended.on_notices([esp(SECOND, SERVER, b"out2", 1, notices.PAIRED, zone=SECOND_ZONE)])
+    assert contended._learned.slots(SERVER) == [CLIENT, SECOND] and contended._learned.is_contended(SERVER)
 
 
 def test_lost_notices_are_made_up_for(contended: Tracker, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

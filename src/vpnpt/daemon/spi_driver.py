@@ -246,11 +246,21 @@ class Tracker:
             self.l2tp.on_notice(notice, packet)
             return
         try:
+            self._keep(notice.prefix, packet)
             for event in self._events(notice, packet):
                 self._handle(event)
         except NetlinkError as error:
             # The tables may just have been deleted: they come back, and so does the next packet.
             self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
+
+    def _keep(self, kind: str, packet: Ipv4) -> None:
+        """What the kernel's maps lack, by this notice, is written again: a list that is old or gone, a client that came while we wrote."""
+        if kind in (notices.SHARED, notices.FANNED) and packet.proto == ESP:
+            self._lists.renew((packet.src, packet.payload[:4]), in_force=kind == notices.FANNED)
+        elif kind == notices.PAIRED:
+            slots = self._learned.slots(packet.dst)
+            if len(slots) < SLOTS and packet.src not in slots:
+                self._set_clients(packet.dst, [*slots, packet.src])
 
     def _events(self, notice: LogPacket, packet: Ipv4) -> list[Event]:
         kind, whole = notice.prefix, notice.payload if notice.group != notices.GROUP else b""
@@ -282,8 +292,6 @@ class Tracker:
                 # clients, and nothing is decided.
                 return [CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)]
         same = kind == notices.SAME_SPI
-        if not same:
-            self._lists.renew((packet.src, esp.spi), in_force=kind == notices.FANNED)
         return [SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=None,
                           copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
                           owner=self._client(packet.ident) if same else None)]
@@ -291,9 +299,6 @@ class Tracker:
     def _paired(self, packet: Ipv4) -> list[Event]:
         """A new pair. Of a server that has others already, all are told of, in case that a notice about one was lost."""
         self._slots.pop(packet.dst, None)
-        slots = self._learned.slots(packet.dst)
-        if len(slots) < SLOTS and packet.src not in slots:  # while we wrote them
-            self._set_clients(packet.dst, [*slots, packet.src])
         found: list[Event] = []
         if packet.dst not in self.engine.servers and self._learned.is_contended(packet.dst):
             found += [Paired(server=packet.dst, client=client) for client in self._learned.slots(packet.dst) if client != packet.src]
