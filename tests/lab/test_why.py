@@ -57,7 +57,7 @@ def table_is_there(stage: Stage, wanted: bool) -> None:
     def there() -> bool:
         return "vpnpt_why" in stage.lab.router.run("nft", "list", "tables").stdout
 
-    assert stage.lab.router.wait_until(lambda: there() == wanted, 5)
+    assert stage.lab.router.wait_until(lambda: there() == wanted, 30)
 
 
 def ike(stage: Stage, **options: Any) -> Callable[[], Any]:

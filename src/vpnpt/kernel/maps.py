@@ -313,7 +313,9 @@ class Learned:
 
     def _exchange(self, gone: list[tuple[str, bytes]], adds: list[tuple[str, Element]]) -> None:
         added = [request for name, element in adds for request in nftables.add_elements(IPV4, TABLE, name, [element])]
-        gone = list(gone)
+        if not self._sock.can_destroy:
+            # An older kernel refuses the whole transaction for a key that is not there, and takes its time for that: asking is cheap.
+            gone = [(name, key) for name, key in gone if self._get(name, key) is not None]
         while True:
             removed = [request for name, key in gone
                        for request in nftables.delete_elements(IPV4, TABLE, name, [key], destroy=bool(self._sock.can_destroy))]
@@ -321,7 +323,7 @@ class Learned:
                 self._sock.transaction([*removed, *added])
                 return
             except NetlinkError as error:
-                # An older kernel refuses the whole transaction for a key that is not there: once more without it.
+                # One has gone since: once more without it.
                 if error.errno != ENOENT or self._sock.can_destroy or error.index is None or error.index >= len(gone):
                     raise
                 del gone[error.index]
