@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import time
@@ -198,7 +199,7 @@ class Ailments:
         for client in self._clients(who):
             socket = client.udp()
             for number in range(count):
-                socket.send(b"datagram %d" % number, server.address, port)
+                socket.send(_question(port, number), server.address, port)
                 self.lab.pump.run(lambda socket=socket, number=number: len(socket.inbox) > number, 0.5 if answered else 0.05)
             results[client.name] = "arrived" if not answered or socket.inbox else "failed"
         return results
@@ -209,8 +210,8 @@ class Ailments:
         for client in self._clients(who):
             mark = len(client.packets)
             sockets = [client.udp() for _ in range(count)]
-            for sock in sockets:
-                sock.send(b"knock", self.lab.host(to).address, port)
+            for number, sock in enumerate(sockets):
+                sock.send(_question(port, number), self.lab.host(to).address, port)
             told = self.lab.pump.run(lambda client=client, mark=mark: client.received(lambda packet: packet.proto == 1, mark), 1)
             results[client.name] = "told" if told else "nothing"
         return results
@@ -240,3 +241,10 @@ class Ailments:
         sender = self.lab.host(who).spawn(sys.executable, "-m", "tests.lab.manyflows", self.lab.host(to).address, str(room * 19 // 20),
                                           cwd=str(ROOT), anywhere=True)
         return {"sender": "done" if sender.wait(120) == 0 else "failed"}
+
+
+def _question(port: int, number: int) -> bytes:
+    """What is sent to this port; to 500 an IKEv2 SA is begun (RFC 7296 section 3.1): the doctor is asked about IKE alone."""
+    if port == 500:
+        return struct.pack(">QQBBBBII", 0xC00C1E00 + number, 0, 33, 0x20, 34, 8, 0, 60) + bytes(32)
+    return b"datagram %d" % number
