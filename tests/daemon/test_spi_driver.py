@@ -202,6 +202,9 @@ def test_a_client_that_came_while_its_server_s_were_written_is_one(contended: Tr
     assert contended._learned.slots(SERVER) == [CLIENT]
     contended.on_notices([esp(SECOND, SERVER, b"out2", 1, notices.PAIRED, zone=SECOND_ZONE)])
     assert contended._learned.slots(SERVER) == [CLIENT, SECOND] and contended._learned.is_contended(SERVER)
+    contended.refuse([(SECOND, SERVER)])
+    contended.on_notices([esp(SECOND, SERVER, b"out2", 1, notices.PAIRED, zone=SECOND_ZONE)])
+    assert contended._learned.slots(SERVER) == [CLIENT], "this notice is older than the refusal"
 
 
 def test_lost_notices_are_made_up_for(contended: Tracker, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

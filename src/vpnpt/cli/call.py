@@ -106,4 +106,5 @@ def addresses_of(sessions: list[dict[str, Any]], which: str) -> list[str]:
 
 
 def is_address(text: str) -> bool:
+    """Is it an IP or Ethernet address, and no name?"""
     return "." in text or ":" in text

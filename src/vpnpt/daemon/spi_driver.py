@@ -259,7 +259,7 @@ class Tracker:
             self._lists.renew((packet.src, packet.payload[:4]), in_force=kind == notices.FANNED)
         elif kind == notices.PAIRED:
             slots = self._learned.slots(packet.dst)
-            if len(slots) < SLOTS and packet.src not in slots:
+            if len(slots) < SLOTS and packet.src not in slots and self._learned.talks(packet.src, packet.dst):
                 self._set_clients(packet.dst, [*slots, packet.src])
 
     def _events(self, notice: LogPacket, packet: Ipv4) -> list[Event]:

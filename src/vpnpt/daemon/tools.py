@@ -99,5 +99,6 @@ def _deny(context: Context, arguments: Mapping[str, str], *, blocked: bool) -> d
     return {"blocked": blocked, "client": client, "protocol": name, "changed": changed}
 
 
-HANDLERS: Mapping[str, Handler] = {"doctor": _doctor, "why": _why, "changes": _changes, "metrics": _metrics, "throughput": _throughput,
-                                         "block": _block, "unblock": _unblock}
+HANDLERS: Mapping[str, Handler] = {
+    "doctor": _doctor, "why": _why, "changes": _changes, "metrics": _metrics, "throughput": _throughput, "block": _block,
+    "unblock": _unblock}

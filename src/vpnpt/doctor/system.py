@@ -6,6 +6,7 @@ from ..model import PROTOCOLS
 from .dated import ENDED
 from .facts import finding
 from .said import say, several
+from .traffic import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,12 +91,8 @@ def _left_out(facts: Facts) -> Iterator[Finding]:
     for device, hosts in by.items():
         case = "left-out" if device else "left-out-full" if size and used >= size else "left-out-rate"
         values = {"device": device} if device else {}
-        yield finding("HOSTS_LEFT_OUT", say(case, clients=several(_text(host.client) for host in hosts), **values),
-                      say("left-out-seen", servers=several(_text(host.server) for host in hosts)), say(f"{case}-do", **values))
-
-
-def _text(address: bytes) -> str:
-    return ".".join(map(str, address))
+        yield finding("HOSTS_LEFT_OUT", say(case, clients=several(text(host.client) for host in hosts), **values),
+                      say("left-out-seen", servers=several(text(host.server) for host in hosts)), say(f"{case}-do", **values))
 
 
 def _protocols(facts: Facts) -> Iterator[Finding]:

@@ -115,8 +115,8 @@ class Learned:
         pairs = self.pairs()
         talks = set(pairs)
         found: dict[bytes, list[bytes]] = {}
-        for slot in range(SLOTS):
-            for element in self._dump(f"client{slot}"):
+        for name in CLIENTS:
+            for element in self._dump(name):
                 if element.data and (element.data[:4], element.key[:4]) in talks:
                     found.setdefault(element.key[:4], []).append(element.data[:4])
         crowds = {element.key[:4]: set(found.get(element.key[:4], ())) for element in self._dump("crowded")}
@@ -158,11 +158,10 @@ class Learned:
         clients = self.zones()
         gone = [(name, element.key) for name in ("came_esp", "came_ike", "renewed") for element in self._dump(name)
                 if element.data and element.data[:4] not in local]
-        for name, width in (("esp_fast", 4), ("ike_fast", 8)):
-            for element in self._dump(name):
-                fields = unpack_key(element.key, 4, 4, width)
-                if fields and fields[0] not in clients and fields[1] not in local:
-                    gone.append((name, element.key))
+        for element in self._dump("esp_fast"):
+            fields = unpack_key(element.key, 4, 4, 4)
+            if fields and fields[0] not in clients and fields[1] not in local:
+                gone.append(("esp_fast", element.key))
         for name in {name for name, _ in gone}:
             delete_elements(self._sock, IPV4, TABLE, name, [key for named, key in gone if named == name])
 
@@ -289,7 +288,7 @@ class Learned:
         for old, new in changes:
             gone += old
             adds += new
-            # An older kernel refuses all of them for one key that is not there.
+            # Before Linux 6.3 one key that goes at that moment has all of them refused: few at once then.
             if len(gone) + len(adds) >= TOGETHER or not self._sock.can_destroy:
                 self._change(gone, adds)
                 gone, adds = [], []
