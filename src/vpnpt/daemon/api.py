@@ -11,37 +11,15 @@ import contextlib
 from .. import TOOLS_MISSING
 from ..kernel.netfilter import NetlinkError
 from ..model import PROTOCOLS
-from ..router.devices import release
 from ..sessions.table import CAP, packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
-    from ..sessions.revisions import Revisions
-    from .apply import Service
-    from .child import Aside, Pending
-    from .log import Log
-    from .offload import Offload
-    from .sessions_feed import SessionsFeed
-    from .throughput import Counting
-    from .why import Watches
-
-    Handler = Callable[["Context", Mapping[str, str]], dict[str, Any] | Pending]
-
-
-class Context:
-    """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
-
-    __slots__ = ("service", "reload", "log", "aside", "feed", "watches", "revisions", "counting", "offload")
-
-    def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
-        self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
-        self.revisions: Revisions | None = None  # made when a page first asks for what is new
-        self.counting: Counting | None = None  # with vpnpt-tools
-        self.offload: Offload | None = None  # if its package is there
-        self.watches: Watches | None = None  # made when somebody first asks why
+    from .child import Pending
+    from .context import Context, Handler
 
 
 def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pending:
@@ -61,25 +39,7 @@ def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pen
 
 
 def _status(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return status(context)
-
-
-def status(context: Context) -> dict[str, Any]:
-    """The whole state, with what sessions and log add to it."""
-    shot = context.service.snapshot()
-    with contextlib.suppress(NetlinkError):  # then there is no kmod-nf-conntrack-netlink, and nothing to count
-        context.feed.refresh()
-    totals = context.feed.sessions.totals()
-    for name, state in shot["protocols"].items():
-        _, bytes_out, _, bytes_in = totals.get(name, (0, 0, 0, 0))
-        blocked = sum(state["counters"].get(reason, 0) for reason in ("blocked", "source", "denied"))
-        state |= {"sessions": context.feed.sessions.count(name), "bytes_out": bytes_out, "bytes_in": bytes_in, "blocked": blocked}
-    if context.offload is not None:
-        shot["esp_offload"] = context.offload.snapshot()
-    else:
-        why = context.service.no_short_way() or "package vpnpt-offload is not installed"
-        shot["esp_offload"] = {"state": "off", "keys": 0, "slow": [why], "text": f"short way for ESP: off; {why}"}
-    return shot | {"release": release(), "alerts": list(context.log.alerts), "drift": context.service.watch.drift}
+    return context.status()
 
 
 def _reload(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:

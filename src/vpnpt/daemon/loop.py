@@ -18,9 +18,10 @@ from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogGroups, Overru
 from ..ruleset import notices
 from ..wire.nftables import decode_change
 from . import safe_file
-from .api import Context, answer
+from .api import answer
 from .apply import Service
 from .child import Aside
+from .context import Context
 from .control import SOCKET, ControlServer
 from .log import Log, addresses
 from .meanwhile import Meanwhile

@@ -7,15 +7,14 @@ import os
 import time
 
 from ..model import PROTOCOLS
-from .api import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .api import Context, Handler
     from .child import Pending
+    from .context import Context, Handler
 
 
 def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
@@ -30,8 +29,10 @@ def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
 
 def _why(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
     """Begins a watch over a client (and server), asks how far one is, or ends it."""
-    from .why import handle
-    return handle(context, arguments)
+    if context.watches is None:
+        from .why import Watches
+        context.watches = Watches(context.service, context.feed, context.aside.another(), context.aside.selector)
+    return context.watches.handle(arguments)
 
 
 def _metrics(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def _metrics(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
 def metrics(context: Context) -> str:
     """The state as Prometheus reads it."""
     from .exporter import collect
-    return collect(context.service, context.feed, context.log, status(context))
+    return collect(context.service, context.feed, context.log, context.status())
 
 
 def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .api import Context
     from .apply import Service
     from .child import Aside
     from .sessions_feed import SessionsFeed
@@ -44,6 +43,28 @@ class Watches:
         self._heard = bytearray()
         self._state: dict[str, Any] = {}
         self._case: tuple[bytes, bytes, int] = (b"", b"", 0)
+
+    def handle(self, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """Begins a watch over a client (and server), asks how far one is, or ends it."""
+        watch, hosts = arguments.get("watch", ""), self._feed.hosts
+        if watch:
+            return self.cancel(watch) if arguments.get("cancel", "") in ("1", "true") else self.answer(watch)
+        hosts.read()
+        clients = hosts.find(arguments.get("client", "")) if isinstance(hosts, Hosts) else []
+        if not clients:
+            return {"error": "whose VPN? give a client by its address, MAC or name; no such name is known" if arguments.get("client")
+                    else "whose VPN? give a client by its address, MAC or name"}
+        server = packed_address(arguments.get("server", ""))
+        if server is None and arguments.get("server"):
+            return {"error": "the server must be given by its address"}
+        if server is not None and len(server) != len(clients[0]):
+            clients = [one for one in clients if len(one) == len(server)]
+            if not clients:
+                return {"error": "client and server must both be IPv4, or both IPv6"}
+        seconds = arguments.get("seconds", "") or str(SECONDS)
+        if not seconds.isdecimal() or not 1 <= int(seconds) <= LONGEST:
+            return {"error": f"seconds: a number from 1 to {LONGEST}"}
+        return self.start(clients[0], server or b"", int(seconds))
 
     def start(self, client: bytes, server: bytes, seconds: float) -> dict[str, Any]:
         """Begins to watch; a watch of before ends without a word. The state, as `answer` gives it."""
@@ -176,29 +197,3 @@ class Watches:
                 self._state |= {"state": "failed", "problem": found["error"]} if "error" in found else {"state": "done", "verdict": found}
 
         self._aside.run(task).then(judged)
-
-
-def handle(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Begins a watch over a client (and server), asks how far one is, or ends it."""
-    if context.watches is None:
-        context.watches = Watches(context.service, context.feed, context.aside.another(), context.aside.selector)
-    watches, watch = context.watches, arguments.get("watch", "")
-    if watch:
-        return watches.cancel(watch) if arguments.get("cancel", "") in ("1", "true") else watches.answer(watch)
-    hosts = context.feed.hosts
-    hosts.read()
-    clients = hosts.find(arguments.get("client", "")) if isinstance(hosts, Hosts) else []
-    if not clients:
-        return {"error": "whose VPN? give a client by its address, MAC or name; no such name is known" if arguments.get("client")
-                else "whose VPN? give a client by its address, MAC or name"}
-    server = packed_address(arguments.get("server", ""))
-    if server is None and arguments.get("server"):
-        return {"error": "the server must be given by its address"}
-    if server is not None and len(server) != len(clients[0]):
-        clients = [one for one in clients if len(one) == len(server)]
-        if not clients:
-            return {"error": "client and server must both be IPv4, or both IPv6"}
-    seconds = arguments.get("seconds", "") or str(SECONDS)
-    if not seconds.isdecimal() or not 1 <= int(seconds) <= LONGEST:
-        return {"error": f"seconds: a number from 1 to {LONGEST}"}
-    return watches.start(clients[0], server or b"", int(seconds))

@@ -14,10 +14,6 @@ from __future__ import annotations
 
 from math import log
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .evidence import Open, Server
-
 FORGETS = 1 / 32
 """How fast is forgotten how many packets come for one that is sent: what it was over about so many packets."""
 FOLLOWS_LEVEL = 1 / 6
@@ -39,8 +35,8 @@ EXACT, CONFIRMS = 0.7, 1.5
 or more, may send them to another client, whose packets these are: its own count says as much of that one's SPI."""
 JUMP = 4096
 """Sequence numbers between two notices, at most: whoever jumps further is not believed."""
-MANY, EVERY = 16, 0.003
-"""Candidates beyond which nobody counts; seconds between two looks at one of them: each takes time."""
+EVERY = 0.003
+"""Seconds between two looks at one candidate: each takes time."""
 
 
 def between(before: int, sequence: int) -> int:
@@ -114,12 +110,3 @@ class Counts:
     def heard(self) -> bool:
         """Has it sent enough for its count to say something?"""
         return self.steps > LEARNS
-
-
-def count(found: Open, client: bytes, server: Server, now: float) -> None:
-    """A candidate sends: what does that say of how many packets have come with this SPI?"""
-    if found.plain() and found.passed > LEARNS and len(found.candidates) <= MANY:
-        tally, pair = found.tally[client], server.pairs[client]
-        if tally.counts is None:
-            tally.counts = Counts()
-        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed)

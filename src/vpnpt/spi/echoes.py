@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from math import log
 
-from .counts import count
+from .counts import EVERY, LEARNS, Counts
 from .evidence import CERTAIN, FAR_PAST, HINT, NEVER
 
 TYPE_CHECKING = False
@@ -22,8 +22,8 @@ MARGIN = 1.15
 """What chance does by what we take for it is multiplied by this: nobody's habits are quite what we take them for."""
 BACKLOG = -2.0
 """What speaks against a candidate is not counted beyond this: it may begin to do something else."""
-MANY, EVERY = 16, 0.003
-"""Candidates beyond which nobody looks who confirms what; seconds between two looks at one SPI: each takes time."""
+MANY = 16
+"""Candidates beyond which nobody looks who confirms what, and nobody counts: each look takes time."""
 HISTORY = 5
 """Packets of a client by which its habits are known, at least."""
 FARTHEST = 0.5
@@ -41,7 +41,7 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
     have been as early or late as any of these against an even rhythm. Judged is its last packet but two: what came around it is known.
     What speaks for it is noted under b"", and over each rival without what came while that one spoke, too.
     """
-    count(found, client, server, now)
+    _count(found, client, server, now)
     past, sent = server.pairs[client].sent[:-3], server.pairs[client].sent[-3:]
     if len(past) < HISTORY or past[-1] < found.came[0] or now - found.heard < EVERY or not found.plain() or len(found.candidates) > MANY:
         return
@@ -64,6 +64,15 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
             if gain < 0 or rival in (b"", client) or not server.pairs[rival].spoke(at - lag(at), at + soon):
                 score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
                 score[kind] = max(BACKLOG, score[kind] + gain)
+
+
+def _count(found: Open, client: bytes, server: Server, now: float) -> None:
+    """A candidate sends: what does that say of how many packets have come with this SPI?"""
+    if found.plain() and found.passed > LEARNS and len(found.candidates) <= MANY:
+        tally, pair = found.tally[client], server.pairs[client]
+        if tally.counts is None:
+            tally.counts = Counts()
+        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed)
 
 
 def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
