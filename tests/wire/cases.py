@@ -6,9 +6,11 @@ See test_wire_kernel.py, which runs them. A case is a function `case_*`; it fail
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import subprocess
 import sys
+import time
 
 from vpnpt.kernel import netfilter
 from vpnpt.kernel import socket as nlsocket
@@ -239,13 +241,19 @@ def case_groups_are_read_in_the_order_of_their_packets() -> None:
 def case_logged_packets() -> None:
     with NflogSocket(kernel.GROUP, snaplen=48, flags=nflog.FLAG_SEQUENCE) as log:
         refused(errno.EPERM, NflogSocket, kernel.GROUP)
+        began = time.time()
         port = kernel.send_udp(500, b"0123456789" * 10)
+        ended = time.time()
         kernel.send_udp(501, b"not logged")
         kernel.send_udp(500, b"second")
         first, second = log.receive()
         assert isinstance(first, nflog.LogPacket) and isinstance(second, nflog.LogPacket)
         assert (first.group, first.prefix) == (kernel.GROUP, "seen")
         assert (first.sequence, second.sequence, len(first.payload)) == (0, 1, 48)
+        if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (5, 18):
+            assert first.time is None, "somebody listens who wants it, so that it is there"
+        else:
+            assert first.time is not None and began - 1e-5 <= first.time <= ended, "when it was logged, not when it is read"
         packet = ip.parse_ipv4(first.payload)
         assert packet is not None and packet.length == 128 and packet.src == packet.dst == kernel.LOOPBACK
         udp = ip.parse_udp(packet.payload)

@@ -41,6 +41,7 @@ from ..wire.ike import AGGRESSIVE, AUTH, CREATE_CHILD, MAIN, SA_INIT, parse_ike
 from ..wire.ip import parse_ipv4, parse_udp
 from .l2tp_driver import L2tpTracker
 from .lists import Lists
+from .moments import Moments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Tracker:
         self._clients: dict[int, bytes | None] = {}  # zones, as long as one batch of notices is handled
         self._slots: dict[bytes, list[bytes]] = {}
         self._lists = Lists(self._learned, clock)
+        self._moments = Moments()
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
         self._begun: dict[bytes, float] = {}
@@ -234,6 +236,7 @@ class Tracker:
     def on_notices(self, batch: Iterable[LogPacket]) -> None:
         """Packets that the rules logged, in their order. What can't be read is none."""
         self._clients.clear()
+        self._moments.look(self._clock)
         for notice in batch:
             self.on_notice(notice)
 
@@ -247,8 +250,9 @@ class Tracker:
             return
         try:
             self._keep(notice.prefix, packet)
-            for event in self._events(notice, packet):
-                self._handle(event)
+            when = self._moments.of(notice.time, self._clock())
+            for event in self._events(notice, packet, when):
+                self._handle(event, when)
         except NetlinkError as error:
             # The tables may just have been deleted: they come back, and so does the next packet.
             self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
@@ -262,14 +266,14 @@ class Tracker:
             if len(slots) < SLOTS and packet.src not in slots and self._learned.talks(packet.src, packet.dst):
                 self._set_clients(packet.dst, [*slots, packet.src])
 
-    def _events(self, notice: LogPacket, packet: Ipv4) -> list[Event]:
+    def _events(self, notice: LogPacket, packet: Ipv4, when: float) -> list[Event]:
         kind, whole = notice.prefix, notice.payload if notice.group != notices.GROUP else b""
         if kind == notices.PAIRED:
             return self._paired(packet)
         if kind == notices.EXCHANGE:
             return self._exchange(packet)
         if kind in (notices.LEARNED, notices.ANSWERED):
-            return self._first_answer(packet, answered=kind == notices.ANSWERED)
+            return self._first_answer(packet, when, answered=kind == notices.ANSWERED)
         if kind == notices.SHARED and packet.proto == UDP:
             return [CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)]
         esp = parse_esp(packet.payload) if packet.proto == ESP else None
@@ -319,19 +323,18 @@ class Tracker:
         return [Exchange(server=packet.dst if outbound else packet.src, client=owner, message=message, outbound=outbound,
                          auth=ike.exchange == AUTH, sure=ike.exchange != CREATE_CHILD)]
 
-    def _first_answer(self, packet: Ipv4, *, answered: bool) -> list[Event]:
+    def _first_answer(self, packet: Ipv4, when: float, *, answered: bool) -> list[Event]:
         """An IKE SA begins, or its first answer comes."""
         udp = parse_udp(packet.payload) if packet.proto == UDP else None
         ike = parse_ike(udp.payload) if udp is not None else None
         if ike is None or ike.exchange not in (MAIN, AGGRESSIVE, SA_INIT):
             return []
-        now = self._clock()
         if not answered:
-            self._begun[ike.icookie] = now
+            self._begun[ike.icookie] = when
             _cap(self._begun, BEGUN_CAP)
             return []
         began = self._begun.pop(ike.icookie, None)
-        return [] if began is None else [RoundTrip(server=packet.src, seconds=now - began)]
+        return [] if began is None else [RoundTrip(server=packet.src, seconds=when - began)]
 
     # what notices do not say
 
@@ -369,22 +372,24 @@ class Tracker:
 
     # what the engine wants done
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: Event, when: float | None = None) -> None:
+        """when: the packet passed that it is about; None: now."""
+        now = self._clock() if when is None else when
         self._opening = None
         if isinstance(event, SpiShared) and not event.same:
             key = (event.server, event.spi)
             held = self._held.pop(key, None)
             if held is not None:
-                self._do(held)
+                self._do(held, now)
             elif key not in self._lists:
                 self._opening = key
-        for action in self.engine.handle(event, self._clock()):
-            self._do(action)
+        for action in self.engine.handle(event, now):
+            self._do(action, now)
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: Action, now: float) -> None:
         if isinstance(action, Ask):
-            for following in self.engine.handle(action.event.replace(waiting=self._waiting(action)), self._clock()):
-                self._do(following)
+            for following in self.engine.handle(action.event.replace(waiting=self._waiting(action)), now):
+                self._do(following, now)
         elif isinstance(action, Assign):
             self._forget(action.server, action.spi)
             zone = self._learned.zone_of(action.client)

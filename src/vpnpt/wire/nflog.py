@@ -17,24 +17,26 @@ COPY_PACKET = 2
 # enum nfulnl_attr_config
 CFG_CMD, CFG_MODE, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = 1, 2, 4, 5, 6
 # enum nfulnl_attr_type
-PACKET_HDR, PAYLOAD, PREFIX, SEQ, SEQ_GLOBAL = 1, 9, 10, 12, 13
+PACKET_HDR, TIMESTAMP, PAYLOAD, PREFIX, SEQ, SEQ_GLOBAL = 1, 3, 9, 10, 12, 13
 # values of CFG_FLAGS
 FLAG_SEQUENCE, FLAG_SEQUENCE_GLOBAL = 1, 2
 
 
 class LogPacket(Record):
     """A logged packet. group: 0..65535. prefix: what the rule that logged it says. payload: from the network header, cut at the group's
-    snaplen. sequence: counts per group (FLAG_SEQUENCE) or over all of them (FLAG_SEQUENCE_GLOBAL), 0 to 2^32 - 1; 0 without.
+    snaplen. sequence: counts per group (FLAG_SEQUENCE) or over all of them (FLAG_SEQUENCE_GLOBAL), 0 to 2^32 - 1; 0 without. time: when it
+    was logged, Unix time in seconds; None before Linux 5.18, and of packets that leave the router (nfnetlink_log.c).
     """
 
-    __slots__ = ("group", "prefix", "payload", "sequence")
-    DEFAULTS = {"sequence": 0}
+    __slots__ = ("group", "prefix", "payload", "sequence", "time")
+    DEFAULTS = {"sequence": 0, "time": None}
 
-    def __init__(self, group: int, prefix: str, payload: bytes, sequence: int = 0) -> None:
+    def __init__(self, group: int, prefix: str, payload: bytes, sequence: int = 0, time: float | None = None) -> None:
         self.group = group
         self.prefix = prefix
         self.payload = payload
         self.sequence = sequence
+        self.time = time
 
 
 def config(group: int, *attrs: bytes, family: int = 0) -> bytes:
@@ -68,4 +70,9 @@ def decode(msg: nl.Message) -> LogPacket | None:
     attrs = nl.attributes(data)
     if attrs is None or PACKET_HDR not in attrs or PAYLOAD not in attrs:
         return None
-    return LogPacket(group, nl.string(attrs.get(PREFIX)), attrs[PAYLOAD], nl.number(attrs.get(SEQ_GLOBAL, attrs.get(SEQ)), 4) or 0)
+    stamp = attrs.get(TIMESTAMP, b"")
+    time = None
+    if len(stamp) == 16:
+        seconds, micros = struct.unpack(">QQ", stamp)
+        time = seconds + micros / 1e6
+    return LogPacket(group, nl.string(attrs.get(PREFIX)), attrs[PAYLOAD], nl.number(attrs.get(SEQ_GLOBAL, attrs.get(SEQ)), 4) or 0, time)
