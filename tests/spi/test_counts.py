@@ -14,21 +14,23 @@ from vpnpt.spi.evidence import CERTAIN
 from vpnpt.spi.messages import Assign, Exchange, Fan, Paired, SpiOut, SpiShared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 S, A, B = b"\xcb\x00\x71\x01", b"\xc0\xa8\x01\x0b", b"\xc0\xa8\x01\x0c"
 LEAST = CERTAIN + log(2)
 PACKETS = 2000
 
 
-def looks(came: list[float], sent: list[float], others: list[float]) -> Iterator[Counts]:
-    """What counting says after each packet that a client sends. Times at which packets of the SPI, of the client, and all others passed."""
-    counts, events = Counts(), sorted([(when, 0) for when in came] + [(when, 1) for when in sent] + [(when, 2) for when in others])
-    passed = [0, 0, 0]
+def looks(came: list[float], sent: list[float], others: list[float], rival: Sequence[float] = ()) -> Iterator[Counts]:
+    """What counting says after each packet that a client sends. Times at which packets of the SPI, of the client, of all others, and among
+    these of the rival passed."""
+    counts, events = Counts(), sorted([(when, 0) for when in came] + [(when, 1) for when in sent] + [(when, 2) for when in others]
+                                      + [(when, 3) for when in rival])
+    passed = [0, 0, 0, 0]
     for when, which in events:
         passed[which] += 1
         if which == 1:
-            counts.sends(passed[0], passed[1], when, passed[2])
+            counts.sends(passed[0], passed[1], when, passed[2], {B: passed[3]})
             yield counts
 
 
@@ -52,6 +54,18 @@ def test_who_confirms_is_proven_and_nobody_else(seed: int) -> None:
     assert any(counts.confirms(LEAST) for counts in looks(own, sent, [*other, *others]))
     assert not any(counts.confirms(LEAST) for counts in looks(other, sent, [*own, *others]))
     assert not any(counts.confirms(LEAST) for counts in looks(own, others, [*other, *sent]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_asks_in_step_with_another_is_not_taken_for_it(seed: int) -> None:
+    """Two hosts wait together, however long (one radio, one machine); each question has two answers. The rest come and go as they like."""
+    chance = Random(seed)
+    asked = stream(chance, 0.05, 0.6)
+    came = [when + after for when in asked for after in (0.004, 0.005)]
+    step = [when + 0.012 for when in asked]
+    rest = stream(chance, 0.008)
+    assert not any(counts.confirms(LEAST) for counts in looks(came, step, [*asked, *rest], asked))
+    assert not any(counts.confirms(LEAST) for counts in looks(came, asked, [*step, *rest], step)), "nor is it known of the owner"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -49,10 +49,44 @@ def test_nobody_loses_a_packet(round_trip: float, answers_after: float, period: 
                 events.append((asked, SpiOut(server=S, client=client, spi=b"out%d" % number)))
                 events.append((asked + answers_after * chance.uniform(1, 1.2), SpiShared(
                     server=S, spi=b"in%d " % number, sequence=7, waiting=frozenset(CLIENTS), copied=frozenset(CLIENTS))))
-        engine, owner = Engine(), {b"in%d " % number: client for number, client in enumerate(CLIENTS)}
-        for when, event in sorted(events, key=lambda item: item[0]):
-            for action in engine.handle(event, 100.0 + when):
-                if isinstance(action, Fan):
-                    assert owner[action.spi] in action.clients, (when, action)
-                elif isinstance(action, Assign):
-                    assert action.client == owner[action.spi], (when, action)
+        play(events)
+
+
+def play(events: list[tuple[float, Event]]) -> None:
+    engine, owner = Engine(), {b"in%d " % number: client for number, client in enumerate(CLIENTS)}
+    for when, event in sorted(events, key=lambda item: item[0]):
+        for action in engine.handle(event, 100.0 + when):
+            if isinstance(action, Fan):
+                assert owner[action.spi] in action.clients, (when, action)
+            elif isinstance(action, Assign):
+                assert action.client == owner[action.spi], (when, action)
+
+
+@pytest.mark.parametrize("answers", [1, 2, 3])
+@pytest.mark.parametrize("period", [0.03, 0.05, 0.2])
+@pytest.mark.parametrize("answers_after", [0.001, 0.012, 0.06])
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+def test_they_wait_together(ike: bool, answers_after: float, period: float, answers: int) -> None:
+    """Hosts on one slow machine, or behind one radio, are in step, and uneven: what one does looks like a reaction to another's packet.
+
+    The IKE daemon there computes for long, so that IKE tells nothing of how far the server is.
+    """
+    for seed in range(2):
+        chance = random.Random(seed)
+        events: list[tuple[float, Event]] = [(0.0, Paired(server=S, client=client)) for client in CLIENTS]
+        if ike:
+            events += exchanges(0.09, chance)
+        phases, begins, sequences = sorted(chance.uniform(0, period) for _ in CLIENTS), 1.0, [1, 1, 1]
+        for cycle in range(CYCLES):
+            slow = chance.uniform(0.6, 2.0)
+            for number, client in enumerate(CLIENTS):
+                asked = begins + phases[number] * slow + chance.uniform(0, 0.0005)
+                events.append((asked, SpiOut(server=S, client=client, spi=b"out%d" % number, sequence=cycle + 1)))
+                answered = asked + answers_after * chance.uniform(1, 1.2)
+                for _ in range(answers):
+                    sequences[number] += 1
+                    events.append((answered, SpiShared(server=S, spi=b"in%d " % number, sequence=sequences[number],
+                                                       waiting=frozenset(CLIENTS), copied=frozenset(CLIENTS))))
+                    answered += chance.uniform(0.0002, 0.003)
+            begins += period * slow
+        play(events)

@@ -36,15 +36,16 @@ The rules
     those with manual keys that have been answered are candidates, too.
 10. Transfers: packets that follow each other closely answer no question, but whoever gets them confirms them. A candidate that sends
     within some milliseconds after packets of this SPI, more often than its own habits explain (pauses as before, an even rhythm), gains
-    the logarithm of that likelihood ratio each time; over a rival only while that one did not send as well. It is proven over those from
-    whom it has gained CERTAIN and the logarithm of how many candidates there are, if nothing speaks for them: were its habits known
-    exactly, the probability of a wrong proof, looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Even rhythms in
-    step with each other (telephones) prove nothing, and stay copied.
+    the logarithm of that likelihood ratio each time; over a rival only while that one did not send as well, and only what is not explained
+    by the two being in step: as long after that one's packets as before. It is proven over those from whom it has gained CERTAIN and the
+    logarithm of how many candidates there are, if nothing speaks for them: were its habits known exactly, the probability of a wrong proof,
+    looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Rhythms in step with each other (telephones, hosts that wait
+    together) prove nothing, and stay copied.
 11. Where IKE does not tell how far a server is (manual keys, after a restart), that is learned: the time from question to answer that two
-    clients with uneven pauses have in common.
+    clients with uneven pauses have in common, if no other time explains half as many of the same SPI's packets.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
-    came meanwhile, over the best that time and everybody else's packets can do. That proves it like rule 10, if its own count is mostly
-    exact, and more comes than it sends: what it sends to another client comes to that one packet for packet. A candidate that was given an
-    SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
+    came meanwhile, over the best that time, everybody else's packets and each rival's can do. That proves it like rule 10, if its own count
+    is mostly exact, and more comes than it sends: what it sends to another client comes to that one packet for packet. A candidate that was
+    given an SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
 """

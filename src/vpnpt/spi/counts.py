@@ -2,17 +2,22 @@
 """Counts as evidence (rule 12): between two packets of who confirms a transfer come as many of the SPI as ever, however long that takes.
 
 ESP's sequence numbers say how many packets an SPI has carried, also where notices are lost. So for each packet that a candidate sends it is
-known how many it has sent, and how many have come with the SPI. How many come until the next one is predicted in three ways: from how many
-the candidate has sent meanwhile, from the time that went by, and from what everybody else has sent and got meanwhile (all of a router's
-transfers may stand still together). Each way predicts from the packet before, and from the level of all before; how often each of these is
-right, and wrong by how much, is counted, so that it says itself how probable is what comes (Krichevsky and Trofimov). The candidate gains
-the logarithm of the likelihood ratio: what its own count makes of it, over the *best* of the four others. So whatever explains a packet
-without the candidate is believed: even rhythms, a link that stalls, a fair queue.
+known how many it has sent, and how many have come with the SPI. How many come until the next one is predicted in several ways: from how
+many the candidate has sent meanwhile, from the time that went by, from what everybody else has sent and got meanwhile (all of a router's
+transfers may stand still together), and from how many each rival has sent (they may ask in step). Each way predicts from the packet
+before, and from the level of all before; how often each of these is right, and wrong by how much, is counted, so that it says itself how
+probable is what comes (Krichevsky and Trofimov). The candidate gains the logarithm of the likelihood ratio: what its own count makes of
+it, over the *best* of all others. So whatever explains a packet without the candidate is believed: even rhythms, a link that stalls, a
+fair queue, hosts that wait together.
 """
 
 from __future__ import annotations
 
 from math import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORGETS = 1 / 32
 """How fast is forgotten how many packets come for one that is sent: what it was over about so many packets."""
@@ -81,25 +86,28 @@ class Way:
 class Counts:
     """What counting says of one candidate for one SPI. speaks: a natural logarithm, steps: from so many packets."""
 
-    __slots__ = ("last", "own", "time", "others", "steps", "speaks")
+    __slots__ = ("last", "own", "time", "others", "rivals", "steps", "speaks")
 
     def __init__(self) -> None:
-        self.last = (0, 0, 0.0, 0)
+        self.last: tuple[int, int, float, int, Mapping[bytes, int]] = 0, 0, 0.0, 0, {}
         self.own, self.time, self.others = Way(), Way(), Way()
+        self.rivals: dict[bytes, Way] = {}
         self.steps, self.speaks = -1, 0.0
 
-    def sends(self, came: int, sent: int, now: float, passed: int) -> None:
-        """The candidate sends. How many packets have come with the SPI, has it sent, and have passed of everybody else?"""
+    def sends(self, came: int, sent: int, now: float, passed: int, rivals: Mapping[bytes, int]) -> None:
+        """The candidate sends. How many packets have come with the SPI, has it sent, have passed of everybody else, has each rival sent?"""
         before = self.last
         if self.steps >= 0 and now - before[2] < EVERY:
             return
-        self.last = came, sent, now, passed
+        self.last = came, sent, now, passed, rivals
         self.steps += 1
         if not self.steps:
             return
         came -= before[0]
         own = sum(self.own.step(came, sent - before[1])) / 2
         rest = max(*self.time.step(came, now - before[2]), *self.others.step(came, passed - before[3]))
+        for rival, count in rivals.items():
+            rest = max(rest, *self.rivals.setdefault(rival, Way()).step(came, count - before[4].get(rival, 0)))
         if self.steps > LEARNS:
             self.speaks = max(BACKLOG, self.speaks + log(own / rest))
 

@@ -8,10 +8,12 @@ from itertools import pairwise
 from math import log
 
 from .counts import EVERY, LEARNS, Counts
-from .evidence import CERTAIN, FAR_PAST, HINT, NEVER
+from .evidence import CERTAIN, FAN, FAR_PAST, HINT, NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .evidence import Open, Server
 
 SOON = (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.032)
@@ -23,7 +25,7 @@ MARGIN = 1.15
 BACKLOG = -2.0
 """What speaks against a candidate is not counted beyond this: it may begin to do something else."""
 MANY = 16
-"""Candidates beyond which nobody looks who confirms what, and nobody counts: each look takes time."""
+"""Candidates beyond which nobody looks who confirms what (FAN: and nobody counts): each look takes time."""
 HISTORY = 5
 """Packets of a client by which its habits are known, at least."""
 FARTHEST = 0.5
@@ -59,20 +61,41 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
         chance = MARGIN * max((1 + bisect_right(lags, soon)) / (1 + len(lags)) for lags in habits)
         if chance >= CONFIRMS:
             continue
-        gain = log(CONFIRMS / chance if lag(at) <= soon else (1 - CONFIRMS) / (1 - chance))
+        hit = lag(at) <= soon
+        gain = log(CONFIRMS / chance if hit else (1 - CONFIRMS) / (1 - chance))
         for rival in (b"", *found.candidates):
-            if gain < 0 or rival in (b"", client) or not server.pairs[rival].spoke(at - lag(at), at + soon):
-                score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
-                score[kind] = max(BACKLOG, score[kind] + gain)
+            over = gain
+            if hit and rival not in (b"", client):
+                other = server.pairs[rival]
+                if other.spoke(at - lag(at), at + soon):
+                    continue
+                in_step = _in_step(past, at, other.sent, lambda when, soon=soon: lag(when) <= soon)
+                over = max(0.0, log(CONFIRMS / max(chance, in_step)))
+            score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
+            score[kind] = max(BACKLOG, score[kind] + over)
+
+
+def _in_step(past: list[float], at: float, rival: list[float], hits: Callable[[float], bool]) -> float:
+    """How probable is a hit for who sends in step with the rival, and so at that time, too, as long after it as it did before? 0: unknown.
+
+    All packets are answers to somebody. What makes two hosts wait together (one radio, one machine) would look like a confirmation.
+    """
+    places = [bisect_right(rival, when) for when in past]
+    gaps = [when - rival[place - 1] for when, place in zip(past, places, strict=True) if place]
+    last = bisect_right(rival, at)
+    if len(gaps) < HISTORY or not last:
+        return 0.0
+    return MARGIN * (1 + sum(hits(rival[last - 1] + gap) for gap in gaps)) / (1 + len(gaps))
 
 
 def _count(found: Open, client: bytes, server: Server, now: float) -> None:
     """A candidate sends: what does that say of how many packets have come with this SPI?"""
-    if found.plain() and found.passed > LEARNS and len(found.candidates) <= MANY:
+    if found.plain() and found.passed > LEARNS and len(found.candidates) <= FAN:
         tally, pair = found.tally[client], server.pairs[client]
         if tally.counts is None:
             tally.counts = Counts()
-        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed)
+        rivals = {rival: server.pairs[rival].passed for rival in found.candidates if rival != client}
+        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed, rivals)
 
 
 def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
@@ -106,22 +129,41 @@ def claims(server: Server, client: bytes) -> int:
 def learn(server: Server, found: Open, now: float) -> None:
     """A packet came alone, and no round trip is known: a time from question to answer that most of such packets have in common is one.
 
-    Two clients must have it in common, and ask now and then: whoever asks at even intervals is always as far from everything else.
+    Two clients must have it in common, and ask now and then: whoever asks at even intervals is always as far from everything else. So
+    are those that ask in step, however uneven: no other time may explain as well the packets that this one explains.
     """
     asked = {client: now - pair.spurts[-1][0] for client in found.candidates if (pair := server.pairs[client]).spurts}
     server.alone.append((found, now, asked))
     del server.alone[:-ALONE_CAP]
     for common in asked.values():
         fits: dict[bytes, list[float]] = {}
-        for _, when, delays in server.alone:
+        explained: dict[int, dict[bytes, int]] = {}
+        for opened, when, delays in server.alone:
             for client, delay in delays.items():
-                if common < FARTHEST and abs(delay - common) < 0.005 + common / 8:
+                if common < FARTHEST and _alike(delay, common):
                     fits.setdefault(client, []).append(when)
+                    counts = explained.setdefault(id(opened), {})
+                    counts[client] = counts.get(client, 0) + 1
         pauses = [[late - early for early, late in pairwise(times)] for times in fits.values() if len(times) > 2]
-        if sum(max(between) > UNEVEN * min(between) for between in pauses) > 1:
+        if sum(max(between) > UNEVEN * min(between) for between in pauses) > 1 and not _another(server, common, explained):
             server.sample(common, now)
             for other, when, _ in server.alone:
                 if other in server.open.values():
                     other.judge(server.pairs, server.window(when), server.sharp_window(when), when)
             server.alone.clear()
             return
+
+
+def _alike(delay: float, common: float) -> bool:
+    return abs(delay - common) < 0.005 + common / 8
+
+
+def _another(server: Server, common: float, explained: dict[int, dict[bytes, int]]) -> bool:
+    """Does another time from question to answer explain half as many packets of one of these SPIs as the common one does?"""
+    others: dict[tuple[int, bytes], list[float]] = {}
+    for opened, _, delays in server.alone:
+        for client, delay in delays.items():
+            if id(opened) in explained and delay < FARTHEST and not _alike(delay, common):
+                others.setdefault((id(opened), client), []).append(delay)
+    return any(2 * max(sum(_alike(delay, one) for delay in delays) for one in delays) >= max(explained[opened].values())
+               for (opened, _), delays in others.items())
