@@ -246,7 +246,7 @@ def test_a_reader_that_goes_away(daemon: Daemon, monkeypatch: pytest.MonkeyPatch
     def gone(*_: object) -> str:
         raise BrokenPipeError
 
-    monkeypatch.setattr(main.show, "events", gone)
+    monkeypatch.setattr("vpnpt.cli.events.events", gone)
     monkeypatch.setattr(main.os, "dup2", lambda *_: None)
     daemon.answers["events"] = {"events": []}
     assert main.main(["events"]) == 141

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_main import SESSION
-from vpnpt.cli import show, tools
+from vpnpt.cli import events, show, tools
 from vpnpt.cli.findings import doctor
 from vpnpt.cli.top_view import HELP, ORDERS, Rates, View, bits, frame
 from vpnpt.config.compile import PROTOCOLS
@@ -174,10 +174,10 @@ def test_doctor() -> None:
 def test_events() -> None:
     lines = [{"time": NOW, "severity": "info", "code": "APPLIED", "text": "ipsec help"},
              {"time": NOW + 1, "severity": "error", "code": "CONFIG", "text": "a very long line " * 5}]
-    assert show.events(lines).splitlines() == [
+    assert events.events(lines).splitlines() == [
         "2023-11-14 22:16:40 info    APPLIED: ipsec help",
         "2023-11-14 22:16:41 error   CONFIG: " + "a very long line " * 5], "a line each, for grep"
-    assert show.events(lines, 80).splitlines()[1:] == [
+    assert events.events(lines, 80).splitlines()[1:] == [
         "2023-11-14 22:16:41 error   CONFIG: a very long line a very long line a very",
         "        long line a very long line a very long line "]
 
@@ -198,7 +198,7 @@ def test_appended(old: str, new: str, result: str) -> None:
     def lines(text: str) -> list[dict[str, Any]]:
         return [{"text": char} for char in text]
 
-    assert show.appended(lines(old), lines(new)) == lines(result)
+    assert events.appended(lines(old), lines(new)) == lines(result)
 
 
 @pytest.mark.parametrize(("line", "result"), [

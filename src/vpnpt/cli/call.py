@@ -9,7 +9,6 @@ import signal
 import sys
 
 from ..daemon import control
-from ..model import PROTOCOLS
 from . import show
 
 TYPE_CHECKING = False
@@ -90,21 +89,3 @@ def until_interrupted() -> None:
     """ctrl-C ends what runs until then. A shell without job control starts what it puts in the background with SIGINT ignored;
     Python then raises no KeyboardInterrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def protocol_of(operands: list[str]) -> str:
-    """Raises UsageError."""
-    if operands and operands[0] not in PROTOCOLS:
-        raise UsageError(f"unknown protocol {operands[0]!r}; known: {', '.join(PROTOCOLS)}")
-    return operands[0] if operands else ""
-
-
-def addresses_of(sessions: list[dict[str, Any]], which: str) -> list[str]:
-    """The addresses of a client that is given by address, MAC or name; an address that no session knows is taken as it is."""
-    found = [item["client"] for item in sessions if which.lower() in (item["client"], item["mac"], item["client_name"].lower())]
-    return list(dict.fromkeys(found)) or ([which] if is_address(which) else [])
-
-
-def is_address(text: str) -> bool:
-    """Is it an IP or Ethernet address, and no name?"""
-    return "." in text or ":" in text

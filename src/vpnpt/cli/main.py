@@ -11,7 +11,7 @@ import time
 
 from .. import TOOLS_MISSING, __version__
 from . import show
-from .call import WATCH_INTERVAL, Call, UsageError, addresses_of, columns, paint, protocol_of, show_answer, until_interrupted
+from .call import WATCH_INTERVAL, Call, UsageError, columns, paint, show_answer, until_interrupted
 from .help import COMMANDS, VALUES, synopsis, usage
 
 TYPE_CHECKING = False
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..model import Config, Devices, Diagnostic
-
-FOLLOW_INTERVAL = 1.0
 
 
 def parse(arguments: list[str]) -> Call:
@@ -207,31 +205,6 @@ def cmd_sessions(call: Call) -> int:
         time.sleep(WATCH_INTERVAL)
 
 
-def cmd_events(call: Call) -> int:
-    """Prints the last lines of the log, and with --follow those that come."""
-    def lines(found: list[dict[str, Any]]) -> str:
-        if "--json" in call.flags:
-            return "\n".join(json.dumps(item) for item in found)
-        return show.events(found, columns(0), paint())
-
-    if "--follow" not in call.flags:
-        return show_answer(call, {"method": "events"}, lambda answer: lines(answer["events"]))
-    last: list[dict[str, Any]] = []
-    answering = True
-    until_interrupted()
-    while True:
-        answer = call.ask({"method": "events"}, complain=answering)
-        if answer is None and not last and answering:
-            return 1
-        answering = answer is not None
-        if answer is not None:
-            new = show.appended(last, answer["events"])
-            last = answer["events"]
-            if new:
-                print(lines(new), flush=True)
-        time.sleep(FOLLOW_INTERVAL)
-
-
 # --- what the daemon does --------------------------------------------------------------------------------------------------
 
 
@@ -248,31 +221,6 @@ def cmd_reload(call: Call) -> int:
     return 0
 
 
-def cmd_kill(call: Call) -> int:
-    """Ends a session, all of a client's, or those of one protocol."""
-    which, protocol = call.operands[0], protocol_of(call.operands[1:])
-    answer = call.ask({"method": "sessions"})
-    if answer is None:
-        return 1
-    meant = [item for item in answer["sessions"] if which == item["id"] or item["id"].endswith(f"-{which}")]
-    if meant and not protocol:
-        requests = [{"method": "kill", "session": item["id"]} for item in meant]
-    else:
-        requests = [{"method": "kill", "client": client, **({"protocol": protocol} if protocol else {})}
-                    for client in addresses_of(answer["sessions"], which)]
-    ended = 0
-    for request in requests:
-        done = call.ask(request)
-        if done is None:
-            return 1
-        ended += int(done["ended"])
-    if not ended:
-        print(f"vpnpt: no {protocol or 'VPN'} session of {which!r}: see `vpnpt sessions`", file=sys.stderr)
-        return 1
-    print(f"{show.counted(ended, 'session')} ended")
-    return 0
-
-
 def cmd_tool(call: Call) -> int:
     """What vpnpt-tools does. Raises ImportError where it is missing."""
     from .tools import HANDLERS as tools
@@ -281,7 +229,7 @@ def cmd_tool(call: Call) -> int:
 
 HANDLERS: dict[str, Callable[[Call], int]] = {
     "status": cmd_status, "sessions": cmd_sessions, "top": cmd_tool, "doctor": cmd_tool, "why": cmd_tool,
-    "kill": cmd_kill, "block": cmd_tool, "unblock": cmd_tool, "events": cmd_events, "changes": cmd_tool, "metrics": cmd_tool,
+    "kill": cmd_tool, "block": cmd_tool, "unblock": cmd_tool, "events": cmd_tool, "changes": cmd_tool, "metrics": cmd_tool,
     "check": cmd_check, "render": cmd_render, "reload": cmd_reload, "version": cmd_version, "help": cmd_help}
 
 

@@ -197,17 +197,3 @@ def event(item: Answer, width: int = 0, paint: Paint = plain) -> str:
     text = folded(text, width, " " * 8) if width else text
     severity = item["severity"]
     return text.replace(severity, paint(severity, MEANING.get(severity, "")), 1)
-
-
-def events(found: Iterable[Answer], width: int = 0, paint: Paint = plain) -> str:
-    """`vpnpt events`."""
-    return "\n".join(event(item, width, paint) for item in found)
-
-
-def appended(old: Sequence[Answer], new: Sequence[Answer]) -> list[Answer]:
-    """Which lines of `new` came after `old`, where both are the last lines of the same log."""
-    for gone in range(len(old) + 1):
-        kept = old[gone:]
-        if list(new[:len(kept)]) == list(kept):
-            return list(new[len(kept):])
-    return list(new)

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import sys
 
+from ..model import PROTOCOLS
 from . import show
-from .call import WATCH_INTERVAL, UsageError, addresses_of, columns, is_address, paint, protocol_of, show_answer, until_interrupted
+from .call import WATCH_INTERVAL, UsageError, columns, paint, show_answer, until_interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .call import Call
     from .show import Answer, Paint
@@ -43,6 +45,12 @@ def cmd_why(call: Call) -> int:
     return run(call.ask, wanted, as_json="--json" in call.flags, paint=paint(), width=columns(show.WIDTH))
 
 
+def cmd_events(call: Call) -> int:
+    """Prints the last lines of the log, and with --follow those that come."""
+    from .events import cmd_events as follow
+    return follow(call)
+
+
 def cmd_changes(call: Call) -> int:
     """Prints what changed."""
     return show_answer(call, {"method": "changes"}, lambda answer: changes(answer, columns(0), paint()))
@@ -54,6 +62,31 @@ def cmd_metrics(call: Call) -> int:
     if answer is None:
         return 1
     print(answer["text"], end="")
+    return 0
+
+
+def cmd_kill(call: Call) -> int:
+    """Ends a session, all of a client's, or those of one protocol."""
+    which, protocol = call.operands[0], protocol_of(call.operands[1:])
+    answer = call.ask({"method": "sessions"})
+    if answer is None:
+        return 1
+    meant = [item for item in answer["sessions"] if which == item["id"] or item["id"].endswith(f"-{which}")]
+    if meant and not protocol:
+        requests = [{"method": "kill", "session": item["id"]} for item in meant]
+    else:
+        requests = [{"method": "kill", "client": client, **({"protocol": protocol} if protocol else {})}
+                    for client in addresses_of(answer["sessions"], which)]
+    ended = 0
+    for request in requests:
+        done = call.ask(request)
+        if done is None:
+            return 1
+        ended += int(done["ended"])
+    if not ended:
+        print(f"vpnpt: no {protocol or 'VPN'} session of {which!r}: see `vpnpt sessions`", file=sys.stderr)
+        return 1
+    print(f"{show.counted(ended, 'session')} ended")
     return 0
 
 
@@ -76,6 +109,24 @@ def cmd_block(call: Call) -> int:
     return 0
 
 
+def protocol_of(operands: list[str]) -> str:
+    """Raises UsageError."""
+    if operands and operands[0] not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {operands[0]!r}; known: {', '.join(PROTOCOLS)}")
+    return operands[0] if operands else ""
+
+
+def addresses_of(sessions: list[dict[str, Any]], which: str) -> list[str]:
+    """The addresses of a client that is given by address, MAC or name; an address that no session knows is taken as it is."""
+    found = [item["client"] for item in sessions if which.lower() in (item["client"], item["mac"], item["client_name"].lower())]
+    return list(dict.fromkeys(found)) or ([which] if is_address(which) else [])
+
+
+def is_address(text: str) -> bool:
+    """Is it an IP or Ethernet address, and no name?"""
+    return "." in text or ":" in text
+
+
 def changes(answer: Answer, width: int = 0, paint: Paint = show.plain) -> str:
     """`vpnpt changes`."""
     lines = []
@@ -88,5 +139,5 @@ def changes(answer: Answer, width: int = 0, paint: Paint = show.plain) -> str:
 
 
 HANDLERS: dict[str, Callable[[Call], int]] = {
-    "top": cmd_top, "doctor": cmd_doctor, "why": cmd_why, "block": cmd_block, "unblock": cmd_block, "changes": cmd_changes,
-    "metrics": cmd_metrics}
+    "top": cmd_top, "doctor": cmd_doctor, "why": cmd_why, "kill": cmd_kill, "block": cmd_block, "unblock": cmd_block,
+    "events": cmd_events, "changes": cmd_changes, "metrics": cmd_metrics}
