@@ -12,8 +12,6 @@ from .evidence import CERTAIN, FAN, FAR_PAST, HINT, NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .evidence import Open, Server
 
 SOON = (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.032)
@@ -57,6 +55,7 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
     step = sum((turn - middle) * when for turn, when in enumerate(past)) * 12 / (length ** 3 - length)
     habits = (sorted(lag(past[-1] + late - early) for early, late in pairwise(past)),
               sorted(lag(when + step * (length - turn)) for turn, when in enumerate(past)))
+    in_step: dict[bytes, list[float]] = {}
     for kind, soon in enumerate(SOON):
         chance = MARGIN * max((1 + bisect_right(lags, soon)) / (1 + len(lags)) for lags in habits)
         if chance >= CONFIRMS:
@@ -66,26 +65,26 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
         for rival in (b"", *found.candidates):
             over = gain
             if hit and rival not in (b"", client):
-                other = server.pairs[rival]
-                if other.spoke(at - lag(at), at + soon):
+                if server.pairs[rival].spoke(at - lag(at), at + soon):
                     continue
-                in_step = _in_step(past, at, other.sent, lambda when, soon=soon: lag(when) <= soon)
-                over = max(0.0, log(CONFIRMS / max(chance, in_step)))
+                if rival not in in_step:
+                    in_step[rival] = sorted(map(lag, _in_step(past, at, server.pairs[rival].sent)))
+                lags = in_step[rival]
+                likely = MARGIN * (1 + bisect_right(lags, soon)) / (1 + len(lags)) if lags else 0.0
+                over = max(0.0, log(CONFIRMS / max(chance, likely)))
             score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
             score[kind] = max(BACKLOG, score[kind] + over)
 
 
-def _in_step(past: list[float], at: float, rival: list[float], hits: Callable[[float], bool]) -> float:
-    """How probable is a hit for who sends in step with the rival, and so at that time, too, as long after it as it did before? 0: unknown.
+def _in_step(past: list[float], at: float, rival: list[float]) -> list[float]:
+    """When might who only sends in step with the rival have sent instead: as long after that one's last packet as before. Empty: unknown.
 
     All packets are answers to somebody. What makes two hosts wait together (one radio, one machine) would look like a confirmation.
     """
     places = [bisect_right(rival, when) for when in past]
     gaps = [when - rival[place - 1] for when, place in zip(past, places, strict=True) if place]
     last = bisect_right(rival, at)
-    if len(gaps) < HISTORY or not last:
-        return 0.0
-    return MARGIN * (1 + sum(hits(rival[last - 1] + gap) for gap in gaps)) / (1 + len(gaps))
+    return [rival[last - 1] + gap for gap in gaps] if last and len(gaps) >= HISTORY else []
 
 
 def _count(found: Open, client: bytes, server: Server, now: float) -> None:
