@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import log
 
 from .counts import EVERY, LEARNS, Counts
-from .evidence import CERTAIN, FAN, FAR_PAST, HINT, NEVER
+from .evidence import CERTAIN, FAR_PAST, HINT, NEVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MARGIN = 1.15
 BACKLOG = -2.0
 """What speaks against a candidate is not counted beyond this: it may begin to do something else."""
 MANY = 16
-"""Candidates beyond which nobody looks who confirms what (FAN: and nobody counts): each look takes time."""
+"""Candidates beyond which nobody looks who confirms what, and nobody counts: each look takes time."""
 HISTORY = 5
 """Packets of a client by which its habits are known, at least."""
 FARTHEST = 0.5
@@ -89,7 +89,7 @@ def _in_step(past: list[float], at: float, rival: list[float]) -> list[float]:
 
 def _count(found: Open, client: bytes, server: Server, now: float) -> None:
     """A candidate sends: what does that say of how many packets have come with this SPI?"""
-    if found.plain() and found.passed > LEARNS and len(found.candidates) <= FAN:
+    if found.plain() and found.passed > LEARNS and len(found.candidates) <= MANY:
         tally, pair = found.tally[client], server.pairs[client]
         if tally.counts is None:
             tally.counts = Counts()
