@@ -22,6 +22,18 @@ def test_copies_end(what: str, seed: int, ike: bool) -> None:
     assert (people.router.copies - copies, people.router.missing) == (0, {})
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+def test_copies_end_of_ten(ike: bool, seed: int) -> None:
+    """With few packets of each, one that comes as long after another client's question as an earlier one is nothing in common."""
+    people = People("bursts", seed, ike=ike, clients=10)
+    people.run(SETTLED)
+    copies = people.router.copies
+    people.run(OVER)
+    people.router.until(OVER + 1)
+    assert (people.router.copies - copies, people.router.missing) == (0, {})
+
+
 @pytest.mark.parametrize("even", [0.4, 0.8])
 @pytest.mark.parametrize("what", ["rates", "onsets"])
 @pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])

@@ -160,9 +160,12 @@ def _alike(delay: float, common: float) -> bool:
 def _another(server: Server, common: float, explained: dict[int, dict[bytes, int]]) -> bool:
     """Does another time from question to answer explain half as many packets of one of these SPIs as the common one does?"""
     others: dict[tuple[int, bytes], list[float]] = {}
-    for opened, _, delays in server.alone:
-        for client, delay in delays.items():
+    for opened, _, asked in server.alone:
+        for client, delay in asked.items():
             if id(opened) in explained and delay < FARTHEST and not _alike(delay, common):
                 others.setdefault((id(opened), client), []).append(delay)
-    return any(2 * max(sum(_alike(delay, one) for delay in delays) for one in delays) >= max(explained[opened].values())
-               for (opened, _), delays in others.items())
+    for (which, _), delays in others.items():
+        most = max(sum(_alike(delay, one) for delay in delays) for one in delays)
+        if most > 1 and 2 * most >= max(explained[which].values()):
+            return True
+    return False
