@@ -26,8 +26,11 @@ def test_it_never_goes_back_and_is_never_in_the_future() -> None:
     assert found.of(BEGAN + 3.0, 51.0) == 51.0, "somebody has put the clock of the day back"
 
 
-def test_without_a_time_it_is_now() -> None:
-    assert moments().of(None, 51.0) == 51.0
+def test_without_a_time_it_is_now_or_that_of_the_one_before() -> None:
+    """What leaves the router has none; it must not make those that come after it, and waited as well, come at once."""
+    found = moments()
+    assert found.of(None, 51.0) == 51.0
+    assert [found.of(logged, 51.0) for logged in (BEGAN + 0.25, None, BEGAN + 0.5)] == [50.25, 50.25, 50.5]
     assert Moments().of(BEGAN, 51.0) == 51.0, "not looked yet"
 
 

@@ -6,6 +6,8 @@ Found with real programs: an IKE daemon answers later than the kernel behind it,
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,4 +90,23 @@ def test_they_wait_together(ike: bool, answers_after: float, period: float, answ
                                                    waiting=frozenset(CLIENTS), copied=frozenset(CLIENTS))))
                 answered += chance.uniform(0.0002, 0.003)
         begins += period * slow
+    play(events)
+
+
+@pytest.mark.parametrize("trace", sorted((Path(__file__).parent / "in_step").glob("*.txt")), ids=lambda trace: trace.stem)
+def test_they_waited_together(trace: Path) -> None:
+    """Recorded: three tunnels that talk every 5 ms, one after the other, while the router is reloaded beside them on a busy machine.
+
+    A file holds, for each packet, tenths of a millisecond since the one before, and whose it is: a, b, c send; A, B, C: one comes for them.
+    """
+    events: list[tuple[float, Event]] = [(0.0, Paired(server=S, client=client)) for client in CLIENTS]
+    now, sequences = 1.0, dict.fromkeys("abcABC", 0)
+    for after, who in re.findall(r"(\d+)([a-cA-C])", trace.read_text().replace("\n", "")):
+        now += int(after) / 10_000
+        number, sequences[who] = "abc".index(who.lower()), sequences[who] + 1
+        if who.islower():
+            events.append((now, SpiOut(server=S, client=CLIENTS[number], spi=b"out%d" % number, sequence=sequences[who])))
+        else:
+            events.append((now, SpiShared(server=S, spi=b"in%d " % number, sequence=sequences[who], waiting=frozenset(CLIENTS),
+                                          copied=frozenset(CLIENTS))))
     play(events)

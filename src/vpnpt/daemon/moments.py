@@ -25,18 +25,22 @@ class Moments:
     def __init__(self, day: Callable[[], float] = time.time) -> None:
         self._day = day
         self._offset: float | None = None
-        self._last = 0.0
+        self._last, self._seen = 0.0, False
 
     def look(self, clock: Callable[[], float]) -> None:
         """Before packets are read: how far our clock is from that of the day, by which the kernel notes when they passed."""
         before, day, after = clock(), self._day(), clock()
         if self._offset is None or after - before < CLOSE:
             self._offset = day - after
+        self._seen = False
 
     def of(self, logged: float | None, now: float) -> float:
-        """When was that, if it is `now` by our clock? logged: Unix time in seconds, None before Linux 5.18."""
-        when = now if logged is None or self._offset is None else min(now, logged - self._offset)
+        """When was that, if it is `now` by our clock? logged: Unix time in seconds; None, if the kernel does not say (wire/nflog.py): then
+        when the one before it was, if that came with it."""
+        if logged is None or self._offset is None:
+            return self._last if self._seen else now
+        when = min(now, logged - self._offset)
         if now - when > LATE:
             when = now
-        self._last = max(self._last, when)
+        self._last, self._seen = max(self._last, when), True
         return self._last

@@ -71,7 +71,7 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
                     in_step[rival] = sorted(map(lag, _in_step(past, at, server.pairs[rival].sent)))
                 lags = in_step[rival]
                 likely = MARGIN * (1 + bisect_right(lags, soon)) / (1 + len(lags)) if lags else 0.0
-                over = max(0.0, log(CONFIRMS / max(chance, likely)))
+                over = log(CONFIRMS / max(chance, likely))
             score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
             score[kind] = max(BACKLOG, score[kind] + over)
 
