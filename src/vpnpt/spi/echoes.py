@@ -39,7 +39,8 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
 
     Had it nothing to do with this SPI, then it might as well have paused before this packet as long as before any of its last ones, or
     have been as early or late as any of these against an even rhythm. Judged is its last packet but two: what came around it is known.
-    What speaks for it is noted under b"", and over each rival without what came while that one spoke, too.
+    What speaks for it is noted under b"", and over each rival without what came while that one spoke, too; there, that the two are in step
+    is another explanation.
     """
     _count(found, client, server, now)
     past, sent = server.pairs[client].sent[:-3], server.pairs[client].sent[-3:]
