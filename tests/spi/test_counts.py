@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vpnpt.spi.bounds import FOLLOWED_CAP
 from vpnpt.spi.counts import Counts
 from vpnpt.spi.engine import Engine
 from vpnpt.spi.evidence import CERTAIN
@@ -147,3 +148,20 @@ def test_a_transfer_is_its_confirmers(silent: bool, every: int) -> None:
 def test_what_is_not_seen_may_be_confirmed() -> None:
     """A has an SPI from before, whose packets nobody tells of: it may confirm these, in step with those for B, which is silent."""
     assert transfer(Engine(), silent=True, again=True) == []
+
+
+def test_made_up_spis_do_not_cost_the_memory_of_a_transfer() -> None:
+    """Who confirms them is remembered of so many at once, and no more; the first ones were there before the flood."""
+    engine, count = Engine(), FOLLOWED_CAP + 20
+    for client in (A, B):
+        engine.handle(Paired(server=S, client=client), 1.0)
+        for number in range(60):
+            engine.handle(SpiOut(server=S, client=client, spi=b"o" + bytes([client[3], 0, number]), sequence=1), 1.0)
+    for turn in range(60):
+        for number in range(count):
+            engine.handle(SpiShared(server=S, spi=b"in" + number.to_bytes(2, "big"), sequence=7 + turn, waiting=frozenset((A, B)),
+                                    copied=frozenset((A, B))), 2.0 + turn)
+        for client in (A, B):
+            engine.handle(SpiOut(server=S, client=client, spi=b"o" + bytes([client[3], 0, 0]), sequence=2 + turn), 2.5 + turn)
+    looked_at = [found for found in engine.servers[S].open.values() if any(tally.echoes or tally.counts for tally in found.tally.values())]
+    assert len(engine.servers[S].open) == count and len(looked_at) == FOLLOWED_CAP

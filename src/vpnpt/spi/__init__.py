@@ -30,7 +30,7 @@ The rules
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
     them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many
-    servers, and all of these together; beyond, the oldest of whoever has the most go.
+    servers, and all of these together; beyond, the oldest of whoever has the most go. Rules 10 and 12 follow so many open ones at once.
  9. A neighbour that makes up ESP wins nothing. A client that the server has never answered, in IKE or with an SPI, does not end the
     candidacy of one that it has and that has just begun to need an SPI, for a minute. And while only such clients seem to need an SPI,
     those with manual keys that have been answered are candidates, too.

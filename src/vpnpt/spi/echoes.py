@@ -42,9 +42,11 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
     What speaks for it is noted under b"", and over each rival without what came while that one spoke, too; there, that the two are in step
     is another explanation.
     """
+    if not found.followed or not found.plain() or len(found.candidates) > MANY:
+        return
     _count(found, client, server, now)
     past, sent = server.pairs[client].sent[:-3], server.pairs[client].sent[-3:]
-    if len(past) < HISTORY or past[-1] < found.came[0] or now - found.heard < EVERY or not found.plain() or len(found.candidates) > MANY:
+    if len(past) < HISTORY or past[-1] < found.came[0] or now - found.heard < EVERY:
         return
     found.heard, at = now, sent[0]
 
@@ -66,31 +68,33 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
         for rival in (b"", *found.candidates):
             over = gain
             if hit and rival not in (b"", client):
-                if server.pairs[rival].spoke(at - lag(at), at + soon):
+                other = server.pairs[rival]
+                if other.spoke(at - lag(at), at + soon):
                     continue
                 if rival not in in_step:
-                    in_step[rival] = sorted(map(lag, _in_step(past, at, server.pairs[rival].sent)))
+                    in_step[rival] = sorted(map(lag, _in_step(past, at, other.sent)))
                 lags = in_step[rival]
-                likely = MARGIN * (1 + bisect_right(lags, soon)) / (1 + len(lags)) if lags else 0.0
+                # Of a rival that speaks too often for it to be known, nothing speaks against their being in step.
+                likely = MARGIN * (1 + bisect_right(lags, soon)) / (1 + len(lags)) if len(other.sent) >= HISTORY else 0.0
                 over = log(CONFIRMS / max(chance, likely))
             score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
             score[kind] = max(BACKLOG, score[kind] + over)
 
 
 def _in_step(past: list[float], at: float, rival: list[float]) -> list[float]:
-    """When might who only sends in step with the rival have sent instead: as long after that one's last packet as before. Empty: unknown.
+    """When might who only sends in step with the rival have sent instead: as long after that one's last packet as before, where known.
 
     All packets are answers to somebody. What makes two hosts wait together (one radio, one machine) would look like a confirmation.
     """
     places = [bisect_right(rival, when) for when in past]
     gaps = [when - rival[place - 1] for when, place in zip(past, places, strict=True) if place]
     last = bisect_right(rival, at)
-    return [rival[last - 1] + gap for gap in gaps] if last and len(gaps) >= HISTORY else []
+    return [rival[last - 1] + gap for gap in gaps] if last else []
 
 
 def _count(found: Open, client: bytes, server: Server, now: float) -> None:
     """A candidate sends: what does that say of how many packets have come with this SPI?"""
-    if found.plain() and found.passed > LEARNS and len(found.candidates) <= MANY:
+    if found.passed > LEARNS:
         tally, pair = found.tally[client], server.pairs[client]
         if tally.counts is None:
             tally.counts = Counts()

@@ -262,11 +262,12 @@ class Open:
     judged_at: when the last packet came that tells something. ahead: the server is the first to use it. shared: several own it. loose:
     nobody is known to need it, so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge.
     proven: whose timing speaks for it, though it is not decided yet. came: when its last packets did. heard: when it was looked at last
-    who confirms them. passed: how many it has carried since it was first seen, number: the last one's sequence number.
+    who confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the
+    last one's sequence number.
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose",
-                 "came", "heard", "passed", "number")
+                 "came", "heard", "followed", "passed", "number")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -278,6 +279,7 @@ class Open:
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
         self.ahead = self.shared = self.loose = False
+        self.followed = True
         self.passed = self.number = 0
 
     def plain(self) -> bool:
