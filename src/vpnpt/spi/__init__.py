@@ -38,9 +38,9 @@ The rules
     within some milliseconds after packets of this SPI, more often than its own habits explain (pauses as before, an even rhythm), gains
     the logarithm of that likelihood ratio each time; over a rival only while that one did not send as well, and only what is not explained
     by the two being in step: as long after that one's packets as before. It is proven over those from whom it has gained CERTAIN and the
-    logarithm of how many candidates there are, if nothing speaks for them: were its habits known exactly, the probability of a wrong proof,
-    looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Rhythms in step with each other (telephones, hosts that wait
-    together) prove nothing, and stay copied.
+    logarithm of how many candidates there are, if nothing speaks for them, or not a quarter as much: were its habits known exactly, the
+    probability of a wrong proof, looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Rhythms in step with each other
+    (telephones, hosts that wait together) prove nothing, and stay copied.
 11. Where IKE does not tell how far a server is (manual keys, after a restart), that is learned: the time from question to answer that two
     clients with uneven pauses have in common, if no other time explains several, and half as many, of the same SPI's packets.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its

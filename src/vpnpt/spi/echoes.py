@@ -24,6 +24,8 @@ BACKLOG = -2.0
 """What speaks against a candidate is not counted beyond this: it may begin to do something else."""
 MANY = 16
 """Candidates beyond which nobody looks who confirms what, and nobody counts: each look takes time."""
+OUTWEIGHS = 4
+"""How many times as strong as what speaks for a rival a proof is that stands against it: of many packets some look like answers."""
 HISTORY = 5
 """Packets of a client by which its habits are known, at least."""
 FARTHEST = 0.5
@@ -103,16 +105,19 @@ def _count(found: Open, client: bytes, server: Server, now: float) -> None:
 
 
 def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
-    """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing may speak for these."""
+    """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing that compares may speak for these."""
     least = CERTAIN + log(len(found.candidates))
     for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]
-        beaten = {rival for rival, echoes in tally.echoes.items() if rival in found.candidates and max(echoes) > least}
+        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items() if rival in found.candidates and rival != client}
         if tally.counts and tally.counts.confirms(least):
             # What of its own could it confirm that we do not see? The SPI that it was given before.
             only = server.pairs[client].answered == FAR_PAST
-            beaten |= {rival for rival in found.candidates if only or found.counted(rival)}
-        beaten = {rival for rival in beaten - {client} if rival not in found.tally or found.tally[rival].evidence() < HINT}
+            for rival in found.candidates:
+                if rival != client and (only or found.counted(rival)):
+                    proofs[rival] = max(proofs.get(rival, 0.0), tally.counts.speaks)
+        beaten = {rival for rival, proof in proofs.items() if proof > least and (
+            rival not in found.tally or found.tally[rival].evidence() < max(HINT, proof / OUTWEIGHS))}
         if beaten and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()
