@@ -2,11 +2,13 @@
 """What people do with their tunnels, all at once: questions in bursts, transfers. And when it goes to nobody else any more.
 
 Packets are real, their order is not left to chance: what is sent when is drawn up on a clock of its own, and each packet is at its end
-before the next one is sent. So a busy machine is slower, and nothing else. All chances come from one seed.
+before the next one is sent. That clock goes like the true one and stands still while a packet is on its way. So a busy machine is slower,
+and pauses stay pauses. All chances come from one seed.
 """
 from __future__ import annotations
 
 import heapq
+import time
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ class People:
 
     def __init__(self, stage: Stage, names: list[str], seed: int) -> None:
         self.lab, self.chance, self.now = stage.lab, Random(seed), 0.0
+        self._began = time.monotonic()
         self.tunnels: list[IpsecTunnel] = [stage.tunnels[name] for name in names]  # type: ignore[misc]
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -105,6 +108,11 @@ class People:
         last = len(self.lab.ledger.entries) + packets
         while len(self.lab.ledger.entries) < last:
             self.now, _, then = heapq.heappop(self._events)
+            early = self._began + self.now - time.monotonic()
+            if early > 0:
+                self.lab.pump.run_for(early)
+            else:
+                self._began -= early
             then()
 
     def until_copies_end(self, most: int) -> int:
