@@ -62,10 +62,16 @@ class Disturbances:
         return results
 
     def do_renumber(self, to: str) -> dict[str, Any]:
-        """The provider gives the WAN another address, and netifd's hotplug scripts have the daemon reload."""
-        self.lab.router.change_wan_address(to)
+        """The provider gives the WAN another address, and netifd's hotplug scripts have the daemon reload.
+
+        The kernel has a worker of its own forget the flows of the old one (nf_nat_masquerade.c): it gets its time.
+        """
+        router = self.lab.router
+        old = _whole(router.wan_address)
+        router.change_wan_address(to)
+        router.wait_until(lambda: not any(map(old.search, router.conntrack_list())))
         if not self.stock:
-            self.lab.router.vpnpt("reload")
+            router.vpnpt("reload")
         return {}
 
     def do_flap(self) -> dict[str, Any]:
@@ -94,7 +100,7 @@ class Disturbances:
     def do_remnants(self, of: str) -> dict[str, Any]:
         """What the router still knows of an address that it had. Results: keys (of our maps), entries (of conntrack)."""
         ours = "" if self.stock else self.lab.router.run("nft", "list", "table", "ip", "vpnpt").stdout
-        whole = re.compile(rf"(?<![\d.]){re.escape(of)}(?![\d.])")
+        whole = _whole(of)
         return {"keys": len(whole.findall(ours)), "entries": sum(bool(whole.search(line)) for line in self.lab.router.conntrack_list())}
 
     def _daemon_memory(self) -> float:
@@ -180,3 +186,8 @@ class Disturbances:
 def _ipv4(source: str, destination: str, protocol: int, payload: bytes) -> bytes:
     return struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0, socket.inet_aton(source),
                        socket.inet_aton(destination)) + payload
+
+
+def _whole(address: str) -> re.Pattern[str]:
+    """Finds this address, and none that it is a part of."""
+    return re.compile(rf"(?<![\d.]){re.escape(address)}(?![\d.])")
