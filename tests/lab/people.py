@@ -107,13 +107,21 @@ class People:
         """Until so many packets more were sent."""
         last = len(self.lab.ledger.entries) + packets
         while len(self.lab.ledger.entries) < last:
-            self.now, _, then = heapq.heappop(self._events)
-            early = self._began + self.now - time.monotonic()
-            if early > 0:
-                self.lab.pump.run_for(early)
-            else:
-                self._began -= early
-            then()
+            self._next()
+
+    def go_on_until(self, second: float) -> None:
+        """Until this second of the drawn-up clock."""
+        while self._events and self._events[0][0] < second:
+            self._next()
+
+    def _next(self) -> None:
+        self.now, _, then = heapq.heappop(self._events)
+        early = self._began + self.now - time.monotonic()
+        if early > 0:
+            self.lab.pump.run_for(early)
+        else:
+            self._began -= early
+        then()
 
     def until_copies_end(self, most: int) -> int:
         """Lets them go on until each client got so many packets as tell that nothing is copied any more. How many packets that took in all;

@@ -58,6 +58,24 @@ def test_who_confirms_is_proven_and_nobody_else(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_who_confirms_among_ten_is_proven_soon(seed: int) -> None:
+    """Of so many other ways to explain a packet one is right by chance, and another one the next time: that is no explanation."""
+    chance, clients = Random(seed), 10
+    streams = [stream(chance, 0.01 * 1.3 ** number) for number in range(clients)]
+    events = sorted(event for number, came in enumerate(streams)
+                    for event in [(when, 0, number) for when in came] + [(when, 1, number) for when in confirming(chance, came)])
+    passed, sent, counts = [0] * clients, [0] * clients, Counts()
+    for when, outbound, number in events:
+        (sent if outbound else passed)[number] += 1
+        if outbound and not number:
+            others = sum(passed[1:]) + sum(sent[1:])
+            counts.sends(passed[0], sent[0], when, others, {bytes([rival]): sent[rival] for rival in range(1, clients)})
+            if counts.confirms(CERTAIN + log(clients)):
+                break
+    assert sent[0] <= 70
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_who_asks_in_step_with_another_is_not_taken_for_it(seed: int) -> None:
     """Two hosts wait together, however long (one radio, one machine); each question has two answers. The rest come and go as they like."""
     chance = Random(seed)

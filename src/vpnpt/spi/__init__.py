@@ -45,7 +45,7 @@ The rules
     clients with uneven pauses have in common, if no other time explains several, and half as many, of the same SPI's packets.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
-    came meanwhile, over the best that time, everybody else's packets and each rival's can do. That proves it like rule 10, if its own count
+    came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count
     is mostly exact, and more comes than it sends: what it sends to another client comes to that one packet for packet. A candidate that was
     given an SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
 """

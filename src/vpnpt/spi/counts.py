@@ -7,8 +7,9 @@ many the candidate has sent meanwhile, from the time that went by, from what eve
 transfers may stand still together), and from how many each rival has sent (they may ask in step). Each way predicts from the packet
 before, and from the level of all before; how often each of these is right, and wrong by how much, is counted, so that it says itself how
 probable is what comes (Krichevsky and Trofimov). The candidate gains the logarithm of the likelihood ratio: what its own count makes of
-it, over the *best* of all others. So whatever explains a packet without the candidate is believed: even rhythms, a link that stalls, a
-fair queue, hosts that wait together.
+it, over what all others do together. Each of these is believed as far as it has been right, and a part of that is dealt out anew each
+time, as another one may be right from now on (Herbster and Warmuth: fixed share). So whatever explains the packets without the candidate
+is soon believed: even rhythms, a link that stalls, a fair queue, hosts that wait together.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ KEPT = 128
 """Halves of packets that are counted before all counts are halved: habits change."""
 LEARNS = 8
 """Packets by which each way to predict is learned before it is compared."""
+SHARE = 0.25
+"""What part of how far each way is believed is dealt out anew with each packet. As much is taken from the candidate's own count: where that
+and another way are both right, neither gains."""
 BACKLOG = -3.0
 """What speaks against a candidate is not counted beyond this: it may begin to do something else."""
 EXACT, CONFIRMS = 0.7, 1.5
@@ -54,11 +58,12 @@ def between(before: int, sequence: int) -> int:
 class Way:
     """One way to predict how many packets come: so many times as many as `given` of something else."""
 
-    __slots__ = ("came", "given", "above", "classes")
+    __slots__ = ("came", "given", "above", "classes", "believed")
 
     def __init__(self) -> None:
         self.came = self.given = self.above = 0.0
         self.classes = [1] * (2 * CLASSES)
+        self.believed = 1.0, 1.0
 
     def step(self, came: int, given: float) -> tuple[float, float]:
         """What comes next came: how probable was that, by the packet before, and by the level of all before?"""
@@ -83,6 +88,17 @@ class Way:
         return max(self.classes[start + RIGHT] / sum(self.classes[start:start + CLASSES]) for start in (0, CLASSES))
 
 
+def without(came: int, ways: list[tuple[Way, float]]) -> float:
+    """How probable was it that so many packets come, by all these ways together, each with what it is given?"""
+    judged = [(way, way.step(came, given)) for way, given in ways]
+    total = sum(sum(way.believed) for way, _ in judged)
+    probable = sum(way.believed[0] * first + way.believed[1] * second for way, (first, second) in judged) / total
+    keeps, anew = (1 - SHARE) / (probable * total), SHARE / (2 * len(ways))
+    for way, (first, second) in judged:
+        way.believed = way.believed[0] * first * keeps + anew, way.believed[1] * second * keeps + anew
+    return probable
+
+
 class Counts:
     """What counting says of one candidate for one SPI. speaks: a natural logarithm, steps: from so many packets."""
 
@@ -105,11 +121,10 @@ class Counts:
             return
         came -= before[0]
         own = sum(self.own.step(came, sent - before[1])) / 2
-        rest = max(*self.time.step(came, now - before[2]), *self.others.step(came, passed - before[3]))
-        for rival, count in rivals.items():
-            rest = max(rest, *self.rivals.setdefault(rival, Way()).step(came, count - before[4].get(rival, 0)))
+        rest = without(came, [(self.time, now - before[2]), (self.others, passed - before[3]), *(
+            (self.rivals.setdefault(rival, Way()), count - before[4].get(rival, 0)) for rival, count in rivals.items())])
         if self.steps > LEARNS:
-            self.speaks = max(BACKLOG, self.speaks + log(own / rest))
+            self.speaks = max(BACKLOG, self.speaks + log(own * (1 - SHARE) / rest))
 
     def confirms(self, least: float) -> bool:
         """Is it proven that it confirms what comes, by more than `least`?"""

@@ -105,9 +105,13 @@ def _count(found: Open, client: bytes, server: Server, now: float) -> None:
 
 
 def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
-    """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing that compares may speak for these."""
+    """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing that compares may speak for these.
+
+    More may speak for nobody else, either: where that is so, packets only come together with those that are confirmed.
+    """
     least = CERTAIN + log(len(found.candidates))
-    for client in found.candidates.keys() & found.tally.keys():
+    speaks = {client: found.tally[client].evidence() for client in found.candidates if client in found.tally}
+    for client in [client for client, evidence in speaks.items() if evidence == max(speaks.values())]:
         tally = found.tally[client]
         proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items() if rival in found.candidates and rival != client}
         if tally.counts and tally.counts.confirms(least):
@@ -117,7 +121,7 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
                 if rival != client and (only or found.counted(rival)):
                     proofs[rival] = max(proofs.get(rival, 0.0), tally.counts.speaks)
         beaten = {rival for rival, proof in proofs.items() if proof > least and (
-            rival not in found.tally or found.tally[rival].evidence() < max(HINT, proof / OUTWEIGHS))}
+            speaks.get(rival, 0.0) < max(HINT, proof / OUTWEIGHS))}
         if beaten and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()

@@ -31,7 +31,9 @@ STREAM = 0.3
 RECENT, LONG = 10.0, 60.0
 """Seconds over which it is counted how much of its time a client speaks."""
 BEGUN = 1.0
-"""The same, of a client that has begun only just now, at least."""
+"""The same, of a client that has begun only just now, at least; and of one that speaks all the time since then."""
+STEADY = 3
+"""Times that a client speaks within BEGUN, for it to be taken to do so all the time."""
 AT_ONCE, NEVER = 0.5, 200.0
 """Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
 MEASURED = 86400.0
@@ -194,6 +196,10 @@ class Pair:
                 # It has spoken for less time than that, and may have begun to speak all the time (rule 9).
                 period = min(period, max(now - self.spurts[0][0], BEGUN))
             speaks.append((covered / period, count / period))
+        lately = [spurt for spurt in self.spurts if now - BEGUN < spurt[1] and spurt[0] <= now]
+        if len(lately) >= STEADY:
+            period = max(now - lately[0][0], SPURT)
+            speaks.append((sum(end - start for start, end in lately) / period, len(lately) / period))
         return [min(1.0, max(share + rate * width for share, rate in speaks)) for width in widths]
 
     def prior(self, now: float) -> float:
