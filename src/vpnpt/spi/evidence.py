@@ -30,10 +30,8 @@ STREAM = 0.3
 """Seconds of a spurt after which each packet seems to answer it."""
 RECENT, LONG = 10.0, 60.0
 """Seconds over which it is counted how much of its time a client speaks."""
-BEGUN = 1.0
-"""The same, of a client that has begun only just now, at least; and of one that speaks all the time since then."""
-STEADY = 3
-"""Times that a client speaks within BEGUN, for it to be taken to do so all the time."""
+BEGUN, STEADY = 1.0, 3
+"""The same, of a client that has begun only just now, at least; who speaks so many times within that is taken to do so all the time."""
 AT_ONCE, NEVER = 0.5, 200.0
 """Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
 MEASURED = 86400.0
