@@ -125,3 +125,11 @@ def test_a_proof_outweighs_chance() -> None:
     """
     decided = play(exchanges(0.0011, random.Random(1)) + recorded(Path(__file__).parent / "onsets" / "busy.txt"))
     assert decided == {b"in0 ", b"in1 ", b"in2 "}
+
+
+def test_one_client_s_two_times_are_no_contradiction() -> None:
+    """Recorded: questions now and then with manual keys; b and c are answered after 12 ms, or after 25. The server's distance is learned.
+
+    Nothing is seen of a, whose SPI the kernel knows. What takes half a second is alike by chance.
+    """
+    assert b"in2 " in play(recorded(Path(__file__).parent / "bursts" / "manual-keys.txt"))

@@ -42,7 +42,7 @@ The rules
     probability of a wrong proof, looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Rhythms in step with each other
     (telephones, hosts that wait together) prove nothing, and stay copied.
 11. Where IKE does not tell how far a server is (manual keys, after a restart), that is learned: the time from question to answer that two
-    clients with uneven pauses have in common, if no other time explains several, and half as many, of the same SPI's packets.
+    clients with uneven pauses have in common, if no other client's explains several, and half as many, of the same SPI's packets.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
     came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count

@@ -172,14 +172,19 @@ def _alike(delay: float, common: float) -> bool:
 
 
 def _another(server: Server, common: float, explained: dict[int, dict[bytes, int]]) -> bool:
-    """Does another time from question to answer explain half as many packets of one of these SPIs as the common one does?"""
+    """Does another time, from somebody else's question to its answer, explain half as many packets of one of these SPIs as the common one?
+
+    That a client is sometimes answered later is nothing to wonder at; and the longer a time is, the more are about as long by chance.
+    """
     others: dict[tuple[int, bytes], list[float]] = {}
     for opened, _, asked in server.alone:
+        own = explained.get(id(opened), {})
         for client, delay in asked.items():
-            if id(opened) in explained and delay < FARTHEST and not _alike(delay, common):
+            if own and client != max(own, key=own.__getitem__) and delay < FARTHEST and not _alike(delay, common):
                 others.setdefault((id(opened), client), []).append(delay)
+    width = 0.005 + common / 8
     for (which, _), delays in others.items():
-        most = max(sum(_alike(delay, one) for delay in delays) for one in delays)
+        most = max(sum(abs(delay - one) < width for delay in delays) for one in delays)
         if most > 1 and 2 * most >= max(explained[which].values()):
             return True
     return False
