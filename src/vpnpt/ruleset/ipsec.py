@@ -66,10 +66,10 @@ def _add_icmp(table: Table, lan: str) -> None:
     own.rule("@th,136,8 17 @th,424,4 != { 1, 2 } return", "not IKE")
     own.rule(f"{ZONE} set @th,160,32 map @solo goto icmp_lan_client", "about a server that a client talks with")
     own = table.chain("icmp_lan_client")
-    # nft 1.0.6 looks up no raw bits in a map of addresses: for the time of the lookup the quoted client stands in the header. An error is
-    # sent to whom it quotes as the sender (RFC 792), so that address is the one to put back.
-    own.rule("ip daddr set @th,192,32 ct zone set ip daddr map @client_zone", "the quoted client's zone")
-    own.rule("ip daddr set @th,160,32", "its own address again")
+    # nft looks up no raw bits in a map of addresses: for the time of the lookup the quoted client stands in the header. An error is sent to
+    # whom it quotes as the sender (RFC 792), so that address is the one to put back. nft 1.1 sets no address to raw bits.
+    own.rule("@nh,128,32 set @th,192,32 ct zone set ip daddr map @client_zone", "the quoted client's zone")
+    own.rule("@nh,128,32 set @th,160,32", "its own address again")
     own.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
 
 
