@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 S = b"\xcb\x00\x71\x01"
 CLIENTS = [bytes([192, 168, 1, number]) for number in (11, 12, 13)]
 CYCLES = 200
+RECORDED = Path(__file__).parent / "recorded"
 
 
 def exchanges(round_trip: float, chance: random.Random) -> list[tuple[float, Event]]:
@@ -112,7 +113,7 @@ def recorded(trace: Path) -> list[tuple[float, Event]]:
     return events
 
 
-@pytest.mark.parametrize("trace", sorted((Path(__file__).parent / "in_step").glob("*.txt")), ids=lambda trace: trace.stem)
+@pytest.mark.parametrize("trace", sorted(RECORDED.glob("reloads-*.txt")), ids=lambda trace: trace.stem)
 def test_they_waited_together(trace: Path) -> None:
     """Recorded: three tunnels that talk every 5 ms, one after the other, while the router is reloaded beside them on a busy machine."""
     play(recorded(trace))
@@ -123,7 +124,7 @@ def test_a_proof_outweighs_chance() -> None:
 
     So many packets come that some seem to be answers to another client: that is not much beside what is proven, and does not grow.
     """
-    decided = play(exchanges(0.0011, random.Random(1)) + recorded(Path(__file__).parent / "onsets" / "busy.txt"))
+    decided = play(exchanges(0.0011, random.Random(1)) + recorded(RECORDED / "onsets.txt"))
     assert decided == {b"in0 ", b"in1 ", b"in2 "}
 
 
@@ -132,4 +133,4 @@ def test_one_client_s_two_times_are_no_contradiction() -> None:
 
     Nothing is seen of a, whose SPI the kernel knows. What takes half a second is alike by chance.
     """
-    assert b"in2 " in play(recorded(Path(__file__).parent / "bursts" / "manual-keys.txt"))
+    assert b"in2 " in play(recorded(RECORDED / "bursts.txt"))

@@ -19,7 +19,7 @@ CLIENT_CAP = 64
 OPEN_CAP, OPEN_ALL_CAP = 1024, 4096
 """Open SPIs of one server, and of all together."""
 FOLLOWED_CAP = 64
-"""Open SPIs in all beyond which nobody looks who confirms one that is opened then: with 16 candidates each look remembers 190 KB."""
+"""Open SPIs in all beyond which nobody looks who confirms one that is opened then: with 16 candidates each look remembers up to 200 KB."""
 ALONE_CAP = 1024
 """Servers with one client, which is all that is known of them. The kernel knows them, too."""
 AT_ONCE = 64

@@ -109,20 +109,22 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
 
     More may speak for nobody else, either: where that is so, packets only come together with those that are confirmed.
     """
-    least = CERTAIN + log(len(found.candidates))
-    speaks = {client: found.tally[client].evidence() for client in found.candidates if client in found.tally}
-    for client in [client for client, evidence in speaks.items() if evidence == max(speaks.values())]:
+    least, speaks = CERTAIN + log(len(found.candidates)), dict[bytes, float]()
+    for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]
-        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items() if rival in found.candidates and rival != client}
+        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items() if rival in found.candidates}
         if tally.counts and tally.counts.confirms(least):
             # What of its own could it confirm that we do not see? The SPI that it was given before.
             only = server.pairs[client].answered == FAR_PAST
             for rival in found.candidates:
-                if rival != client and (only or found.counted(rival)):
+                if only or found.counted(rival):
                     proofs[rival] = max(proofs.get(rival, 0.0), tally.counts.speaks)
-        beaten = {rival for rival, proof in proofs.items() if proof > least and (
-            speaks.get(rival, 0.0) < max(HINT, proof / OUTWEIGHS))}
-        if beaten and claims(server, client) <= max(1, server.pairs[client].needs()):
+        proofs = {rival: proof for rival, proof in proofs.items() if proof > least and rival != client}
+        if not proofs:
+            continue
+        speaks = speaks or {name: found.tally[name].evidence() for name in found.candidates if name in found.tally}
+        beaten = {rival for rival, proof in proofs.items() if speaks.get(rival, 0.0) < max(HINT, proof / OUTWEIGHS)}
+        if beaten and speaks[client] == max(speaks.values()) and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()
 
@@ -153,7 +155,7 @@ def learn(server: Server, found: Open, now: float) -> None:
         explained: dict[int, dict[bytes, int]] = {}
         for opened, when, delays in server.alone:
             for client, delay in delays.items():
-                if common < FARTHEST and _alike(delay, common):
+                if common < FARTHEST and abs(delay - common) < _width(common):
                     fits.setdefault(client, []).append(when)
                     counts = explained.setdefault(id(opened), {})
                     counts[client] = counts.get(client, 0) + 1
@@ -167,8 +169,9 @@ def learn(server: Server, found: Open, now: float) -> None:
             return
 
 
-def _alike(delay: float, common: float) -> bool:
-    return abs(delay - common) < 0.005 + common / 8
+def _width(common: float) -> float:
+    """Seconds by which times from question to answer differ that are taken to be this one."""
+    return 0.005 + common / 8
 
 
 def _another(server: Server, common: float, explained: dict[int, dict[bytes, int]]) -> bool:
@@ -178,13 +181,15 @@ def _another(server: Server, common: float, explained: dict[int, dict[bytes, int
     """
     others: dict[tuple[int, bytes], list[float]] = {}
     for opened, _, asked in server.alone:
-        own = explained.get(id(opened), {})
+        if id(opened) not in explained:
+            continue
+        own = explained[id(opened)]
+        owner = max(own, key=own.__getitem__)
         for client, delay in asked.items():
-            if own and client != max(own, key=own.__getitem__) and delay < FARTHEST and not _alike(delay, common):
+            if client != owner and delay < FARTHEST and abs(delay - common) >= _width(common):
                 others.setdefault((id(opened), client), []).append(delay)
-    width = 0.005 + common / 8
     for (which, _), delays in others.items():
-        most = max(sum(abs(delay - one) < width for delay in delays) for one in delays)
+        most = max(sum(abs(delay - one) < _width(common) for delay in delays) for one in delays)
         if most > 1 and 2 * most >= max(explained[which].values()):
             return True
     return False
