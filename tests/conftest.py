@@ -2,6 +2,7 @@
 """Fixtures that several suites share; hypothesis without chance: the same examples at every run."""
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +11,15 @@ from hypothesis import settings
 from tests.golden.kernel import kernel as kernel
 from tests.lab.diagnoses import DIAGNOSES
 from tests.lab.sandbox import SandboxError, enter_sandbox
+from vpnpt.kernel import nft
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+SLOWER = float(os.environ.get("VPNPT_SLOWER", "1"))
+"""How much slower than a computer this machine may be. An emulated one sets it: nft was seen to need more than the 30 s that it has."""
+nft.TIMEOUT *= SLOWER
+nft.ALONE_TIMEOUT *= SLOWER
 
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=300)
 settings.load_profile("same")

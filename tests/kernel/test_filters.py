@@ -129,27 +129,40 @@ def test_what_lies_between_joined_ports_passes_too(tracked: Kernel, most: int) -
 def test_the_largest_program_is_one(tracked: Kernel) -> None:
     last = 2 * RANGES_MAX
     with tracked.inside(), Netlink() as sock:
-        sock.attach_filter(conntrack_filter(range(18, 118), range(0, last + 1, 2), range(1, last, 2)))
+        try:
+            sock.attach_filter(conntrack_filter(range(18, 118), range(0, last + 1, 2), range(1, last, 2)))
+        except NetlinkError as error:
+            # The kernel looks for room only once it has found the program to be one (sk_attach_filter): else this were EINVAL.
+            assert error.errno == errno.ENOMEM
+            pytest.skip("what the largest filter lets pass was not tested: net.core.optmem_max of this kernel is less (before Linux 6.7)")
         sock.subscribe(ct.GROUP_NEW)
         assert heard(sock, (last, last + 1000)) == [last]
 
 
 def test_a_kernel_with_little_room_for_filters(tracked: Kernel) -> None:
-    """Before Linux 6.7 net.core.optmem_max is 20 KiB, half of it where pointers are short: the largest that it takes is taken."""
-    wanted = range(1000, 2000, 4)
+    """Before Linux 6.7 net.core.optmem_max is 20 KiB, half of it where pointers are short: the largest that it takes is taken.
+
+    A namespace of Linux 6.1 does not show it, so there it is the kernel's own, which is too little where pointers are short.
+    """
+    wanted = range(1000, 1000 + 8 * RANGES_MAX, 4)
     with tracked.inside(), Netlink() as sock:
         path = Path("/proc/sys/net/core/optmem_max")
-        before = path.read_text()
-        path.write_text("2048")
+        before = path.read_text() if path.exists() else ""
         try:
-            with pytest.raises(NetlinkError) as caught:
-                sock.attach_filter(conntrack_filter((50,), wanted, ()))
-            assert caught.value.errno == errno.ENOMEM
-            assert attach_largest(sock, (50,), wanted, ()) == 8
+            if before:
+                path.write_text("2048")
+                with pytest.raises(NetlinkError) as caught:
+                    sock.attach_filter(conntrack_filter((50,), wanted, wanted))
+                assert caught.value.errno == errno.ENOMEM
+            most = attach_largest(sock, (50,), wanted, wanted)
         finally:
-            path.write_text(before)
+            if before:
+                path.write_text(before)
+        assert most == 8 if before else most > 0
         sock.subscribe(ct.GROUP_NEW)
-        assert heard(sock, (53, 1004, 1996, 2100)) == [1004, 1996]
+        sent = (53, 1004, wanted[-1], wanted[-1] + 4, *range(1005, wanted[-1], 311))
+        passing = [port for port in sent if any(first <= port <= last for first, last in ranges(wanted, most))]
+        assert heard(sock, sent) == passing and {1004, wanted[-1]} <= set(passing) < set(sent)
 
 
 def test_dumps(tracked: Kernel) -> None:
