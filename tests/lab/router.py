@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.lab.pump import Pump
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
+PYTHON = os.environ.get("VPNPT_PYTHON", sys.executable)
+"""The router's interpreter, which need not be that of the tests: tests/vm/matrix/musl makes another."""
 READY_TIMEOUT = 60.0 * float(os.environ.get("VPNPT_SLOWER", "1"))  # an emulated machine sets it
 
 
@@ -114,7 +116,7 @@ class Router(Host):
     # the daemon
 
     def start_vpnpt(self, config: str, environment: dict[str, str] | None = None, wrapper: Sequence[str] = (),
-                    program: Sequence[str] = (sys.executable, "-m", "vpnpt.daemon")) -> None:
+                    program: Sequence[str] = (PYTHON, "-m", "vpnpt.daemon")) -> None:
         """Starts vpnptd with this UCI text and waits until its rules are in place. wrapper: a command that runs it. program: itself.
 
         Raises RuntimeError with its log when it ends or does not get ready.
@@ -152,7 +154,7 @@ class Router(Host):
         """Runs the command line program and returns what it printed."""
         with_dirs = ["--run-dir", str(self.run_dir)]
         environment = [f"{key}={self._environment[key]}" for key in ("PYTHONPATH", "PATH")]
-        return self.run("env", *environment, sys.executable, "-m", "vpnpt.cli", *args, *with_dirs, check=check).stdout
+        return self.run("env", *environment, PYTHON, "-m", "vpnpt.cli", *args, *with_dirs, check=check).stdout
 
     def ask(self, **request: str) -> dict[str, Any]:
         """What the daemon answers on its control socket."""

@@ -17,8 +17,10 @@ PAGE = Path(__file__).resolve().parents[3] / "docs/MACHINES.md"
 TARGETS = {
     "native-trixie": "Debian 13's nft and Python, on the kernel of who runs it",
     "native-sid": "Debian unstable's nft and Python, on that kernel",
+    "musl": "the router's Python is made for musl, OpenWrt's C library; on that kernel",
     "s390x": "big-endian, 64 bits",
     "mipsel": "Malta board, 32 bits, 128 MiB of memory",
+    "mipsel-musl": "the same board, the router's Python made for musl",
     "arm64": "Cortex-A53",
     "armhf": "Cortex-A15, 32 bits",
     "amd64-5.10": "Debian 11's kernel",
