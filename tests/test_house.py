@@ -163,6 +163,13 @@ def test_nothing_forbidden_is_loaded_in_the_end(module: str) -> None:
     assert not set(done.stdout.split()) & (FORBIDDEN - {"enum"})
 
 
+def test_every_module_is_imported_without_a_warning() -> None:
+    """Python says so a release or two before it takes something away, also of what no test runs."""
+    names = [f"vpnpt.{name}" for name in MODULES if not name.endswith("__main__") and name != "__init__"]
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); import {', '.join(names)}"
+    subprocess.run([sys.executable, "-W", "error", "-I", "-B", "-X", "pycache_prefix=/nowhere", "-c", code], check=True)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_are_short(name: str) -> None:
     assert len(MODULES[name].read_text().splitlines()) < LINES
