@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""On a machine of the matrix: the daemon's memory and start beside bare Python's, and the kernel's memory for the ruleset."""
+"""On a machine of the matrix: the daemon's start and memory beside bare Python's, the kernel's memory, and a slow router's life."""
 from __future__ import annotations
 
 import os
@@ -8,11 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+from tests.attack.forge import blackhole, esp, flood_from_lan, ike, random_cookies, udp, usage
+from tests.bench.crowd import Crowd
 from tests.lab import scenario
 from tests.lab.sandbox import enter_sandbox
 from tests.lab.topology import Lab
 
 CONFIG = {"pptp": 1, "l2tp": 1, "ipsec": 1}
+CLIENTS = 50
+SCANNED = 200
 
 
 def meminfo() -> dict[str, int]:
@@ -36,6 +40,27 @@ def timed(tries: int, *command: str) -> float:
     return min(best)
 
 
+def busy(lab: Lab) -> None:
+    """Clients that use all kinds at once, the doctor beside them, and one that sends to many addresses."""
+    assert lab.router.daemon is not None
+    daemon, before, began = lab.router.daemon.pid, meminfo(), time.monotonic()
+    Crowd(lab, CLIENTS).establish()
+    lab.router.vpnpt("status")
+    after = meminfo()
+    print(f"FIGURE|{CLIENTS} clients: vpnptd {resident(daemon)} kB, {after['Slab'] - before['Slab']:+} kB of slab, "
+          f"answered after {time.monotonic() - began:.1f} s")
+    began = time.monotonic()
+    lab.router.vpnpt("doctor", check=False)
+    print(f"FIGURE|vpnpt doctor: {time.monotonic() - began:.1f} s")
+    blackhole(lab, "198.19.0.0/16")
+    host, number, spent = lab.clients[0], random_cookies(1), usage(daemon)[0]
+    targets = [f"198.19.0.{n}" for n in range(SCANNED)]
+    flood_from_lan(lab, host, (packet for target in targets for packet in (
+        udp(host.address, target, 500, 500, ike(number())), esp(host.address, target, number() & 0xFFFFFFFF))), 100)
+    lab.router.vpnpt("status")
+    print(f"FIGURE|IKE and ESP to {SCANNED} addresses, 100 packets a second: {usage(daemon)[0] - spent:.1f} s of the daemon's CPU time")
+
+
 def main() -> None:
     """Prints a line each, as docs/MACHINES.md takes them."""
     enter_sandbox()
@@ -53,6 +78,7 @@ def main() -> None:
         after = meminfo()
         print(f"FIGURE|vpnptd: {resident(lab.router.daemon.pid)} kB; the kernel with the lab: "
               f"{after['Slab'] - before['Slab']:+} kB of slab, {after['Percpu'] - before['Percpu']:+} kB per CPU")
+        busy(lab)
     print(f"FIGURE|available: {after['MemAvailable'] // 1024} of {after['MemTotal'] // 1024} MiB")
 
 

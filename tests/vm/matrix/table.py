@@ -39,7 +39,7 @@ WHATS = {
     "pure": "all tests of the rooms that know neither kernel nor clock",
     "scenarios": "nine of the lab",
     "lab": "all scenarios of the lab",
-    "memory": "the daemon's memory and start",
+    "memory": "the daemon's memory and start, 50 clients, the doctor, and a client that sends to many addresses",
     "offload": "the rules of ESP's short way, with packets and without the daemon",
 }
 NOT_TRIED = "–"
