@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 PYTHON = os.environ.get("VPNPT_PYTHON", sys.executable)
 """The router's interpreter, which need not be that of the tests: tests/vm/matrix/musl makes another."""
-READY_TIMEOUT = 60.0 * float(os.environ.get("VPNPT_SLOWER", "1"))  # an emulated machine sets it
+READY_TIMEOUT = 60.0
+SLOWER = float(os.environ.get("VPNPT_SLOWER", "1"))  # an emulated machine sets it
 
 
 class Router(Host):
@@ -136,14 +137,14 @@ class Router(Host):
             raise RuntimeError(f"vpnptd {how}:\n{self.log_text()}")
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 5.0) -> bool:
-        """Polls a condition that no socket announces (a file, a process) while the lab goes on."""
+        """Polls a condition that no socket announces (a file, a process) while the lab goes on. timeout: a computer's seconds."""
         def tick() -> None:
             if not done:
                 self.pump.after(0.005, tick)
 
         done = False
         tick()
-        done = self.pump.run(condition, timeout)
+        done = self.pump.run(condition, timeout * SLOWER)
         return done
 
     def write_config(self, config: str) -> None:
