@@ -77,6 +77,28 @@ def test_files_only_where_they_belong(sandbox: None, option: str) -> None:
         assert lab.router.ask(method="status")
 
 
+def test_a_pipe_or_a_device_keeps_nobody_waiting(sandbox: None) -> None:
+    """Where the daemon looks for leases and names (folders that may be anybody's), and where its configuration should be."""
+    with Lab(1, 1, "vpnpt", "config 1 ipsec\n", ipv6=False) as lab:
+        users, router = stage(lab), lab.router
+        assert users.do_up("c1") == {"c1": "up"}
+        os.mkfifo(router.directory / "leases")
+        (router.directory / "hosts").mkdir()
+        os.mkfifo(router.directory / "hosts" / "pipe")
+        (router.directory / "hosts" / "device").symlink_to("/dev/zero")
+        (router.config_dir / "dhcp").write_text(f"config dnsmasq\n\toption leasefile '{router.directory}/leases'\n"
+                                                f"\tlist addnhosts '{router.directory}/hosts'\n")
+        assert len(router.ask(method="sessions")["sessions"]) == 1
+        for name in ("vpnpt", "firewall", "network", "dhcp"):
+            path = router.config_dir / name
+            path.unlink(missing_ok=True)
+            os.mkfifo(path)
+            assert "applied" in router.ask(method="reload"), name
+            assert router.ask(method="status")["in_place"], name
+        assert len(router.ask(method="sessions")["sessions"]) == 1
+        assert not users.do_traffic("c1")["c1"].lost
+
+
 BLOCKED = "config 0 ipsec\n"
 BROKEN = {"another section": "config protocol 'l2tp'\n\toption port 'none'\n\toption enabled 'maybe'\n",
           "a line": "this is no UCI\n", "an unknown section": "config colour 'blue'\n\toption x 'y'\n",

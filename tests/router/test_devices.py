@@ -66,7 +66,7 @@ def test_missing_file(system):
 
 def test_unreadable_file(system):
     (system.etc / "vpnpt").mkdir()
-    with pytest.raises(OSError, match="Is a directory"):
+    with pytest.raises(OSError, match="not a regular file"):
         uci.read_config(str(system.etc))
 
 

@@ -63,6 +63,22 @@ def test_a_lease_that_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert found.name(D) == "" and found.name(A) == "renamed"
 
 
+def test_what_is_no_file_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no dnsmasq runs, /tmp/dhcp.leases and /tmp/hosts are anybody's to make. Opening a pipe waits for ever, opening a device may
+    start it."""
+    monkeypatch.setattr(names, "neighbours", dict)
+    for name in ("tmp/dhcp.leases", "etc/ethers", "etc/config/dhcp"):
+        (root / name).unlink()
+        os.mkfifo(root / name)
+    os.mkfifo(root / "tmp/hosts/a")
+    (root / "tmp/hosts/b").symlink_to("/dev/zero")
+    for number in range(names.FILES_MAX):
+        (root / f"tmp/hosts/p{number:02}").write_text("192.168.1.103 many\n")
+    found = Hosts(root=str(root))
+    found.read()
+    assert found.name(SIX) == "printer.lan" and found.name(A) == "other"
+
+
 def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "neighbours", dict)
     found = Hosts(root=str(tmp_path))

@@ -156,7 +156,7 @@ class _Compiler:
 
     def many(self, section: SectionText, text: OptionText, option: Option) -> tuple[Any, ...]:
         """The valid entries. `option x 'a b'` is taken as a list too, as fw4 takes it."""
-        found: list[Any] = []
+        found: dict[Any, None] = {}
         for word, line in ((word, line) for value, line in zip(text.values, text.lines, strict=True) for word in value.split()):
             try:
                 value = PARSERS[option.kind](word, option)
@@ -168,7 +168,7 @@ class _Compiler:
             if value in found:
                 self.add("warning", section, "is in the list already", "remove it", option=text, value=word, line=line)
             else:
-                found.append(value)
+                found[value] = None
             if isinstance(value, Source) and has_host_bits(word, value):
                 self.add("warning", section, "is a host within a subnet", f"write one of them; using {value.text!r}",
                          option=text, value=word, line=line)

@@ -19,6 +19,8 @@ HOSTS = ("/etc/hosts", "/tmp/hosts")
 ETHERS = "/etc/ethers"
 SIZE_MAX = 1 << 18
 """Bytes of a file that are read: a list of hosts that blocks advertisements may have megabytes."""
+FILES_MAX = 64
+"""Files of a directory that are read."""
 NAME_MAX = 64
 
 
@@ -77,8 +79,8 @@ class Hosts:
     def _configure(self, path: str) -> None:
         """UCI package dhcp: other places of leases and lists of hosts (files or directories), and hosts that have a section."""
         self._leases, self._hosts, self._static = list(LEASES), list(HOSTS), {}
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
-            for section in ucitext.parse(file.read(SIZE_MAX)).sections:
+        with contextlib.suppress(OSError):
+            for section in ucitext.parse(uci.read_regular(path, SIZE_MAX).decode("utf-8", "surrogateescape")).sections:
                 options = {name: option.values for name, option in section.options.items()}
                 if section.type == "host":
                     for name in filter(_valid, options.get("name", ())):
@@ -120,7 +122,7 @@ def _flat(root: str, paths: list[str]) -> list[str]:
     found = []
     for path in paths:
         try:
-            found += [f"{path}/{name}" for name in sorted(os.listdir(root + path))]
+            found += [f"{path}/{name}" for name in sorted(os.listdir(root + path))[:FILES_MAX]]
         except OSError:
             found.append(path)
     return found
@@ -135,8 +137,8 @@ def _stamp(path: str) -> object:
 
 
 def _lines(path: str) -> Iterator[list[str]]:
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-        for line in file.read(SIZE_MAX).splitlines():
+    with contextlib.suppress(OSError):
+        for line in uci.read_regular(path, SIZE_MAX).decode("utf-8", "replace").splitlines():
             words = line.partition("#")[0].split()
             if words:
                 yield words

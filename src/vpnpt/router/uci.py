@@ -11,7 +11,9 @@ returned too, and the parser says what is wrong in which line.
 """
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from .. import process
 from ..config import ucitext
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONFIG_DIR = "/etc/config"
+LIMIT = 1 << 20
+"""Bytes of a UCI package: reading more would keep the daemon from everything else for too long."""
 
 
 class ConfigMissing(Exception):
@@ -41,17 +45,32 @@ def read_package(name: str, config_dir: str | None = None, *,
     """The same for any package."""
     path = os.path.join(config_dir or CONFIG_DIR, name)
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode("utf-8", "surrogateescape")
+        data = read_regular(path, LIMIT + 1)
     except FileNotFoundError:
         raise ConfigMissing(f"{path} does not exist; create it (an empty file means the defaults) or choose another "
                             "directory with --config-dir") from None
+    if len(data) > LIMIT:
+        raise OSError(errno.EFBIG, f"longer than {LIMIT} bytes", path)
+    text = data.decode("utf-8", "surrogateescape")
     result = run(["uci", "export", os.path.abspath(path)])
     if result.status == 0:
         exported = result.stdout.decode("utf-8", "surrogateescape")
         if not _same(text, exported):
             return exported, f"uci export {os.path.abspath(path)}"
     return text, path
+
+
+def read_regular(path: str, limit: int) -> bytes:
+    """The first `limit` bytes of a file that others may have made. Raises OSError, also for what is no regular file: opening a pipe would
+    wait for ever, opening a device may start it."""
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        with open(f"/proc/self/fd/{found}", "rb") as file:
+            return file.read(limit)
+    finally:
+        os.close(found)
 
 
 def _same(one: str, other: str) -> bool:
