@@ -2,6 +2,7 @@
 """It does not fall, and it fails closed: a real daemon whose system refuses it what it needs."""
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab import router as lab_router
 from tests.lab.topology import Lab
 from vpnpt import process
 from vpnpt.daemon import child
@@ -147,6 +149,35 @@ def test_a_hanging_nft_is_waited_for_less_and_less(monkeypatch: pytest.MonkeyPat
     assert patience.run(["sleep", "60"], 50.0).status == process.TIMED_OUT
     assert time.monotonic() - began < 25, "not the 50 seconds that a working one may take"
     assert patience.run(["true"], 50.0).status == 0 and not patience.hangs_until, "it works again"
+
+
+@pytest.mark.parametrize("full", ["bytes", "files"])
+def test_no_space_at_a_start(router: Router, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    """What is blocked is blocked; when there is room again, it can be asked and signalled, and fw4 has our rules."""
+    monkeypatch.setattr(lab_router, "READY_TIMEOUT", 3.0)
+    options = "size=64k,mode=755" if full == "bytes" else "nr_inodes=3,mode=755"
+    router.run("mount", "-t", "tmpfs", "-o", options, "none", str(router.run_dir))
+    try:
+        (router.run_dir / "fw4").mkdir()
+        filler = router.run_dir / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while full == "bytes":
+                file.write(bytes(4096))
+        router.daemon = router.spawn("true")
+        router.daemon.wait()
+        with contextlib.suppress(RuntimeError):  # nothing can tell that it is ready
+            router.start_vpnpt(CONFIG + "config 1 'ipsec'\nconfig 0 'l2tp'\n")
+        assert router.wait_until(lambda: "l2tp is blocked" in router.run("nft", "list", "ruleset").stdout, 60), router.log_text()
+        filler.unlink()
+        router.run("mount", "-o", f"remount,{options.replace('64k', '1m').replace('3', '300')}", str(router.run_dir))
+        included = router.run_dir / "fw4" / "forward.nft"
+        assert router.wait_until(lambda: included.exists() and (router.run_dir / "control").exists(), 60), router.log_text()
+        assert l2tp(router) == "block" and (router.run_dir / "vpnptd.pid").read_text() == f"{router.daemon.pid}\n"
+        assert router.log_text().count("TROUBLE") <= 1 and router.log_text().count(": FW4: ") == 1
+    finally:
+        if router.daemon is not None:
+            router.kill_vpnpt(signal.SIGKILL)
+        router.run("umount", str(router.run_dir))
 
 
 def test_a_folder_at_the_control_socket_s_path(router: Router) -> None:

@@ -19,11 +19,12 @@ RELOAD_TIMEOUT = 25.0
 
 
 class Include:
-    """The file, and whether fw4 has it as it is."""
+    """The file, and whether fw4 has it as it is. failed: it could not be written; `again` tries once more."""
 
     def __init__(self, run_dir: str, log: Log) -> None:
         self._path, self._log = os.path.join(run_dir, HOOK_DIR, FILE), log
         self._stale = False  # the file is right, but fw4 could not be reloaded
+        self.failed = ""  # the text
 
     def write(self, text: str) -> None:
         """The rules are these; fw4 reloads if it does not have them yet."""
@@ -32,16 +33,27 @@ class Include:
         except OSError:
             old = ""
         if old == text and not self._stale:
+            self.failed = ""
             return
         try:
             safe_file.replace(self._path, text.encode(), 0o644)
         except OSError as error:
-            self._log.warning("FW4", f"{self._path} can't be written, what servers start does not pass: {error.strerror}")
+            if self.failed != text:
+                self._log.warning("FW4", f"{self._path} can't be written, what servers start does not pass: {error.strerror}")
+            self.failed = text
             return
+        self.failed = ""
         self._reload()
+
+    def again(self) -> bool:
+        """Writes what could not be written. False: it still can't."""
+        if self.failed:
+            self.write(self.failed)
+        return not self.failed
 
     def remove(self) -> None:
         """There are no rules of ours any more."""
+        self.failed = ""
         try:
             there = os.path.lexists(self._path)
             safe_file.remove(self._path)

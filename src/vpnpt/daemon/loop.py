@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import selectors
 import signal
-import stat
 import sys
 import time
 
@@ -23,6 +21,7 @@ from .apply import Service
 from .child import Aside
 from .context import Context
 from .control import SOCKET, ControlServer
+from .instance import begin
 from .log import Log, addresses
 from .meanwhile import Meanwhile
 from .sessions_feed import SessionsFeed
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from ..kernel.netfilter import NflogSocket
     from ..wire.nflog import LogPacket
     from .child import Pending
+    from .instance import Instance
 
 RUN_DIR = "/var/run/vpnpt"
 READY = "ready"
@@ -58,8 +58,8 @@ USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [-
 class Daemon:
     """The loop: what is due when, and what is read by whom."""
 
-    def __init__(self, config_dir: str | None, run_dir: str, state_dir: str = "", *, syslog: bool) -> None:
-        self.run_dir = run_dir
+    def __init__(self, config_dir: str | None, run_dir: str, state_dir: str, instance: Instance, *, syslog: bool) -> None:
+        self.run_dir, self._instance = run_dir, instance
         self.log = Log(syslog=syslog)
         self.selector = selectors.EpollSelector()
         self.service = Service(config_dir, run_dir, self.log, state_dir)
@@ -79,7 +79,8 @@ class Daemon:
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
         self.feed = SessionsFeed(self.service, self.log, lambda event: self.ubus.event("vpnpt.session", event), self._at)
         self.context = Context(self.service, self.reload, self.log, Aside(self.selector), self.feed)
-        self.control = ControlServer(os.path.join(run_dir, SOCKET), self.selector, lambda request: self._on_request(request, "vpnpt"))
+        self.control: ControlServer | None = None
+        self._open_files()
         self.ubus = Ubus(self.selector, self.log, lambda request: self._on_request(request, "ubus"),
                          lambda seconds: self._at("ubus", seconds))
         self.log.listener = lambda severity, code, text: self.ubus.event("vpnpt.alert", {"severity": severity, "code": code, "text": text})
@@ -105,7 +106,8 @@ class Daemon:
         self.service.stop()
         self._forget_metrics()
         self.ubus.close()
-        self.control.close()
+        if self.control is not None:
+            self.control.close()
         with contextlib.suppress(OSError):
             safe_file.remove(os.path.join(self.run_dir, READY))
 
@@ -148,6 +150,8 @@ class Daemon:
             if self.service.helper_missing:
                 self._at("helper", 10)
             self._at("remember", 0.5)
+            if self.service.include.failed:
+                self._at("files", 10)
             self._write_metrics()
             self._count()
         elif self.service.ruleset is None:
@@ -169,8 +173,7 @@ class Daemon:
     def _wait(self) -> float | None:
         """Seconds until something is due; None: until something comes."""
         deadlines = list(self.due.values())
-        summary = self.log.next_deadline()
-        if summary is not None:
+        if (summary := self.log.next_deadline()) is not None:
             deadlines.append(summary)
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
@@ -182,7 +185,7 @@ class Daemon:
     def _do_due(self) -> None:
         now = time.monotonic()
         simple = {"notices": self._on_notices, "sessions": self._listen, "metrics": self._write_metrics, "throughput": self._count,
-                  "ubus": self.ubus.connect, "flowtable": self._look_for_flowtable}
+                  "ubus": self.ubus.connect, "flowtable": self._look_for_flowtable, "files": self._open_files}
         for what in [what for what, when in self.due.items() if when <= now and self.meanwhile.may(what)]:
             if self.due.pop(what, None) is None:
                 continue  # done while one before it waited for a program
@@ -268,6 +271,22 @@ class Daemon:
         self.service.remember()
         ended = time.monotonic()
         self.remember_not_before = ended + 20 * (ended - began)
+
+    def _open_files(self) -> None:
+        """What others reach us by, and what fw4 includes: where there was no room, again later."""
+        try:
+            self._instance.write()
+            self.control = self.control or ControlServer(os.path.join(self.run_dir, SOCKET), self.selector,
+                                                         lambda request: self._on_request(request, "vpnpt"))
+            if self.service.include.again():
+                return
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            if not self._trouble:
+                self._trouble = f"{self.run_dir} is full: `vpnpt` reaches us when there is room"
+                self.log.error("TROUBLE", self._trouble)
+        self._at("files", 10)
 
     def _signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -408,39 +427,21 @@ def main(argv: list[str] | None = None) -> int:
             print(USAGE, end="", file=sys.stderr)
             return 2
     run_dir, state_dir = options.get("--run-dir", RUN_DIR), options.get("--state-dir", "")
-    try:
-        safe_file.own(run_dir)
-        run_dir = os.path.realpath(run_dir)
-        if state_dir:
-            safe_file.own(state_dir)
-            state_dir = os.path.realpath(state_dir)
-        flags = os.O_RDWR | os.O_CREAT | safe_file.PLAIN
-        lock = os.fdopen(os.open(os.path.join(run_dir, "vpnptd.pid"), flags, 0o644), "w", encoding="ascii")
-        if not stat.S_ISREG(os.fstat(lock.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", lock.name)
-    except OSError as error:
-        print(f"vpnptd: {error.filename or run_dir}: {error.strerror}", file=sys.stderr)
+    instance = begin(run_dir, state_dir)
+    if instance is None:
         return 1
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"vpnptd: another instance runs with --run-dir {run_dir}", file=sys.stderr)
-            return 1
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        with contextlib.suppress(OSError):  # of one that was killed
-            safe_file.remove(os.path.join(run_dir, READY))
-        try:
-            daemon = Daemon(options.get("--config-dir"), run_dir, state_dir, syslog=not foreground)
-        except PermissionError:
-            print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
-            return 1
-        except IsADirectoryError as error:  # at the control socket's path
-            print(f"vpnptd: {error.filename}: {error.strerror}", file=sys.stderr)
-            return 1
-        daemon.run()
+    run_dir, state_dir = os.path.realpath(run_dir), state_dir and os.path.realpath(state_dir)
+    with contextlib.suppress(OSError):  # of one that was killed
+        safe_file.remove(os.path.join(run_dir, READY))
+    try:
+        daemon = Daemon(options.get("--config-dir"), run_dir, state_dir, instance, syslog=not foreground)
+    except PermissionError:
+        print("vpnptd: not permitted: run it as root (it needs CAP_NET_ADMIN)", file=sys.stderr)
+        return 1
+    except IsADirectoryError as error:  # at the control socket's path
+        print(f"vpnptd: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    daemon.run()
     return 0
 
 
