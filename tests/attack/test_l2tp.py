@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack.forge import WAN, Trial, blast, flood_from_lan, l2tp, stage, udp
+from tests.attack.forge import WAN, Trial, blackhole, blast, flood_from_lan, l2tp, stage, udp
 from tests.lab.topology import Lab
+from tests.lab.verbs import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.lab.peers.l2tp import Tunnel
-    from tests.lab.verbs import Stage
 
 CONFIG = "config 1 l2tp\nconfig 1 ipsec\n"
 SCCRQ, SCCRP, SCCCN, STOPCCN, HELLO, ICRQ = 1, 2, 3, 4, 6, 10
@@ -119,3 +119,41 @@ def test_requests_in_a_neighbour_s_name(users: Stage) -> None:
     assert alive(users)
     assert users.do_up("c3", port=1702) == {"c3": "up"}
     assert alive(users) and not users.do_traffic("c3")["c3"].lost
+
+
+def on_and_on(lab: Lab, send: Callable[[range], object]) -> None:
+    """From now on 15,000 packets a second, as near as this machine comes to it."""
+    def some(since: int) -> None:
+        send(range(since, since + 1500))
+        lab.pump.after(0.1, lambda: some(since + 1500))
+
+    some(0)
+    lab.pump.run_for(1.0)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["tunnel IDs of their own", "one tunnel ID"])
+def test_made_up_requests_keep_nobody_from_a_tunnel(sandbox: None, *, shared: bool) -> None:
+    """Requests under forged names, while a client of a server that sends to port 1701 (so that the daemon is needed) comes up."""
+    with Lab(3, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        made = Stage(lab, {"kind": "l2tp", "port": 0, **({"tunnel_id": 7} if shared else {})}, {"to_1701": True}, str)
+        attacker = lab.clients[2]
+        assert made.do_up("c1") == {"c1": "up"}
+        blackhole(lab, "198.18.0.0/15")
+        on_and_on(lab, lambda numbers: flood_from_lan(lab, attacker, [
+            udp(f"10.{number >> 8 & 255}.{number & 255}.9", "198.18.0.9", 1701, 1701, l2tp(SCCRQ, assigned=number & 0xFFFF | 1))
+            for number in numbers]))
+        assert made.do_up("c2") == {"c2": "up"}
+
+
+def test_one_host_s_flows_are_its_own(sandbox: None) -> None:
+    """Flows from ever new ports are soon as without vpnpt: they fill no table, and do not cost the router a slow path each."""
+    with Lab(2, 2, "vpnpt", CONFIG, ipv6=False) as lab:
+        attacker, server = lab.clients[1], lab.servers[0]
+        flood_from_lan(lab, attacker, [udp(attacker.address, server.address, 2000 + number, 1701, l2tp(SCCRQ, assigned=number + 1))
+                                       for number in range(6000)])
+        for name in ("l2tp_flows", "l2tp_ports", "l2tp_way", "l2tp_true"):
+            kind = "map" if name == "l2tp_way" else "set"
+            held = lab.router.run("nft", "list", kind, "ip", "vpnpt", name).stdout.count(" expires ")
+            assert 0 < held < 3000, name
+        made = stage(lab, kind="l2tp")
+        assert made.do_up("c1", to="s2") == {"c1": "up"} and not made.do_traffic("c1")["c1"].lost

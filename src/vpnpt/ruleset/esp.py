@@ -9,7 +9,7 @@ established tunnel pays for either.
 from __future__ import annotations
 
 from .maps import FAST, SERVER, SERVER_OUT, SPI
-from .notices import GROUP_WHOLE, SAME_SPI, SPI_OUT, SPI_TAKEN, add_teller
+from .notices import ASKS_MAC_RATE, GROUP_WHOLE, SAME_SPI, SPI_OUT, SPI_TAKEN, add_teller
 from .text import Table, names
 from .zones import ZONE, add_way_out, add_zoned
 
@@ -62,7 +62,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "an SPI that is known and not answered yet")
     learn.rule(f"add @esp_unanswered {{ {FAST} }} add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}", "a new SPI")
     learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before this packet")
-    teller = add_teller(table, "spi_out", SPI_OUT, "rate_asks", "ip saddr", "500/second burst 500 packets")
+    teller = add_teller(table, "spi_out", SPI_OUT, "rate_asks", "ip saddr", "500/second burst 500 packets", mac_rate=ASKS_MAC_RATE)
     learn.rule(f"jump {teller}", "tell the daemon")
     learn.rule("jump wait_out", "the answer will have a new SPI")
 

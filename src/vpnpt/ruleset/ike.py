@@ -11,7 +11,7 @@ Offsets of raw payload after 8 bytes of UDP (RFC 2408 3.1, RFC 7296 3.1): initia
 from __future__ import annotations
 
 from .maps import COOKIE, IKE_FAST, SERVER, SERVER_OUT
-from .notices import ANSWERED, EXCHANGE, LEARNED, add_teller
+from .notices import ANSWERED, ASKS_MAC_RATE, EXCHANGE, LEARNED, add_teller
 from .text import Table, names, numbers
 from .zones import ZONE, add_way_out, add_zoned
 
@@ -35,6 +35,9 @@ KNOWN_EXCHANGES = "{ 1-6, 32-47, 240-255 }"
 
 EXCHANGE_RATE = "50/second burst 200 packets"
 """Messages of such exchanges a second, of one address, that the daemon is told of."""
+
+EXCHANGE_MAC_RATE = "300/second burst 1000 packets"
+"""The same of one Ethernet address, of all its clients."""
 
 LEARNING_RATE = "20/second burst 300 packets"
 """New cookies a second that one server may put into the maps."""
@@ -99,8 +102,9 @@ def _add_exchanges(table: Table) -> None:
         if way == "out":
             exchange.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
         exchange.rule(f"jump wait_{way}", "the client waits from the first message on")
-        exchange.rule(f"goto {add_teller(table, f'exchange_{way}', EXCHANGE, 'rate_exchange', 'ip saddr', EXCHANGE_RATE)}",
-                      "tell the daemon")
+        teller = add_teller(table, f"exchange_{way}", EXCHANGE, "rate_exchange", "ip saddr", EXCHANGE_RATE,
+                            mac_rate=EXCHANGE_MAC_RATE if way == "out" else "")
+        exchange.rule(f"goto {teller}", "tell the daemon")
 
 
 def _add_out(table: Table, devices: Devices) -> None:
@@ -143,8 +147,8 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule(f"add @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }}", "a new cookie, of this client")
     learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
                "a new cookie: the first client to use it")
-    learn.rule(f"jump {add_teller(table, 'learned', LEARNED, 'rate_asks', 'ip saddr', '500/second burst 500 packets')}",
-               "tell the daemon")
+    teller = add_teller(table, "learned", LEARNED, "rate_asks", "ip saddr", "500/second burst 500 packets", mac_rate=ASKS_MAC_RATE)
+    learn.rule(f"jump {teller}", "tell the daemon")
     learn.rule("goto ike_out_renew", "renewed, and put into the fast path")
     renew = table.chain("ike_out_renew")
     renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "

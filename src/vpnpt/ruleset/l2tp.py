@@ -40,7 +40,11 @@ CONTROL = "@th,64,16 0xc802"
 """A control message: T, L and S bits, version 2 (RFC 2661 3.1)."""
 REQUEST_RATE = "20/second burst 50 packets"
 """Such messages a second of which one client may tell the daemon."""
+MAC_RATE = "50/second burst 500 packets"
+"""New flows and such messages a second of one Ethernet address: a host may have many addresses, and ports."""
 HELD_RATE = "1000/second burst 1000 packets"
+SERVER_RATE = "500/second burst 500 packets"
+"""Packets a second of one server that the daemon is given to deliver; HELD_RATE: of all."""
 
 
 def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch) -> None:
@@ -53,8 +57,7 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     either = table.chain("l2tp")
     either.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
     either.rule(f"@th,64,1 0 iifname {lan} return", "a client's data: nothing to learn")
-    either.rule(f"iifname {lan} ip saddr . udp sport . ip daddr != @l2tp_flows fib saddr . iif oif exists "
-                "update @l2tp_true { ip saddr . udp sport . ip daddr }", "the source address routes back to where the packet came from")
+    either.rule(f"iifname {lan} ip saddr . udp sport . ip daddr != @l2tp_flows goto l2tp_new", "a flow that has not passed the firewall")
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
     either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
     _add_out(table)
@@ -64,6 +67,11 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
 
 
 def _add_out(table: Table) -> None:
+    new = table.chain("l2tp_new")
+    new.rule("fib saddr . iif oif missing return", "a forged source address: as without vpnpt")
+    new.rule(f"update @rate_l2tp_mac {{ ether saddr limit rate over {MAC_RATE} }} return", "too many new flows: as without vpnpt")
+    new.rule("update @l2tp_true { ip saddr . udp sport . ip daddr } goto l2tp_out",
+             "the source address routes back to where the packet came from")
     out = table.chain("l2tp_out")
     out.rule(f"@th,208,16 {TELLING} jump l2tp_tell", "a tunnel or session begins or ends")
     out.rule(f"{CONTROL} @th,208,16 {SCCCN} delete @l2tp_waits {{ ip daddr . udp sport }}", "the server has answered")
@@ -79,6 +87,7 @@ def _add_out(table: Table) -> None:
     out.rule("ip daddr @l2tp_many update @l2tp_many { ip daddr }", "the server still has several clients")
     tell = table.chain("l2tp_tell")
     tell.rule(f"update @rate_l2tp {{ ip saddr limit rate over {REQUEST_RATE} }} return", "at most so many notices of one client")
+    tell.rule(f"update @rate_l2tp_mac {{ ether saddr limit rate over {MAC_RATE} }} return", "and of one Ethernet address")
     tell.rule(whole(L2TP, "500/second burst 1000 packets"), "tell the daemon")
 
 
@@ -113,12 +122,16 @@ def _add_in(table: Table, lan: str, wan: str) -> None:
     unknown.rule("udp dport set ip saddr map @l2tp_solo", "the only client")
 
     many = table.chain("l2tp_in_many")
-    many.rule(f"ip saddr . udp dport @l2tp_ports {whole(L2TP_PASSED, HELD_RATE)} return",
-              "as on any router to whom this very port belongs; the daemon sees to the others")
+    many.rule("ip saddr . udp dport @l2tp_ports goto l2tp_pass", "as on any router to whom this very port belongs")
     many.rule("goto l2tp_hold", "a port that no client has")
+
+    tell = table.chain("l2tp_pass")
+    tell.rule(f"update @rate_l2tp_held {{ ip saddr limit rate over {SERVER_RATE} }} return", "enough of this server")
+    tell.rule(whole(L2TP_PASSED, HELD_RATE), "the daemon sees to the others")
 
     hold = table.chain("l2tp_hold")
     hold.rule('counter name "l2tp_held"', "count")
+    hold.rule(f"update @rate_l2tp_held {{ ip saddr limit rate over {SERVER_RATE} }} drop", "a flood in one server's name costs no other's")
     hold.rule(whole(L2TP_HELD, HELD_RATE), "the daemon delivers")
     hold.rule("drop", "no answer to the server, which would give up")
 

@@ -183,6 +183,7 @@ IPSEC: tuple[Map, ...] = (
     *(Map(name=name, key=key, size="clients", lifetime=60, meaning=meaning) for name, key, meaning in (
         ("rate_in", "ip saddr", "how fast a server shows new keys"),
         ("rate_exchange", "ip saddr", "how fast an address makes SAs"),
+        ("rate_exchange_mac", "ether saddr", "how fast the clients of an Ethernet address make SAs"),
         ("rate_out", "ip saddr", "how fast a client shows new keys"),
         ("rate_pairs", "ip saddr", "how fast a client shows new servers"),
         ("rate_parted", "ip daddr", "how fast clients of a server speak of their IKE SAs"),
@@ -190,7 +191,8 @@ IPSEC: tuple[Map, ...] = (
         ("rate_mac", "ether saddr", "how fast an Ethernet address shows new clients"),
         ("rate_copies", "ip saddr", "how fast a server's packets are copied"),
         ("rate_notice", "ip saddr", "how often the daemon is told of a server's packets"),
-        ("rate_asks", "ip saddr", "how often the daemon is told of a client's packets"))),
+        ("rate_asks", "ip saddr", "how often the daemon is told of a client's packets"),
+        ("rate_asks_mac", "ether saddr", "how often the daemon is told of packets of an Ethernet address"))),
 )
 
 
@@ -223,7 +225,10 @@ L2TP: tuple[Map, ...] = (
     _l2tp("l2tp_asks", "ip saddr", "servers that some client has asked for a tunnel", lifetime=L2TP_ANSWER, fills="kernel"),
     _l2tp("l2tp_moved", "ip saddr . udp sport . udp dport", "server, its port, port on the WAN: it answers from there", fills="kernel"),
     _l2tp("l2tp_router", "ip saddr", "servers with which the router itself talks L2TP", fills="kernel"),
-    _l2tp("rate_l2tp", "ip saddr", "how fast a client makes tunnels", size="clients", lifetime=60, fills="kernel"),
+    *(_l2tp(name, key, meaning, size="clients", lifetime=60, fills="kernel") for name, key, meaning in (
+        ("rate_l2tp", "ip saddr", "how fast a client makes tunnels"),
+        ("rate_l2tp_mac", "ether saddr", "how fast an Ethernet address begins flows and makes tunnels"),
+        ("rate_l2tp_held", "ip saddr", "how fast a server sends what the daemon must deliver"))),
 )
 
 ICMP_ERRORS = Map(name="icmp_errors", key=ICMP_ERRORS_KEY, value="ip saddr", size=512, lifetime=FOR_DOCTOR, meaning="ICMP errors",
