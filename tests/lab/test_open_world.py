@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack.forge import ESP, ICMP, INFORMATIONAL, WAN, checksum, esp, ike, ip, mark, stage, too_big, udp
+from tests.attack.forge import ESP, ICMP, INFORMATIONAL, LAN, SA_INIT, WAN, checksum, esp, ike, ip, mark, stage, too_big, udp
 from tests.lab import sandbox
 from tests.lab.topology import Lab
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.lab.host import Host
 
-SECOND = "203.0.113.2"
+SECOND, ROUTED = "203.0.113.2", "203.0.113.50"
 OUT, BACK, NEW = 0x51000001, 0x52000001, 0x53000001
 COOKIE = 0x3122334455667788
 FORWARD = """insert rule inet fw4 dstnat iifname "wan" meta l4proto esp dnat ip to {}
@@ -274,3 +274,84 @@ def test_esp_in_udp_500(lab: Lab) -> None:
         for receiver in (client, other):
             passes(lab, receiver, data(receiver.address, server.address), server)
             passes(lab, server, data(server.address, WAN), receiver)
+
+
+LOOPBACK = """insert rule inet fw4 dstnat ip daddr {to} dnat ip to {server}
+insert rule inet fw4 srcnat oifname "br-lan" ip saddr 192.168.1.0/24 ip daddr {server} snat ip to 192.168.1.1
+insert rule inet fw4 forward_wan ct status dnat accept
+"""
+
+
+@pytest.mark.parametrize("bridged", [False, True])
+def test_a_server_inside_by_its_outside_address(lab: Lab, bridged: bool) -> None:
+    """NAT loopback to an address that is on no device: the server inside answers the router, which must find the flow again."""
+    server, *clients, router = lab.clients[2], *lab.clients[:2], lab.router
+    if not router.bridge_calls_firewall(yes=bridged) and bridged:
+        pytest.skip("no br_netfilter here")
+    router.nft(LOOPBACK.format(to=ROUTED, server=server.address))
+    for number, client in enumerate(clients):
+        port = 500
+        for exchange, rcookie in ((SA_INIT, 0), (INFORMATIONAL, 7)):
+            def message(way: tuple[str, str, int, int], flags: int, token: bytes, exchange: int = exchange, rcookie: int = rcookie,
+                        number: int = number) -> bytes:
+                return udp(*way, ike(COOKIE + number, rcookie, exchange, flags, data=token))
+            asked = passes(lab, client, lambda token, client=client: message((client.address, ROUTED, 500, 500), 8, token), server)
+            port = int.from_bytes(asked[20:22], "big")
+            back = passes(lab, server, lambda token, port=port: message((server.address, LAN, 500, port), 0x20, token), client)
+            assert (socket.inet_ntoa(back[12:16]), back[20:24]) == (ROUTED, struct.pack(">HH", 500, 500))
+    # Of two clients' ESP a stock router serves one.
+    client = clients[0]
+    for sequence in (1, 2):
+        passes(lab, client, lambda token, n=sequence: esp(client.address, ROUTED, OUT, n, token), server)
+        back = passes(lab, server, lambda token, n=sequence: esp(server.address, LAN, BACK, n, token), client)
+        assert socket.inet_ntoa(back[12:16]) == ROUTED
+
+
+def test_manual_keys_with_a_server_inside_by_its_outside_address(lab: Lab) -> None:
+    """As above, without IKE. Behind us the first answer is lost, as no key tells whose it is; the next packet goes as on a stock router."""
+    client, server, router = lab.clients[0], lab.clients[2], lab.router
+    router.bridge_calls_firewall(yes=False)
+    router.nft(LOOPBACK.format(to=ROUTED, server=server.address))
+    for sequence in (1, 2, 3):
+        passes(lab, client, lambda token, n=sequence: esp(client.address, ROUTED, OUT, n, token), server)
+        if sequence > 1:
+            passes(lab, server, lambda token, n=sequence: esp(server.address, LAN, BACK, n, token), client)
+
+
+def test_a_server_that_the_user_has_put_elsewhere(lab: Lab) -> None:
+    """The user's rules send what is for one address to another outside; another client asks that one by its own address."""
+    server, client, other = lab.servers[0], *lab.clients[:2]
+    lab.router.nft(f'insert rule inet fw4 dstnat iifname "br-lan" ip daddr {ROUTED} dnat ip to {server.address}\n')
+    if lab.mode == "vpnpt":
+        passes(lab, other, lambda token: udp(other.address, server.address, 500, 500, ike(COOKIE, data=token)), server)
+        passes(lab, server, lambda token: udp(server.address, WAN, 500, 500, ike(COOKIE, 5, flags=0x20, data=token)), other)
+    passes(lab, client, lambda token: udp(client.address, ROUTED, 500, 500, ike(COOKIE + 1, data=token)), server)
+    back = passes(lab, server, lambda token: udp(server.address, WAN, 500, 500, ike(COOKIE + 1, 5, flags=0x20, data=token)), client)
+    assert socket.inet_ntoa(back[12:16]) == ROUTED
+
+
+def test_a_server_of_two_begins_where_the_address_is_on_no_device(lab: Lab) -> None:
+    """SNAT to an address that the provider routes to us. Stock gives a new IKE SA of the server to the client that has port 500."""
+    server, client, other = lab.servers[0], *lab.clients[:2]
+    lab.isp.run("ip", "route", "add", f"{ROUTED}/32", "via", WAN)
+    lab.router.nft(f'insert rule inet fw4 srcnat oifname "wan" snat ip to {ROUTED}\n')
+    for cookie, host in ((COOKIE, client), (COOKIE + 1, other)):
+        passes(lab, host, lambda token, host=host, c=cookie: udp(host.address, server.address, 500, 500, ike(c, data=token)), server)
+    for number in range(2):
+        passes(lab, server, lambda token, n=number: udp(server.address, ROUTED, 500, 500, ike(COOKIE + 5 + n, data=token)), client)
+
+
+@pytest.mark.parametrize("inward", [True, False])
+def test_source_quench(lab: Lab, inward: bool) -> None:
+    """ICMP type 4, which nobody should send any more (RFC 6633), and some do."""
+    users, server, client = stage(lab), lab.servers[0], lab.clients[0]
+    assert users.do_up("c1") == {"c1": "up"}
+    assert not users.do_traffic("c1")["c1"].lost
+    sender, receiver, to = (lab.isp, client, WAN) if inward else (client, server, server.address)
+    for proto in (ESP, 17):
+        about = next(packet.data for packet in reversed((server if inward else client).packets)
+                     if packet.proto == proto and packet.src == (WAN if inward else server.address))
+        body, since = b"\4\0\0\0\0\0\0\0" + about, len(receiver.packets)
+        sender.send_raw(ip(sender.address, to, ICMP, body[:2] + struct.pack(">H", checksum(body)) + body[4:]))
+        found = receiver.wait_for(lambda packet: packet.proto == ICMP and packet.payload[0] == 4, 2.0, since)
+        assert found and (inward or found.src == WAN)

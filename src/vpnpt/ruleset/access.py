@@ -102,7 +102,9 @@ def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str
         shared.rule(f"{COOKIE} 0 return", "not IKE")
         shared.rule("socket transparent 0-1 goto begin_router", "the router itself listens, and may not be meant")
         shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "a repeated beginning: not answered yet")
-        shared.rule("fib daddr type != local return", "not addressed to the router")
+        # Which address is ours nobody can tell here: SNAT may be to one that is on no device.
+        shared.rule("fib daddr type != { local, unicast } return", "a broadcast, or to nowhere")
+        shared.rule(f"fib daddr oifname {lan} return", "addressed to a host inside, without NAT")
         shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server, which any client would answer")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for the client that has just closed its SA")
         shared.rule("goto copies", "several clients could be meant")

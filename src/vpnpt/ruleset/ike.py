@@ -119,6 +119,8 @@ def _add_out(table: Table, devices: Devices) -> None:
     client.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
 
     unknown = table.chain("ike_out_unknown")
+    unknown.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_out_back",
+                 "the answer of a server inside, to which the user's rules have forwarded a client")
     unknown.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called_hosts goto ike_out_called",
                  "the answer of a host that was called from outside")
     unknown.rule(f"{BEGINNING} goto ike_out_new", "the host begins an IKE SA")
@@ -129,6 +131,9 @@ def _add_out(table: Table, devices: Devices) -> None:
     add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
     add_zoned(table, "ike_out_called", "ike_out_answer")
+    add_zoned(table, "ike_out_back", "ike_out_back_renew")
+    table.chain("ike_out_back_renew").rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} "
+                                           f"update @cookies {{ ip saddr . {COOKIE} }}", "renewed")
 
     answer = table.chain("ike_out_answer")
     answer.rule(f"update @called_hosts {{ {SERVER} . {SERVER_OUT} : {ZONE} }} "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model import Config, Devices
     from .dispatch import Dispatch
 
-ICMP_ERRORS = "{ destination-unreachable, time-exceeded, parameter-problem }"
+ICMP_ERRORS = "{ destination-unreachable, source-quench, time-exceeded, parameter-problem }"
 
 
 def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch) -> None:

@@ -101,6 +101,8 @@ IPSEC: tuple[Map, ...] = (
     Map(name="called_hosts", key=f"{SERVER} . {SERVER_OUT}", value="ct zone", lifetime=CALLED, meaning="the same with IKE"),
     Map(name="called_ike", key=f"{SERVER} . {COOKIE}", value="ct zone", size="clients", lifetime=CALLED,
         meaning="caller, cookie: the same for one IKE SA"),
+    Map(name="diverted", key="ip saddr . ip daddr", lifetime=UNPROVEN,
+        meaning="inside host, address: the user's rules forward what it sends there to a host inside (NAT loopback)"),
     # who talks with whom
     Map(name="pairs", key="ip saddr . ip daddr", meaning="client and server that talk", fills="kernel, daemon (deletes)",
         reads="kernel, daemon"),

@@ -55,10 +55,24 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     """What has passed the firewall: a client that the user's rules stop is no candidate, and who was called from outside answers there."""
     lan = names(devices.lan)
     base = table.chain("registration", "nat hook postrouting priority srcnat - 5; policy accept;")
-    base.rule(f"iifname {lan} ct zone {zone_range(config)} ct direction original goto register", "a new zoned flow")
+    zoned = f"ct zone {zone_range(config)} ct direction original"
+    base.rule(f"iifname {lan} {zoned} ct status dnat goto register_moved", "a new zoned flow, to another address than its host knows")
+    base.rule(f"meta iif 0 {zoned} ct status dnat ip saddr != @servers goto register_moved", "the same within a bridge that calls us")
+    base.rule(f"iifname {lan} {zoned} goto register", "a new zoned flow")
     inward = f"meta iif != 0 iifname != {lan} oifname {lan}"  # copies are sent by the router itself: they have no input device
     base.rule(f"{inward} ip protocol esp goto register_called", "ESP that begins outside")
     base.rule(f"{inward} {IKE_BOTH} goto register_called", "IKE that begins outside")
+
+    # The user's rules forward what a host sends, perhaps to a server inside that it knows by its outside address (NAT loopback). IKE stays
+    # in the zone, where conntrack translates its answers; that ESP comes back inside no key tells, so it goes as without vpnpt.
+    moved = table.chain("register_moved")
+    moved.rule(f"ip protocol udp {COOKIE} != 0 update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : ct zone }} "
+               f"update @cookies {{ ip daddr . {COOKIE} }}", "the answers come from there")
+    moved.rule(f"oifname {lan} goto register_diverted", "from inside")
+    moved.rule("goto register", "from outside")
+    diverted = table.chain("register_diverted")
+    diverted.rule("update @diverted { ip saddr . ct original ip daddr }", "its ESP is not told apart")
+    diverted.rule(f"ip protocol esp delete @esp_unanswered {{ ip saddr . ct original ip daddr . {SPI} }}", "from the next packet on")
 
     register = table.chain("register")
     register.rule("ip saddr . ip daddr @pairs return", "known")

@@ -78,6 +78,7 @@ def add_way_out(chain: Chain, target: str, devices: Devices) -> None:
     What route it will take is not known here: policy routing decides later. A zone does no harm to what is not NATed, since what comes
     back to the client's own address is put into its zone as well.
     """
+    chain.rule("ip saddr . ip daddr @diverted return", "forwarded to a host inside: as without vpnpt")
     chain.rule("fib saddr . iif oif missing return", "a forged source address: as without vpnpt")
     chain.rule("fib daddr type != unicast return", "addressed to the router itself, or a broadcast")
     chain.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another inside network: no NAT")
