@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack.forge import ESP, ICMP, INFORMATIONAL, LAN, SA_INIT, WAN, checksum, esp, ike, ip, mark, stage, too_big, udp
+from tests.attack.forge import ESP, ICMP, INFORMATIONAL, LAN, SA_INIT, WAN, checksum, esp, ike, ip, l2tp, mark, stage, too_big, udp
 from tests.lab import sandbox
 from tests.lab.topology import Lab
 
@@ -355,3 +355,26 @@ def test_source_quench(lab: Lab, inward: bool) -> None:
         sender.send_raw(ip(sender.address, to, ICMP, body[:2] + struct.pack(">H", checksum(body)) + body[4:]))
         found = receiver.wait_for(lambda packet: packet.proto == ICMP and packet.payload[0] == 4, 2.0, since)
         assert found and (inward or found.src == WAN)
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+def test_a_routed_host_that_may_not_go_out(lab: Lab, clients: int) -> None:
+    """A DMZ with public addresses, in a zone that is on no side: the server of a client calls a host there."""
+    server, host, router = lab.servers[0], lab.clients[2], lab.router
+    router.run("ip", "-batch", "-", text="link add br-dmz type bridge mcast_snooping 0\naddr add 203.0.115.1/28 dev br-dmz\n"
+               "link set br-dmz up\nlink set lan3 master br-dmz\n")
+    host.run("ip", "-batch", "-", text="addr flush dev eth0\naddr add 203.0.115.3/28 dev eth0\nroute replace default via 203.0.115.1\n")
+    lab.isp.run("ip", "route", "add", "203.0.115.0/28", "via", WAN)
+    router.nft('insert rule inet fw4 forward_wan oifname "br-dmz" accept\n')
+    for number, client in enumerate(lab.clients[:clients] if lab.mode == "vpnpt" else []):
+        passes(lab, client, lambda token, c=client, n=number: udp(c.address, server.address, 500, 500, ike(COOKIE + n, data=token)), server)
+        passes(lab, client, lambda token, c=client: udp(c.address, server.address, 1701, 1701, l2tp(1, 0, 0, 5, token)), server)
+    public = "203.0.115.3"
+    for _ in range(2):
+        passes(lab, server, lambda token: udp(server.address, public, 500, 500, ike(COOKIE + 9, data=token)), host)
+    passes(lab, host, lambda token: udp(public, server.address, 500, 500, ike(COOKIE + 9, 5, flags=0x20, data=token)), server)
+    passes(lab, server, lambda token: esp(server.address, public, NEW, 2, token), host)
+    passes(lab, server, lambda token: udp(server.address, public, 1701, 1701, l2tp(1, 0, 0, 9, token)), host)
+
+
+test_a_routed_host_that_may_not_go_out.config = "config 1 ipsec\n\nconfig 1 l2tp\n"  # type: ignore[attr-defined]

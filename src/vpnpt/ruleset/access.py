@@ -14,7 +14,7 @@ from .maps import COOKIE, SERVER, SPI, declare, refused, refused_set
 from .notices import AH, REFUSED, notice
 from .sharing import IKE_BOTH
 from .text import Table, names, numbers
-from .zones import zone_range
+from .zones import add_not_ours, zone_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, 
     end = table.chain("flow_end", "nat hook postrouting priority srcnat - 6; policy accept;")
     out, inbound = table.chain("from_lan"), table.chain("to_lan")
     if table.family == "ip":
-        _add_delivery(table, config, start, lan, wan, offload=offload)
+        _add_delivery(table, config, start, devices, offload=offload)
     for protocol in config.protocols.values():
         behaviour = config.behaviour(protocol.name)
         if behaviour != "ignore":
@@ -75,7 +75,8 @@ def add_access(table: Table, config: Config, devices: Devices, *, helper: bool, 
     table.chains = [chain for chain in table.chains if chain.rules]
 
 
-def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str, *, offload: bool) -> None:
+def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, *, offload: bool) -> None:
+    lan = names(devices.lan)
     if config.shares_servers:
         if offload:
             # The flow table knows no zones: it would take two clients' UDP 500 for one flow. It takes no flow that has the extension of
@@ -104,7 +105,7 @@ def _add_delivery(table: Table, config: Config, start: Chain, lan: str, wan: str
         shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "a repeated beginning: not answered yet")
         # Which address is ours nobody can tell here: SNAT may be to one that is on no device.
         shared.rule("fib daddr type != { local, unicast } return", "a broadcast, or to nowhere")
-        shared.rule(f"fib daddr oifname {lan} return", "addressed to a host inside, without NAT")
+        add_not_ours(shared, devices)
         shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server, which any client would answer")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for the client that has just closed its SA")
         shared.rule("goto copies", "several clients could be meant")

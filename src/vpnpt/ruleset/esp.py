@@ -11,7 +11,7 @@ from __future__ import annotations
 from .maps import FAST, SERVER, SERVER_OUT, SPI
 from .notices import ASKS_MAC_RATE, GROUP_WHOLE, SAME_SPI, SPI_OUT, SPI_TAKEN, add_teller
 from .text import Table, names
-from .zones import ZONE, add_way_out, add_zoned
+from .zones import ZONE, add_not_ours, add_way_out, add_zoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_whose", "known")
     inbound.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself, without NAT: its own zone")
     inbound.rule("ip saddr != @servers goto esp_elsewhere", "no client talks with it")
-    inbound.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another host inside, without NAT: not ours")
+    add_not_ours(inbound, devices)
     inbound.rule(f"{SERVER} @router_hosts goto copies", "the router's own SAs: the daemon knows which")
     inbound.rule(f"{SERVER} @left_out goto copies", "a host that is no client talks with it, too")
     inbound.rule("ip saddr != @slot1 goto esp_in_solo", "the only client")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from .maps import COOKIE, IKE_FAST, SERVER, SERVER_OUT
 from .notices import ANSWERED, ASKS_MAC_RATE, EXCHANGE, LEARNED, add_teller
 from .text import Table, names, numbers
-from .zones import ZONE, add_way_out, add_zoned
+from .zones import ZONE, add_not_ours, add_way_out, add_zoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a known cookie")
     slow.rule(f"{ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself, without NAT: its own zone")
     slow.rule("ip saddr != @servers goto ike_elsewhere", "no client talks with it")
-    slow.rule(f"fib daddr oifname {names(devices.lan)} return", "addressed to another host inside, without NAT: not ours")
+    add_not_ours(slow, devices)
     slow.rule(f"{SERVER} @router_hosts goto ike_in_router", "the router itself has SAs with this server")
     slow.rule(f"{SERVER} @left_out goto ike_in_router", "a host that is no client is a candidate too")
     slow.rule("ip saddr @slot1 goto ike_in_shared", "several clients could be meant")

@@ -24,6 +24,7 @@ from .maps import L2TP as L2TP_MAPS
 from .maps import declare
 from .notices import L2TP, L2TP_HELD, L2TP_MOVED, L2TP_PASSED, notice, whole
 from .text import Table, names, numbers
+from .zones import add_not_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
     either.rule(f"iifname {wan} goto l2tp_in", "from a server, to this very port")
     _add_out(table)
-    _add_in(table, lan, wan)
+    _add_in(table, devices)
     _add_registration(table, lan, wan, ports)
-    _add_other_port(table, lan, wan, ports)
+    _add_other_port(table, devices, ports)
 
 
 def _add_out(table: Table) -> None:
@@ -91,7 +92,8 @@ def _add_out(table: Table) -> None:
     tell.rule(whole(L2TP, "500/second burst 1000 packets"), "tell the daemon")
 
 
-def _add_in(table: Table, lan: str, wan: str) -> None:
+def _add_in(table: Table, devices: Devices) -> None:
+    wan = names(devices.wan)
     end = table.chain("l2tp_from")
     end.rule(f"iifname != {wan} return", "not from a server")
     end.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
@@ -104,7 +106,7 @@ def _add_in(table: Table, lan: str, wan: str) -> None:
                  "the server ends a tunnel: tell the daemon")
     inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
     inbound.rule("ip saddr @l2tp_plain return", "the server means this very port")
-    inbound.rule(f"fib daddr oifname {lan} return", "addressed to a host inside: no NAT")
+    add_not_ours(inbound, devices)
     inbound.rule("@th,48,16 != 0 goto l2tp_in_find", "with a checksum, which nft keeps right")
     # To nft a checksum of 0 is one like others (nft_payload_csum_inet), to UDP it is none: xl2tpd sends none.
     inbound.rule("jump l2tp_in_find", "without")
@@ -167,12 +169,14 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register.rule("add @l2tp_servers { ip daddr } add @l2tp_solo { ip daddr : udp sport }", "the only client")
 
 
-def _add_other_port(table: Table, lan: str, wan: str, ports: str) -> None:
+def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
+    wan = names(devices.wan)
     start = table.chain("l2tp_flow_start", "nat hook prerouting priority dstnat + 4; policy accept;")
-    start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp fib daddr oifname != {lan} goto l2tp_other_port",
+    start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp goto l2tp_other_port",
                "a flow that an L2TP server starts, and the user does not forward")
     other = table.chain("l2tp_other_port")
     other.rule("udp dport { 500, 4500 } return", "IPsec")
+    add_not_ours(other, devices)
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
     other.rule(f"udp sport {ports} ip saddr . udp dport @l2tp_ports goto l2tp_deliver",
                "from the port that was asked: conntrack has forgotten")

@@ -97,3 +97,12 @@ def add_zoned(table: Table, name: str, *learn: str) -> None:
     for target in learn:
         chain.rule(f"jump {target}", "learn from this packet")
     chain.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
+
+
+def add_not_ours(chain: Chain, devices: Devices) -> None:
+    """Ends `chain` for what is from outside and goes on to a host that has its address: a routed network, a DMZ, whatever its zone.
+
+    What goes back out of a WAN device may be ours all the same: SNAT can be to an address that is on no device.
+    """
+    chain.rule(f"fib daddr type unicast fib daddr oifname != {names(devices.wan)} return",
+               "addressed to another host behind the router, without NAT: not ours")
