@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be. Every
-line keeps its number for a traceback.
+"""Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be; functions'
+own variables have short names. Every line keeps its number for a traceback.
 
 usage: strip.py SOURCE TARGET [only|without NAME...]
 
@@ -10,19 +10,24 @@ others. A third of the flash.
 from __future__ import annotations
 
 import ast
+import builtins
 import io
 import itertools
+import keyword
+import string
 import sys
 import tokenize
 from pathlib import Path
 
 Place = tuple[int, int]
 """Line, from 0, and byte within it."""
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SPACE = {tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT}
 
 
-def stripped(text: str) -> str:
-    """The same program. Of a body that has nothing but a docstring, `""` is left. Raises SyntaxError for none."""
+def stripped(text: str, *, shorten: bool = True) -> str:
+    """The same program. Of a body that has nothing but a docstring, `""` is left. shorten: local variables, too. Raises SyntaxError for
+    no program."""
     lines = [line.encode() for line in _without_comments(text)]
     tree = ast.parse(text)
     arrows = [(token.start[0] - 1, len(token.line[:token.start[1]].encode())) for token in _tokens(text) if token.string == "->"]
@@ -52,7 +57,7 @@ def stripped(text: str) -> str:
             lines[first[0] + 1:last[0]] = [b""] * (last[0] - first[0] - 1)
     result = _narrowed("\n".join(line.decode() for line in lines) + "\n")
     ast.parse(result)
-    return result
+    return _shortened(result) if shorten else result
 
 
 def _is_nothing(node: ast.stmt) -> bool:
@@ -91,6 +96,73 @@ def _narrowed(text: str) -> str:
         if number not in within:
             lines[number] = " " * depths.get(number, 0) + line.lstrip(" ")
     return "\n".join(lines) + "\n"
+
+
+def _shortened(text: str) -> str:
+    """Variables of a function have names of a letter or two: those that nothing but the function's own code reads."""
+    tree, lines = ast.parse(text), [line.encode() for line in text.splitlines()]
+    nested = {id(inner) for node in ast.walk(tree) if isinstance(node, FUNCTIONS) for inner in ast.walk(node) if inner is not node}
+    shared = {name for node in ast.walk(tree) if id(node) not in nested for name in _bound(node)} | set(dir(builtins))
+    edits: list[tuple[int, int, bytes, bytes]] = []
+    for function in ast.walk(tree):
+        if isinstance(function, FUNCTIONS) and id(function) not in nested:
+            edits += _renamings(function, shared)
+    for row, column, old, new in sorted(edits, reverse=True):
+        before, after = lines[row][:column], lines[row][column + len(old):]
+        assert lines[row] == before + old + after
+        lines[row] = before + new + after
+    result = "\n".join(line.decode() for line in lines) + "\n"
+    ast.parse(result)
+    return result
+
+
+def _renamings(function: ast.FunctionDef | ast.AsyncFunctionDef, shared: set[str]) -> list[tuple[int, int, bytes, bytes]]:
+    """Row, column, old and new name. shared: what has a meaning outside of the function.
+
+    Left alone: arguments (they are named in calls), what a function, a lambda or a class within knows, what the syntax tree has no place
+    of (exceptions, imports), and what an f-string says (its places are right since Python 3.12 only).
+    """
+    kept, places, used = set(_bound(function)), dict[str, list[ast.Name]](), set[str]()
+    pending: list[tuple[ast.AST, bool]] = [(node, False) for node in function.body]
+    while pending:
+        node, within = pending.pop()
+        if isinstance(node, ast.Name):
+            places.setdefault(node.id, []).append(node)
+            used.add(node.id)
+        else:
+            kept |= _bound(node)
+        within = within or isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.JoinedStr))
+        if within and isinstance(node, ast.Name):
+            kept.add(node.id)
+        pending += [(child, within) for child in ast.iter_child_nodes(node)]
+    own = [name for name, found in places.items() if len(name) > 1 and name not in kept | shared
+           and any(isinstance(node.ctx, ast.Store) for node in found)]
+    if used & {"locals", "vars", "dir", "eval", "exec"}:
+        return []
+    taken = used | kept | shared | set(keyword.kwlist)
+    free = (short for length in (1, 2) for short in map("".join, itertools.product(string.ascii_lowercase, repeat=length))
+            if short not in taken)
+    edits = []
+    for name in sorted(own, key=lambda name: (-len(places[name]), min((node.lineno, node.col_offset) for node in places[name]))):
+        short = next(free)
+        if len(short) < len(name):
+            edits += [(node.lineno - 1, node.col_offset, name.encode(), short.encode()) for node in places[name]]
+    return edits
+
+
+def _bound(node: ast.AST) -> set[str]:
+    """The names that a node gives a meaning, or says to be another's."""
+    if isinstance(node, ast.Name):
+        return {node.id} if isinstance(node.ctx, ast.Store) else set()
+    if isinstance(node, (ast.Global, ast.Nonlocal)):
+        return set(node.names)
+    if isinstance(node, ast.alias):
+        return {(node.asname or node.name).partition(".")[0]}
+    if isinstance(node, (*FUNCTIONS, ast.Lambda)):
+        arguments = [each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)]
+        return {*arguments, *([] if isinstance(node, ast.Lambda) else [node.name])}
+    names = [getattr(node, "name", None), getattr(node, "rest", None)]  # of classes, exceptions, patterns
+    return {name for name in names if isinstance(name, str)}
 
 
 def _tokens(text: str) -> list[tokenize.TokenInfo]:

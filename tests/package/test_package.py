@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import gzip
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+import symtable
 import sys
+import tarfile
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +26,7 @@ from buildroot.strip import stripped
 from buildroot.translations import LANGUAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.package.conftest import Package
@@ -49,6 +56,15 @@ def test_the_form_that_opkg_takes(packages: dict[str, Package]) -> None:
         assert list(package.outer) == ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]
         assert package.content[:2] == b"\x1f\x8b", "a .tar.gz, no ar archive"
         assert len(package.content) < SIZE, name
+
+
+def test_small_enough_as_an_sdk_packs(vpnpt: Package) -> None:
+    """Its scripts/ipkg-build has the files by name, and gzip as it is: 16 times 100 bytes stand for the rest of the .ipk."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, member in sorted(vpnpt.data.items()):
+            archive.addfile(member, io.BytesIO(vpnpt.file(name[2:]).encode()) if member.isfile() else None)
+    assert len(gzip.compress(raw.getvalue(), 6)) + 1600 < SIZE
 
 
 def test_control_fields(packages: dict[str, Package]) -> None:
@@ -195,9 +211,76 @@ def test_what_is_shipped_is_the_same_program() -> None:
 
     for path in (TOP / "src" / "vpnpt").rglob("*.py"):
         text = path.read_text()
-        shipped = stripped(text)
+        shipped = stripped(text, shorten=False)
         assert bare(text) == bare(shipped), path
         assert len(text.splitlines()) == len(shipped.splitlines()), path
+
+
+def test_shorter_names_make_the_same_program() -> None:
+    """Nothing but variables has another name; within a function no two have the same, and none is called what means something outside."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+    def outermost(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, functions):
+                yield child
+            else:
+                yield from outermost(child)
+
+    def names(node: ast.AST) -> list[ast.Name]:
+        return [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+
+    shortened = 0
+    for path in (TOP / "src" / "vpnpt").rglob("*.py"):
+        long, short = stripped(path.read_text(), shorten=False), stripped(path.read_text())
+        before, after = ast.parse(long), ast.parse(short)
+        known = {name for symbols in tables(symtable.symtable(long, str(path), "exec")) for name in symbols} | set(dir(builtins))
+        for one, other in zip(outermost(before), outermost(after), strict=True):
+            pairs = {(old.id, new.id) for old, new in zip(names(one), names(other), strict=True)}
+            changed = {pair for pair in pairs if pair[0] != pair[1]}
+            assert len({old for old, _ in pairs}) == len({new for _, new in pairs}) == len(pairs), path
+            arguments = {each.arg for each in ast.walk(one) if isinstance(each, ast.arg)}
+            assert not {name for pair in changed for name in pair} & (known | arguments), path
+            shortened += len(changed)
+            for old, new in zip(names(one), names(other), strict=True):
+                new.id = old.id
+        assert ast.dump(before) == ast.dump(after), path
+        assert len(long.splitlines()) == len(short.splitlines()), path
+    assert shortened > 1000
+
+
+def tables(table: symtable.SymbolTable) -> Iterator[set[str]]:
+    """Of a program's symbols, those that are no function's: of the module, of classes, and what a function takes from there."""
+    if table.get_type() != "function":
+        yield set(table.get_identifiers())
+    else:
+        yield {name for name in table.get_identifiers() if table.lookup(name).is_global()}
+    for child in table.get_children():
+        yield from tables(child)
+
+
+def test_variables_that_must_keep_their_names() -> None:
+    """Of each, something else than the function's own code depends on the name."""
+    program = """
+        import os as path
+        def one(argument, *, other=None):
+            local = argument + 1
+            again = [local for local in range(local)]
+            said, inner = 1, 2
+            def nested(): return inner
+            try: import json
+            except ValueError as error: raise error
+            text = [text for text in "ab"]
+            return f"{said}", nested, again, other, one.name, text(argument)
+        def text(value): return value
+        def two():
+            value = 1
+            return locals()
+    """
+    shipped = stripped(textwrap.dedent(program))
+    for name in ("path", "argument", "other", "said", "inner", "nested", "json", "error", "text", "value"):
+        assert len(re.findall(rf"\b{name}\b", shipped)) == len(re.findall(rf"\b{name}\b", program)), name
+    assert "local=" not in shipped and "again" not in shipped
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
