@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from vpnpt import TOOLS_MISSING
 from vpnpt.daemon import child
-from vpnpt.daemon.child import Aside, Pending
+from vpnpt.daemon.child import Aside
+from vpnpt.daemon.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def wait(selector: selectors.BaseSelector, pending: Pending) -> dict[str, Any]:
@@ -74,6 +75,12 @@ def test_an_exception_is_told() -> None:
     def fail() -> dict[str, Any]:
         raise LookupError("nothing there")
     assert run(fail) == {"error": "LookupError: nothing there"}
+
+
+def test_a_package_that_has_gone_is_told() -> None:
+    def fail() -> dict[str, Any]:
+        raise ModuleNotFoundError("No module named 'vpnpt.gather'")
+    assert run(fail) == {"error": TOOLS_MISSING}
 
 
 def test_too_long_an_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

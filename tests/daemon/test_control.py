@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vpnpt.daemon import control
-from vpnpt.daemon.child import Pending
 from vpnpt.daemon.control import LIMIT, PEERS, SOCKET, ControlServer
+from vpnpt.daemon.pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ import pytest
 
 from vpnpt.daemon import ubus
 from vpnpt.daemon.api import HANDLERS
-from vpnpt.daemon.child import Pending
 from vpnpt.daemon.log import Log
+from vpnpt.daemon.pending import Pending
 from vpnpt.wire import ubus as wire
 
 if TYPE_CHECKING:

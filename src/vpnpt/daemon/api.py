@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .child import Pending
     from .context import Context, Handler
+    from .pending import Pending
 
 
 def answer(context: Context, request: Mapping[str, Any]) -> dict[str, Any] | Pending:
@@ -78,9 +78,9 @@ def _tool(name: str) -> Handler:
     def handler(context: Context, arguments: Mapping[str, str]) -> dict[str, Any] | Pending:
         try:
             from . import tools
+            return tools.HANDLERS[name](context, arguments)  # imports more, which may be gone since then
         except ImportError:
             return {"error": TOOLS_MISSING}
-        return tools.HANDLERS[name](context, arguments)
 
     return handler
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Work that takes seconds and memory, done in a child process: the loop goes on meanwhile, and the memory is free again with its end."""
+"""Work that takes seconds and memory, done in a child process: the loop goes on meanwhile, and the memory is free again with its end.
+
+Part of package vpnpt-tools: what takes that long is only asked of these."""
 from __future__ import annotations
 
 import contextlib
@@ -8,6 +10,9 @@ import os
 import selectors
 import signal
 
+from .. import TOOLS_MISSING
+from .pending import Pending
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,48 +20,16 @@ if TYPE_CHECKING:
 
 LIMIT = 30
 """Seconds after which the kernel ends a child."""
-WAITING = 64
-"""Who may wait for one answer at a time."""
 MOST = 1 << 22
 """Bytes of an answer; a longer one is none."""
 
 
-class Pending:
-    """An answer that comes later. Whoever wants it says so with `then`."""
-
-    __slots__ = ("_answer", "_waiting")
-
-    def __init__(self) -> None:
-        self._answer: dict[str, Any] | None = None
-        self._waiting: list[Callable[[dict[str, Any]], None]] = []
-
-    def then(self, callback: Callable[[dict[str, Any]], None]) -> None:
-        """Calls back with the answer, at once if it is there."""
-        if self._answer is None and len(self._waiting) >= WAITING:
-            callback({"error": "too many wait for this answer already"})
-        elif self._answer is None:
-            self._waiting.append(callback)
-        else:
-            callback(self._answer)
-
-    def settle(self, answer: dict[str, Any]) -> None:
-        """Here it is."""
-        self._answer = answer
-        waiting, self._waiting = self._waiting, []
-        for callback in waiting:
-            callback(answer)
-
-
 class Aside:
-    """One child at a time: who asks for the same while it runs gets the same answer."""
+    """One child at a time: who asks for the same while it runs gets the same answer, so each kind of work has one of its own."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self.selector = selector
         self._running: Pending | None = None
-
-    def another(self) -> Aside:
-        """One more, for another kind of work: each takes one task at a time."""
-        return Aside(self.selector)
 
     def run(self, task: Callable[[], dict[str, Any]]) -> Pending:
         """Begins the task, which may change nothing here: it has a copy of all that we know, and none of our descriptors.
@@ -123,6 +96,8 @@ def _child(task: Callable[[], dict[str, Any]], writer: int) -> None:
         os.closerange(writer + 1, 4096)
         try:
             answer = task()
+        except ImportError:  # the package has been removed since the daemon loaded this
+            answer = {"error": TOOLS_MISSING}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         with os.fdopen(writer, "wb") as pipe:

@@ -10,13 +10,15 @@ from ..router.devices import release
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from selectors import BaseSelector
     from typing import Any
 
     from ..sessions.revisions import Revisions
     from .apply import Service
-    from .child import Aside, Pending
+    from .child import Aside
     from .log import Log
     from .offload import Offload
+    from .pending import Pending
     from .sessions_feed import SessionsFeed
     from .throughput import Counting
     from .why import Watches
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """What handlers may ask. reload: puts the configuration in force, True if that worked. aside: does what takes long."""
+    """What handlers may ask. reload: puts the configuration in force, True if that worked. selector: the loop's."""
 
-    __slots__ = ("service", "reload", "log", "aside", "feed", "watches", "revisions", "counting", "offload")
+    __slots__ = ("service", "reload", "log", "selector", "feed", "aside", "watches", "revisions", "counting", "offload")
 
-    def __init__(self, service: Service, reload: Callable[[], bool], log: Log, aside: Aside, feed: SessionsFeed) -> None:
-        self.service, self.reload, self.log, self.aside, self.feed = service, reload, log, aside, feed
+    def __init__(self, service: Service, reload: Callable[[], bool], log: Log, selector: BaseSelector, feed: SessionsFeed) -> None:
+        self.service, self.reload, self.log, self.selector, self.feed = service, reload, log, selector, feed
+        self.aside: Aside | None = None  # made when somebody first asks the doctor
         self.revisions: Revisions | None = None  # made when a page first asks for what is new
         self.counting: Counting | None = None  # with vpnpt-tools
         self.offload: Offload | None = None  # if its package is there

@@ -9,7 +9,7 @@ import os
 import selectors
 import socket
 
-from .child import Pending
+from .pending import Pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from ..wire.nftables import decode_change
 from . import safe_file
 from .api import answer
 from .apply import Service
-from .child import Aside
 from .context import Context
 from .control import SOCKET, ControlServer
 from .instance import begin
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
     from ..kernel.netfilter import NflogSocket
     from ..wire.nflog import LogPacket
-    from .child import Pending
     from .instance import Instance
+    from .pending import Pending
 
 RUN_DIR = "/var/run/vpnpt"
 READY = "ready"
@@ -78,7 +77,7 @@ class Daemon:
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)
         self.feed = SessionsFeed(self.service, self.log, lambda event: self.ubus.event("vpnpt.session", event), self._at)
-        self.context = Context(self.service, self.reload, self.log, Aside(self.selector), self.feed)
+        self.context = Context(self.service, self.reload, self.log, self.selector, self.feed)
         self.control: ControlServer | None = None
         self._open_files()
         self.ubus = Ubus(self.selector, self.log, lambda request: self._on_request(request, "ubus"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import process
-from .child import WAITING, Pending
+from .pending import WAITING, Pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,14 +7,15 @@ import os
 import time
 
 from ..model import PROTOCOLS
+from .child import Aside  # at once: where descriptors are scarce, it can't be read later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .child import Pending
     from .context import Context, Handler
+    from .pending import Pending
 
 
 def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
@@ -24,6 +25,8 @@ def _doctor(context: Context, _arguments: Mapping[str, str]) -> Pending:
         return gather(context.service, context.feed)
 
     context.feed.learn()  # who was refused
+    if context.aside is None:
+        context.aside = Aside(context.selector)
     return context.aside.run(examine)
 
 
@@ -31,7 +34,7 @@ def _why(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
     """Begins a watch over a client (and server), asks how far one is, or ends it."""
     if context.watches is None:
         from .why import Watches
-        context.watches = Watches(context.service, context.feed, context.aside.another(), context.aside.selector)
+        context.watches = Watches(context.service, context.feed, Aside(context.selector), context.selector)
     return context.watches.handle(arguments)
 
 

@@ -10,7 +10,7 @@ import selectors
 import socket
 
 from ..wire import ubus as wire
-from .child import Pending
+from .pending import Pending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
