@@ -31,6 +31,14 @@ def test_every_view(page: Page, router: Router, view: str) -> None:
             assert overflow(page) == 0, (router.dark, size)
 
 
+def test_texts_stay_aligned_whatever_the_code(page: Page) -> None:
+    show(page, "view.vpnpt.changes")
+    page.wait_for_function("document.styleSheets.length > 1")
+    for place in ("changes", "events"):
+        lefts = page.eval_on_selector_all(f"#vpnpt-{place}-list .vp-text", "nodes => nodes.map(node => node.getBoundingClientRect().left)")
+        assert len(lefts) > 3 and len(set(lefts)) == 1, place
+
+
 def test_times_stay_aligned_over_midnight(page: Page, router: Router) -> None:
     """Where one line has a date, all leave room for it."""
     router.recorded.now -= 86400
