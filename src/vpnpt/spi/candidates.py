@@ -53,6 +53,13 @@ def protected(server: Server, found: Open, now: float) -> set[bytes]:
             and server.pairs[client].latest() > found.first - FOLLOWS}
 
 
+def chatterers(server: Server, found: Open, best: bytes, now: float) -> set[bytes]:
+    """Rule 9: candidates that the server has never answered, who have had time enough to be, beside one that it has."""
+    if not server.pairs[best].heard or now - found.first < STARVES:
+        return set()
+    return {client for client in found.candidates if not server.pairs[client].heard}
+
+
 def by_likelihood(server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:
     """Who asked about a round trip ago first, then by the last sign of a need."""
     def rank(client: bytes) -> tuple[bool, float, bytes]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from math import log
 
 from .bounds import Known, forget_open
-from .candidates import STARVES, by_likelihood, candidates_of, doubts, listeners, lost, protected, to_be_asked
+from .candidates import STARVES, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
 from .echoes import claims, confirmed, learn, listen
 from .evidence import (
     APART,
@@ -224,8 +224,7 @@ class Engine:
     def _taken(self, server: Server, event: SpiTaken, now: float) -> list[Action]:
         pair = self._pair(event.server, event.client)
         others = tuple(client for client in candidates_of(server, (), now, self.pending_timeout) if client != event.client)
-        if not pair.heard and not others:
-            others = tuple(sorted(listeners(server) - {event.client}))
+        others = others or (() if pair.heard else tuple(sorted(listeners(server) - {event.client})))
         if pair.follows or (others and not pair.heard):
             # What the kernel took for a need of this client may have been none.
             if pair.follows:
@@ -384,7 +383,8 @@ class Engine:
         if lead < SURE or found.tally[best].evidence() < HINT:
             return actions
         # Who has spoken whenever a packet came may be right as well.
-        together = {client for client in others if lead * found.tally[best].apart_from(found.tally[client]) < APART}
+        together = {client for client in set(others) - chatterers(server, found, best, now)
+                    if lead * found.tally[best].apart_from(found.tally[client]) < APART}
         claimed = claims(server, best)
         if claimed > max(1, server.pairs[best].needs()):
             return actions

@@ -319,18 +319,17 @@ class Open:
 
     def judge(self, pairs: dict[bytes, Pair], window: tuple[float, float], sharp: tuple[float, float], now: float) -> None:
         """A packet came alone, which may answer a question asked in this window, most likely in the sharp one."""
-        asked = {client for client in self.candidates if pairs[client].asked(*window)}
-        sharply = {client for client in self.candidates if pairs[client].asked(*sharp)}
-        # Where many start at once, many have asked just now.
+        asked, sharply = ({client for client in self.candidates if pairs[client].asked(*when)} for when in (window, sharp))
+        # Where many start at once, many have asked just now. Who speaks all the time tells nothing of that.
         rest, widths = max(1, len(self.candidates) - 1), (window[1] - window[0], sharp[1] - sharp[0], REACTS)
-        common, sharply_common = (len(asked) - 1) / rest, (len(sharply) - 1) / rest
-        for client in self.candidates:
+        chances = {client: pairs[client].chances(now, widths) if pairs[client].spurts else [0.0, 0.0, 0.0] for client in self.candidates}
+        common, sharply_common = (sum(chances[client][kind] < 1 for client in who) for kind, who in enumerate((asked, sharply)))
+        for client, (hit, sharp_hit, reaction) in chances.items():
             tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
             tally.judged += 1
-            hit, sharp_hit, reaction = pair.chances(now, widths) if pair.spurts else (0.0, 0.0, 0.0)
-            tally.hits_by_chance += max(common, CHANCE, hit)
-            tally.sharp_by_chance += max(sharply_common, CHANCE, sharp_hit)
-            tally.reactions_by_chance += max(sharply_common, CHANCE, reaction)
+            tally.hits_by_chance += max((common - 1) / rest, CHANCE, hit)
+            tally.sharp_by_chance += max((sharply_common - 1) / rest, CHANCE, sharp_hit)
+            tally.reactions_by_chance += max((sharply_common - 1) / rest, CHANCE, reaction)
             tally.sharp += client in sharply
             near = now - max(NEAR, now - window[0])
             if not pair.asked(near, now):
