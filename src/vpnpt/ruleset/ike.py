@@ -60,6 +60,8 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out",
                "from another port, where NAT tells clients apart: only watched")
     chain = table.chain("from_ike")
+    chain.rule(f"iifname {names(devices.lan)} @th,16,16 != 4500 ct zone set {SERVER_OUT} . {COOKIE} map @cookie_zone return",
+               "the answer to a call, in a zone where the host talks with its caller already: NAT has given the caller another port")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @ike_moved goto ike_in_moved", "also used from another port than 500")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow",
                "a known cookie, to the port that NAT gave the client")
@@ -68,6 +70,9 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
                "to another port, where NAT tells clients apart: only watched")
 
     _add_exchanges(table)
+    none = table.chain("ike_none")
+    none.rule(f"iifname {names(devices.lan)} ip daddr @servers update @other_500 {{ ip daddr }}",
+              "as without vpnpt; its flow has the ports to which this server may send IKE as well")
     ike = table.chain("ike")
     kinds = ", ".join([*(f"{kind} : jump ike_said" for kind in INFORMATIONAL), *(f"{kind} : goto ike_slow" for kind in CREATES_SAS)])
     ike.rule(f"@th,208,8 vmap {{ {kinds} }}", "an IKE SA may end, or new SPIs are about to appear")
@@ -78,7 +83,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     slow.rule(f"{COOKIE} 0 goto ike_marker", "ESP in UDP 500")
     slow.rule(f"iifname {names(devices.lan)} @th,32,16 9 @th,64,8 0xff ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone "
               "return", "a NAT keepalive (RFC 3948 2.3): the flow of the client's IKE")
-    looks_like_ike(slow)
+    looks_like_ike(slow, "goto ike_none")
     slow.rule(f"iifname {names(devices.lan)} goto ike_out", "sent by an inside host")
     slow.rule("goto ike_in", "sent from outside")
     _add_out(table, devices)
@@ -88,12 +93,12 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     _add_watch(table)
 
 
-def looks_like_ike(chain: Chain) -> None:
+def looks_like_ike(chain: Chain, verdict: str = "return") -> None:
     """Rules that end `chain` for UDP that is no IKE."""
-    chain.rule("@th,32,16 < 36 return", "not IKE: shorter than IKE's header")
-    chain.rule("@th,200,4 != { 1, 2 } return", "not IKE: version")
-    chain.rule(f"@th,208,8 != {KNOWN_EXCHANGES} return", "not IKE: exchange type")
-    chain.rule("@th,256,16 != 0 return", "not IKE: length")
+    chain.rule(f"@th,32,16 < 36 {verdict}", "not IKE: shorter than IKE's header")
+    chain.rule(f"@th,200,4 != {{ 1, 2 }} {verdict}", "not IKE: version")
+    chain.rule(f"@th,208,8 != {KNOWN_EXCHANGES} {verdict}", "not IKE: exchange type")
+    chain.rule(f"@th,256,16 != 0 {verdict}", "not IKE: length")
 
 
 def _add_exchanges(table: Table) -> None:
@@ -181,12 +186,13 @@ def _add_in(table: Table, devices: Devices) -> None:
     router = table.chain("ike_in_router")
     router.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }}",
                 "an IKE SA that the server begins: it belongs to the host that answers")
-    router.rule("goto copies", "the packet itself goes on as without vpnpt")
+    router.rule("goto copies", "a copy for each client; where the router or a host left out may be meant, the packet itself goes on")
 
     # Whoever gets a message of an IKE SA that it has not can't read it. But the first one of a new IKE SA any client can answer, and the
     # server takes the first answer for that of the one it means. It may mean no client at all: that is seen after NAT (`begin_shared`).
     shared = table.chain("ike_in_shared")
     shared.rule("@th,128,64 != 0 goto copies", "one client has this IKE SA, not known which: a copy for each")
+    shared.rule("ip saddr @other_500 goto ike_in_router", "conntrack would give it to a host whose UDP 500 is no IKE: only copies")
 
     whose = table.chain("ike_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")

@@ -181,6 +181,8 @@ IPSEC: tuple[Map, ...] = (
         meaning="server, cookie: its INFORMATIONAL, which the client answers"),
     Map(name="begun", key=f"ip saddr . {COOKIE}", size="clients", lifetime=60,
         meaning="server, cookie: an IKE SA that it began, offered to its clients"),
+    Map(name="other_500", key="ip saddr", lifetime=180,
+        meaning="servers with which somebody talks on UDP 500 that is no IKE; as long as conntrack knows the flow"),
     # bounds
     *(Map(name=name, key=key, size="clients", lifetime=60, meaning=meaning) for name, key, meaning in (
         ("rate_in", "ip saddr", "how fast a server shows new keys"),
