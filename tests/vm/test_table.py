@@ -74,5 +74,6 @@ def test_what_is_lost_behind_a_stock_router_too_is_the_programs_doing() -> None:
 
 
 def test_the_router_s_losses_are_added_up() -> None:
-    assert table.router({"wire": {"c1": [100, 0, 3], "c2": [50, 2, 0]}}) == "2 of 150, 3 copies"
+    assert table.router({"wire": {"c1": [100, 0, 3, 1.5, 8.0], "c2": [50, 2, 0, 0.0, 8.0]}}) == "2 of 150, 3 copies until 1.5 of 8.0 s"
+    assert table.router({"wire": {"c1": [100, 0, 0, 0.0, 8.0]}}) == "0 of 100"
     assert table.router({"wire": None}) == table.router(None) == "–"

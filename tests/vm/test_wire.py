@@ -33,13 +33,13 @@ def test_esp_is_known_by_spi_and_sequence_number(packet: bytes, name: tuple[int,
 
 
 def test_what_did_not_reach_the_end_with_the_keys_is_lost() -> None:
-    seen = {"s1": ({(1, 1), (1, 2), (2, 1), (9, 1)}, {(11, 1)}), "c1": ({(11, 1), (11, 2)}, {(1, 1), (2, 1), (9, 1)}),
-            "c2": (set(), {(1, 2), (2, 1)})}
-    assert crossings(seen, "s1", {"c1": {1}, "c2": {2}}, {9}) == {"c1": Crossing(4, 2, 1), "c2": Crossing(1, 0, 1)}
+    seen = {"s1": ({(1, 1): 5.0, (1, 2): 6.0, (2, 1): 6.5, (9, 1): 7.0}, {(11, 1): 8.0}),
+            "c1": ({(11, 1): 7.5, (11, 2): 8.5}, {(1, 1): 5.5, (2, 1): 7.0, (9, 1): 7.5}), "c2": ({}, {(1, 2): 6.25, (2, 1): 7.0})}
+    assert crossings(seen, "s1", {"c1": {1}, "c2": {2}}, {9}) == {"c1": Crossing(4, 2, 1, 2.0, 2.5), "c2": Crossing(1, 0, 1, 1.25, 2.5)}
 
 
 def test_nothing_sent_tells_nothing() -> None:
-    assert crossings({"s1": (set(), set()), "c1": (set(), set())}, "s1", {"c1": set()}, set()) is None
+    assert crossings({"s1": ({}, {}), "c1": ({}, {})}, "s1", {"c1": set()}, set()) is None
 
 
 def test_a_real_router_is_heard(sandbox: None, tmp_path: Path) -> None:

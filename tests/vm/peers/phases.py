@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.vm.peers import table
-from tests.vm.peers.site import Answers, Site
+from tests.vm.peers.site import Answers, Bursts, Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 STOCK_PATIENCE = 12.0
 """Seconds: what a stock router does not let come up never comes up; others have up to Peer.patience."""
 REKEYED_WITHIN = 20.0
+TRANSFER = 8
+"""Seconds."""
 SEVERAL = 3
 """With more clients only how they begin, and behind vpnpt their rekeys."""
 
@@ -130,6 +133,11 @@ class Run:
         """With the new keys alone."""
         return answers(self.ask(20))
 
+    def people(self) -> dict[str, Answers]:
+        """Each client asks now and then, as people do: nothing is in step."""
+        return answers({self.site.clients[number].name: Bursts(
+            self.site.clients[number], self.peer.inside(number), self.peer.target(number), random.Random(number)) for number in self.numbers})
+
     def transfer(self) -> dict[str, Answers]:
         """iperf3 of all clients at once; a cell is whether data came, the note how much a second."""
         servers, clients = [], []
@@ -138,7 +146,7 @@ class Run:
         self.site.wait(lambda: all(f":{5201 + number} " in self.site.server.host.run("ss", "-Hltn").stdout for number in self.numbers), 20)
         for number in self.numbers:
             clients.append(self.site.clients[number].begin(
-                "iperf3", "-J", "-c", self.peer.target(number), "-B", self.peer.inside(number), "-p", str(5201 + number), "-t", "2",
+                "iperf3", "-J", "-c", self.peer.target(number), "-B", self.peer.inside(number), "-p", str(5201 + number), "-t", str(TRANSFER),
                 "--connect-timeout", "4000"))
         cells, speeds = {}, []
         for number, client in zip(self.numbers, clients, strict=True):
@@ -207,7 +215,8 @@ class Run:
 
 def shown(row: Row) -> dict[str, Any]:
     """A row for the JSON."""
-    wire = None if row.wire is None else {name: [one.sent, one.lost, one.copies] for name, one in row.wire.items()}
+    wire = None if row.wire is None else {name: [one.sent, one.lost, one.copies, round(one.until, 1), round(one.lasted, 1)]
+                                          for name, one in row.wire.items()}
     return {"cells": {name: [cell.answered, cell.sent] for name, cell in row.cells.items()}, "note": row.note,
             "seconds": round(row.seconds, 1), "wire": wire}
 
@@ -235,6 +244,8 @@ def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], sho
     test.do("the server asks", test.server_asks)
     if site.stock and len(test.numbers) > SEVERAL:
         return
+    if peer.plain and not short and not alone and len(test.numbers) <= SEVERAL:
+        test.do("people ask", test.people)
     for by in peer.can_rekey:
         test.do(f"the {by} rekeys", partial(test.rekey, by))
         if not short:
@@ -246,10 +257,12 @@ def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], sho
             test.do(f"the {by} rekeys IKE, too", partial(test.rekey_ike, by))
     if not short and peer.plain and len(test.numbers) <= SEVERAL:
         test.do("idle, the server rekeys", test.forgotten)
-    if short or alone or len(test.numbers) > SEVERAL:
+    if short or len(test.numbers) > SEVERAL:
         return
     if peer.transfers:
         test.do("transfers (iperf3)", test.transfer)
+    if alone:
+        return
     test.do("fw4 reloads", test.reload)
     test.do("c2 crashes, comes back", test.crash)
     test.do("another WAN address", lambda: test.reconnect(test.renumber))

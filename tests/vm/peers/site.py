@@ -14,6 +14,7 @@ from tests.vm.peers.machine import DIRECTORY, Machine
 from tests.vm.peers.wire import Wire
 
 if TYPE_CHECKING:
+    import random
     import subprocess
     from collections.abc import Callable
     from typing import Self
@@ -54,8 +55,22 @@ class Ping:
     def answers(self) -> Answers:
         """Waits for its end. What it could not even send counts as sent."""
         self.output, _ = self._process.communicate()
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", self.output)
-        return Answers(int(found[2]) if found else 0, self.count)
+        return Answers(sum(int(found) for found in re.findall(r"packets transmitted, (\d+) received", self.output)), self.count)
+
+
+class Bursts(Ping):
+    """Pings as people ask: one to twenty at once, and a pause. `chance` draws them; it takes some 12 seconds and more."""
+
+    SECONDS, SIZES, PAUSES, EVERY = 12.0, (1, 2, 3, 8, 20), (0.2, 1.0), 0.02
+
+    def __init__(self, machine: Machine, source: str, target: str, chance: random.Random) -> None:
+        bursts, left = [], self.SECONDS
+        while left > 0:
+            bursts.append((chance.choice(self.SIZES), chance.uniform(*self.PAUSES)))
+            left -= bursts[-1][1] + bursts[-1][0] * self.EVERY
+        self.count, self.output = sum(size for size, _ in bursts), ""
+        self._process = machine.begin("sh", "-c", "; ".join(
+            f"sleep {pause:.2f}; ping -n -q -c {size} -i {self.EVERY} -W 1 -I {source} {target}" for size, pause in bursts))
 
 
 class Site:

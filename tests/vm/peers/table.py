@@ -3,7 +3,8 @@
 
     {"date": seconds, "kernel": text, "short": bool, "versions": {peer: text},
      "rows": [{"peer": text, "what": text, "runs": {"alone" | "stock" | "vpnpt": {
-         "cells": {client: [answered, sent]}, "note": text, "wire": null | {client: [ESP packets, lost, others' copies]}}}}]}
+         "cells": {client: [answered, sent]}, "note": text, "wire": null | {client: [ESP packets, lost, others' copies,
+         seconds until the last copy, seconds until the last packet]}}}}]}
 """
 from __future__ import annotations
 
@@ -44,16 +45,19 @@ def bad(row: dict[str, Any]) -> list[str]:
         excused = asked or (name in wire and lost(stock.get(name, [0, 0])) >= lost(cell))
         if cell[1] == 0 or (lost(cell) > may and not excused):
             wrong.append(name)
-    wrong += [name for name, (_, gone, _) in wire.items() if gone and name not in wrong]
+    wrong += [name for name, (_, gone, *_) in wire.items() if gone and name not in wrong]
     return wrong or ([] if run["cells"] else ["all"])
 
 
 def router(run: dict[str, Any] | None) -> str:
-    """What the router lost of ESP, and copied."""
+    """What the router lost of ESP, and copied: until when, of how many seconds."""
     if not run or not run.get("wire"):
         return "–"
     sent, gone, copies = (sum(one[part] for one in run["wire"].values()) for part in range(3))
-    return f"{gone} of {sent}" + (f", {copies} copies" if copies else "")
+    if not copies:
+        return f"{gone} of {sent}"
+    until, lasted = (max(one[part] for one in run["wire"].values()) for part in (3, 4))
+    return f"{gone} of {sent}, {copies} copies until {until:.1f} of {lasted:.1f} s"
 
 
 def text(run: dict[str, Any] | None) -> str:
@@ -137,12 +141,13 @@ in a virtual machine whose processors are emulated, so nothing here says how fas
 Three clients on the LAN use one server at the same time, with the programs that people use. A cell says how many pings through the tunnel
 were answered of how many sent, client by client. *One client, stock* is what the programs lose by themselves, mostly a packet while they
 change keys. *ESP lost* is what the router itself lost, both ways: packets that one end sent and the end with their keys never got, seen on
-both wires; copies are those of others that a client got beside: pings of all clients at the same intervals tell least whose an SPI is, so
-nearly all that comes in is copied here. A dash: not run, or no ESP. {found}
+both wires; copies are those of others that a client got beside, until so many seconds after the server's first packet, of so many in which
+packets came: pings of all clients at the same intervals tell least whose an SPI is, so nearly all that comes in is copied there. A dash: not run, or no ESP. {found}
 
 - *all begin at once*, *the server asks*: the tunnels are made in the same moment; then pings from the clients, then from the server.
 - *the client rekeys*, *the server rekeys*: one side replaces all keys of the data while pings pass; *IKE, too*: those of IKE itself before.
 - *idle, the server rekeys*: the router has forgotten every flow, and the server is the first to send.
+- *people ask*: each now and then, one to twenty pings at once.
 - *transfers*: iperf3 in both tunnels' ends, all at once, in Mbit/s. *fw4 reloads*: over and over, while pings pass.
 - *c2 crashes, comes back*: it loses its power without a word, and connects anew, while the others go on.
 - *another WAN address*, *flow offload on*: all disconnect, the router changes, all connect again.

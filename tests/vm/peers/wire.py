@@ -28,7 +28,7 @@ SNAPLEN = 64
 BUFFER = 64 << 20
 SETTLES = 0.3
 """Seconds for what is on its way."""
-SOL_PACKET, PACKET_STATISTICS, SO_ATTACH_FILTER = 263, 6, 26
+SOL_PACKET, PACKET_STATISTICS, SO_ATTACH_FILTER, SO_TIMESTAMPNS = 263, 6, 26, 35
 ETH_P_ALL = 3
 """Sockets for one protocol don't see what is sent."""
 # ldh [SKF_AD_PROTOCOL]; jeq IPv4, else drop; ldb [9]; jeq ESP, take; jeq UDP, take, else drop
@@ -36,33 +36,41 @@ FILTER = ((0x28, 0, 0, 0xFFFFF000), (0x15, 0, 4, ETH_P_IP),
           (0x30, 0, 0, 9), (0x15, 1, 0, PROTO_ESP), (0x15, 0, 1, PROTO_UDP), (0x06, 0, 0, SNAPLEN), (0x06, 0, 0, 0))
 Name = tuple[int, int]
 """SPI and sequence number."""
+Times = dict[Name, float]
+"""When each was first seen, in seconds."""
 
 
 @dataclass
 class Crossing:
-    """Of one client, both ways: ESP packets sent, those that the router lost, and those of other clients that were copied to it."""
+    """Of one client, both ways: ESP packets sent, those that the router lost, and those of other clients that were copied to it.
+
+    until: when the last copy came, lasted: when the server's last packet came to anybody; both in seconds since its first one.
+    """
 
     sent: int = 0
     lost: int = 0
     copies: int = 0
+    until: float = 0.0
+    lasted: float = 0.0
 
 
 @dataclass
 class Ear:
-    """What one host sent and received."""
+    """What one host sent and received, and when first."""
 
     host: Host
     sock: socket.socket
-    sent: set[Name] = field(default_factory=set)
-    received: set[Name] = field(default_factory=set)
+    sent: Times = field(default_factory=dict)
+    received: Times = field(default_factory=dict)
 
     def read(self) -> bool:
         """Takes what has arrived; False if the kernel had no room for some of it."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                data, place = self.sock.recvfrom(SNAPLEN)
+                data, about, _, place = self.sock.recvmsg(SNAPLEN, socket.CMSG_SPACE(16))
                 if name := esp_name(data):
-                    (self.sent if place[2] == socket.PACKET_OUTGOING else self.received).add(name)
+                    seconds, nanoseconds = struct.unpack("=qq", about[0][2])
+                    (self.sent if place[2] == socket.PACKET_OUTGOING else self.received).setdefault(name, seconds + nanoseconds / 1e9)
         return not struct.unpack("II", self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
 
 
@@ -124,17 +132,19 @@ class Wire:
             ear.sock.close()
 
 
-def crossings(seen: dict[str, tuple[set[Name], set[Name]]], server: str, own: dict[str, set[int]], routers: set[int],
-              ) -> dict[str, Crossing] | None:
+def crossings(seen: dict[str, tuple[Times, Times]], server: str, own: dict[str, set[int]], routers: set[int]) -> dict[str, Crossing] | None:
     """By client, of what each host sent and received; own: whose SPI is whose. What nobody's keys open belongs to nobody."""
     from_server, at_server = seen[server]
     found = {name: Crossing() for name in own}
+    began = min(from_server.values(), default=0.0)
+    last = max((when for name in own for when in seen[name][1].values()), default=began)
     for name, crossing in found.items():
         sent, received = seen[name]
         meant = {packet for packet in from_server if packet[0] in own[name]}
+        others = [when for (spi, _), when in received.items() if spi not in own[name] and spi not in routers]
         crossing.sent = len(sent) + len(meant)
-        crossing.lost = len(sent - at_server) + len(meant - received)
-        crossing.copies = sum(spi not in own[name] and spi not in routers for spi, _ in received)
+        crossing.lost = len(sent.keys() - at_server.keys()) + len(meant - received.keys())
+        crossing.copies, crossing.until, crossing.lasted = len(others), max(others, default=began) - began, last - began
     return found if any(crossing.sent for crossing in found.values()) else None
 
 
@@ -144,6 +154,7 @@ def _listen(host: Host) -> socket.socket:
     held = create_string_buffer(program)
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(FILTER), addressof(held)))
     sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     sock.setblocking(False)
     sock.bind(("eth0", ETH_P_ALL))
     return sock
