@@ -142,7 +142,8 @@ Three clients on the LAN use one server at the same time, with the programs that
 were answered of how many sent, client by client. *One client, stock* is what the programs lose by themselves, mostly a packet while they
 change keys. *ESP lost* is what the router itself lost, both ways: packets that one end sent and the end with their keys never got, seen on
 both wires; copies are those of others that a client got beside, until so many seconds after the server's first packet, of so many in which
-packets came: pings of all clients at the same intervals tell least whose an SPI is, so nearly all that comes in is copied there. A dash: not run, or no ESP. {found}
+packets came: pings of all clients at the same intervals tell least whose an SPI is, so nearly all that comes in is copied there.
+A dash: not run, or no ESP. {found}
 
 - *all begin at once*, *the server asks*: the tunnels are made in the same moment; then pings from the clients, then from the server.
 - *the client rekeys*, *the server rekeys*: one side replaces all keys of the data while pings pass; *IKE, too*: those of IKE itself before.
