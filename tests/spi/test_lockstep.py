@@ -98,6 +98,33 @@ def test_they_wait_together(ike: bool, answers_after: float, period: float, answ
     play(events)
 
 
+@pytest.mark.parametrize("halts", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+@pytest.mark.parametrize("answers", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_after_the_other(seed: int, answers: int, ike: bool, halts: float) -> None:
+    """Question, answer, the next one's question, its answer, by one machine that sometimes halts: each seems to confirm what comes before.
+
+    Nothing comes alone here, so nothing tells of who has asked but that it has spoken just before.
+    """
+    chance, now = random.Random(seed), 1.0
+    events: list[tuple[float, Event]] = exchanges(0.0002, chance) if ike else [(0.0, Paired(server=S, client=client)) for client in CLIENTS]
+
+    def passes() -> float:
+        nonlocal now
+        now += chance.uniform(0.0001, 0.0004) + (chance.uniform(0.001, 0.03) if chance.random() < halts else 0.0)
+        return now
+
+    for turn in range(1500):
+        for number, client in enumerate(CLIENTS):
+            events.append((passes(), SpiOut(server=S, client=client, spi=b"out%d" % number, sequence=turn + 1)))
+            for number_of in range(answers):
+                events.append((passes(), SpiShared(server=S, spi=b"in%d " % number, sequence=turn * answers + number_of + 1,
+                                                   waiting=frozenset(CLIENTS), copied=frozenset(CLIENTS))))
+        now += chance.uniform(0.005, 0.007)
+    play(events)
+
+
 def recorded(trace: Path) -> list[tuple[float, Event]]:
     """For each packet, tenths of a millisecond since the one before, and whose it is: a, b, c send; A, B, C: one comes for them."""
     events: list[tuple[float, Event]] = [(0.0, Paired(server=S, client=client)) for client in CLIENTS]

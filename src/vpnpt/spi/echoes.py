@@ -26,6 +26,8 @@ MANY = 16
 """Candidates beyond which nobody looks who confirms what, and nobody counts: each look takes time."""
 OUTWEIGHS = 4
 """How many times as strong as what speaks for a rival a proof is that stands against it: of many packets some look like answers."""
+TURNS = 0.75
+"""Of how often a candidate's own count predicts right: who does as often as this may be its SPI's owner."""
 HISTORY = 5
 """Packets of a client by which its habits are known, at least."""
 FARTHEST = 0.5
@@ -112,7 +114,7 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
     least, speaks = CERTAIN + log(len(found.candidates)), dict[bytes, float]()
     for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]
-        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items() if rival in found.candidates}
+        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items() if rival in found.candidates and not _turns(found, client, rival)}
         if tally.counts and tally.counts.confirms(least):
             # What of its own could it confirm that we do not see? The SPI that it was given before.
             only = server.pairs[client].answered == FAR_PAST
@@ -127,6 +129,13 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
         if beaten and speaks[client] == max(speaks.values()) and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()
+
+
+def _turns(found: Open, client: bytes, rival: bytes) -> bool:
+    """Do both send so regularly one for so many packets that they may only take turns, all in one row? Then who asked comes before a packet,
+    and somebody else after it, as if he confirmed it."""
+    own, other = found.tally[client].counts, found.tally[rival].counts if rival in found.tally else None
+    return own is not None and other is not None and other.heard() and other.own.right() > TURNS * own.own.right()
 
 
 def claims(server: Server, client: bytes) -> int:
