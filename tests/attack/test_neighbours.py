@@ -2,9 +2,25 @@
 """A hostile host of the LAN that makes up ESP and IKE to the server of its neighbours: they lose nothing, and it gets nothing for long."""
 from __future__ import annotations
 
+import signal
+
 import pytest
 
-from tests.attack.forge import CREATE_CHILD, INFORMATIONAL, SA_INIT, WAN, Trial, blast, esp, flood_from_lan, ike, random_cookies, stage, udp
+from tests.attack.forge import (
+    CREATE_CHILD,
+    INFORMATIONAL,
+    SA_INIT,
+    WAN,
+    Trial,
+    blackhole,
+    blast,
+    esp,
+    flood_from_lan,
+    ike,
+    random_cookies,
+    stage,
+    udp,
+)
 from tests.lab.host import Host
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
@@ -82,6 +98,28 @@ def test_made_up_esp_before_the_victim_begins(sandbox: None) -> None:
         assert delivered == sent
         assert users.do_up("c2", kind="manual") == {"c2": "up"}
         assert users.do_traffic("c2", out=3, back=3)["c2"].lost == 0
+
+
+def test_lost_notices_make_no_winner(sandbox: None) -> None:
+    """What tells the daemon of a victim's new keys is lost in a flood; what tells it of made-up ESP, a moment later, is not."""
+    with Lab(5, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, attacker, process = stage(lab), lab.clients[2], lab.router.daemon
+        assert users.do_up(["c1", "c2"]) == {"c1": "up", "c2": "up"}
+        assert not users.do_traffic(out=3, back=3)["c1"].lost
+        blackhole(lab, "198.18.0.0/15")
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        for other in lab.clients[3:]:
+            names = [f"192.168.1.{20 * int(other.name[1:]) + number}" for number in range(90, 110)]
+            flood_from_lan(lab, other, [packet for number in range(150) for name in names for packet in (
+                esp(name, "198.18.0.9", MADE_UP, 1 + number), udp(name, "198.18.0.9", 500, 500, ike(7, 8, CREATE_CHILD, 8, number)))])
+        assert users.do_rekey("c1") == {"c1": "done"}
+        process.send_signal(signal.SIGCONT)
+        assert lab.router.wait_until(lambda: "OVERRUN" in lab.router.log_text(), 60)
+        chatter(lab, attacker, 0.02)
+        lab.pump.run_for(0.5)
+        sent, delivered = listen(lab, users, "c1", 2.0)
+        assert delivered == sent
 
 
 def test_the_victim_s_own_keys_in_another_s_mouth(sandbox: None) -> None:

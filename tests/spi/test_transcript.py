@@ -102,6 +102,12 @@ TRANSCRIPTS: dict[str, Transcript] = {
         (0.5, exchange(A), []),
         (0.6, shared(X), [fan(X, B, A)]),
     ],
+    "rule 13: notices were lost, so all that the server has answered may need one; a minute later that is over": [
+        (0.0, [*pairs(A, B, C), Paired(server=S, client=A, heard=True, ike=True)], []),
+        (1.0, [Began(pending_timeout=10.0, lost=True), out(C)], []),
+        (2.0, shared(X), [fan(X, C, A)]),
+        (62.0, shared(Y), [assign(Y, C)]),
+    ],
     "rule 2: who begins to need one later is no candidate": [
         (0.0, [*pairs(A, B, C), *both(A), *both(B)], []),
         (1.0, shared(X), [fan(X, A, B)]),

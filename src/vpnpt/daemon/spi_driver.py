@@ -125,6 +125,7 @@ class Tracker:
 
     def overrun(self) -> None:
         """Notices were lost: the maps are read again by `tick`, soon, but not more often than we can bear."""
+        self._handle(Began(pending_timeout=self.pending_timeout, lost=True))
         if self._read_at is None:
             self._read_at = max(self._clock(), self._not_before)
 

@@ -41,7 +41,8 @@ The rules
     by the two being in step: as long after that one's packets as before. It is proven over those from whom it has gained CERTAIN and the
     logarithm of how many candidates there are, if nothing speaks for them, or not a quarter as much: were its habits known exactly, the
     probability of a wrong proof, looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Rhythms in step with each other
-    (telephones, hosts that wait together) prove nothing, and stay copied.
+    (telephones, hosts that wait together) prove nothing, and stay copied; nor is anything proven over a rival whose own packets say as
+    exactly how many come: they may only take turns.
 11. Where IKE does not tell how far a server is (manual keys, after a restart), that is learned: the time from question to answer that two
     clients with uneven pauses have in common, if no other client's explains several, and half as many, of the same SPI's packets.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
@@ -49,4 +50,6 @@ The rules
     came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count
     is mostly exact, and more comes than it sends: what it sends to another client comes to that one packet for packet. A candidate that was
     given an SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
+13. Lost notices: for a minute it is not known who needs an SPI. Every client of the server that it has answered is a candidate, if the
+    kernel can copy to all of its clients; elimination tells nothing, and one that was never answered ends nobody's candidacy.
 """

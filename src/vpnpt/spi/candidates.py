@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .evidence import ASKED, FAR_PAST, FOLLOWS
+from .evidence import ASKED, FAN, FAR_PAST, FOLLOWS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +18,16 @@ LATE = 2.0
 
 PROTECTED = 60.0
 """Seconds for which nobody that the server has never answered ends the candidacy of one that it has."""
+UNSURE = 60.0
+"""Seconds after lost notices for which it is not known who needs an SPI."""
 STARVES = 5.0
 """Seconds without an answer, while it sends, after which a client starves."""
 
 
-def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending: float) -> tuple[bytes, ...]:
+def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending: float, *, unsure: bool = False) -> tuple[bytes, ...]:
     """The clients that may own it, the likeliest first; empty if nobody is known to need one.
 
-    waiting: clients that wait as the kernel says. pending: seconds for which the kernel remembers that.
+    waiting: clients that wait as the kernel says. pending: seconds for which the kernel remembers that. unsure: notices were lost (13).
     """
     for pair in server.pairs.values():
         pair.expire(now)
@@ -37,6 +39,8 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
         needy.update(client for client, pair in server.pairs.items() if pair.follows)
         if not any(server.pairs[client].heard for client in needy):
             needy.update(listeners(server))
+    if unsure and len(server.pairs) <= FAN:
+        needy.update(client for client, pair in server.pairs.items() if pair.heard)
     return by_likelihood(server, needy, now)
 
 
@@ -49,8 +53,8 @@ def protected(server: Server, found: Open, now: float) -> set[bytes]:
     """Rule 9: candidates that the server has answered before, and that began to need an SPI not long before this one came."""
     if now - found.first > PROTECTED:
         return set()
-    return {client for client in found.candidates if server.pairs[client].heard and server.pairs[client].needs()
-            and server.pairs[client].latest() > found.first - FOLLOWS}
+    return {client for client in found.candidates if server.pairs[client].heard and (found.unsure or (
+        server.pairs[client].needs() and server.pairs[client].latest() > found.first - FOLLOWS))}
 
 
 def chatterers(server: Server, found: Open, best: bytes, now: float) -> set[bytes]:

@@ -114,7 +114,8 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
     least, speaks = CERTAIN + log(len(found.candidates)), dict[bytes, float]()
     for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]
-        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items() if rival in found.candidates and not _turns(found, client, rival)}
+        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items()
+                  if rival in found.candidates and not _turns(found, client, rival)}
         if tally.counts and tally.counts.confirms(least):
             # What of its own could it confirm that we do not see? The SPI that it was given before.
             only = server.pairs[client].answered == FAR_PAST
@@ -132,8 +133,10 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
 
 
 def _turns(found: Open, client: bytes, rival: bytes) -> bool:
-    """Do both send so regularly one for so many packets that they may only take turns, all in one row? Then who asked comes before a packet,
-    and somebody else after it, as if he confirmed it."""
+    """Do both send so regularly one for so many packets that they may only take turns, all in one row?
+
+    Then who asked comes before a packet, and somebody else after it, as if he confirmed it.
+    """
     own, other = found.tally[client].counts, found.tally[rival].counts if rival in found.tally else None
     return own is not None and other is not None and other.heard() and other.own.right() > TURNS * own.own.right()
 

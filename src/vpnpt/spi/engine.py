@@ -6,7 +6,7 @@ from __future__ import annotations
 from math import log
 
 from .bounds import Known, forget_open
-from .candidates import STARVES, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
+from .candidates import STARVES, UNSURE, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
 from .echoes import claims, confirmed, learn, listen
 from .evidence import (
     APART,
@@ -78,7 +78,7 @@ class Engine:
 
     def __init__(self, pending_timeout: float = 10.0) -> None:
         self.servers: dict[bytes, Server] = {}
-        self.pending_timeout = pending_timeout
+        self.pending_timeout, self._unsure_until = pending_timeout, FAR_PAST
         self._known = Known()
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -96,7 +96,7 @@ class Engine:
         if isinstance(event, Alive):
             return self._alive(event.pairs, now)
         if isinstance(event, Began):
-            self.pending_timeout = event.pending_timeout
+            self.pending_timeout, self._unsure_until = event.pending_timeout, now + UNSURE if event.lost else self._unsure_until
             for state in self.servers.values():
                 state.doubted = None
             return []
@@ -105,9 +105,8 @@ class Engine:
                 self.servers[event.server].sample(event.seconds, now, pure=True)
             return []
         new = event.server not in self.servers
-        if isinstance(event, Unpaired) and new:
-            return []
-        if isinstance(event, Paired) and new and not event.heard and self._known.is_alone(event.server, event.client):
+        if new and (isinstance(event, Unpaired) or (
+                isinstance(event, Paired) and not event.heard and self._known.is_alone(event.server, event.client))):
             return []
         server = self.servers.setdefault(event.server, Server())
         if isinstance(event, Paired):
@@ -215,7 +214,7 @@ class Engine:
             pair.spend(now)
             if not pair.needs():
                 for spi, found in list(server.open.items()):
-                    if found.plain() or found.incumbent not in (None, owner):
+                    if (found.plain() and not found.unsure) or found.incumbent not in (None, owner):
                         actions += self._without(name, server, spi, found, {owner}, owners)
         return actions
 
@@ -279,13 +278,14 @@ class Engine:
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         if event.same and event.owner is not None:
             return self._same_spi(server, event, now)
-        candidates = candidates_of(server, event.waiting or (), now, self.pending_timeout)
+        unsure = now < self._unsure_until
+        candidates = candidates_of(server, event.waiting or (), now, self.pending_timeout, unsure=unsure)
         loose = not candidates
         candidates = candidates or by_likelihood(server, server.pairs, now)
         if not candidates:
             return []
         found = Open(candidates, now)
-        found.loose = loose
+        found.loose, found.unsure = loose, unsure
         found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
         found.ahead = server.surplus(candidates, event.waiting or (), now)
         actions = deliver(event.packet, candidates, event.copied)
@@ -407,7 +407,7 @@ class Engine:
         found.proven = best
         if server.pairs[best].needs() <= 1:
             for other, its in list(server.open.items()):
-                if its is not found and its.plain():
+                if its is not found and its.plain() and not its.unsure:
                     actions += self._without(name, server, other, its, {best}, owners)
         for owner in owners:
             actions += self._given(name, server, owner, now)

@@ -141,11 +141,13 @@ class Alive(Record):
 class Began(Record):
     """The kernel's tables were read again. What the kernel was told before, it may not have any more.
 
-    pending_timeout: seconds for which the kernel remembers who waits (vpnpt.global.pending_timeout), 1..120.
+    pending_timeout: seconds for which the kernel remembers who waits (vpnpt.global.pending_timeout), 1..120. lost: because notices were.
     """
 
-    __slots__ = ("pending_timeout",)
+    __slots__ = ("pending_timeout", "lost")
+    DEFAULTS = {"lost": False}
     pending_timeout: float
+    lost: bool
 
 
 class Tick(Record):
