@@ -135,8 +135,9 @@ class Run:
 
     def people(self) -> dict[str, Answers]:
         """Each client asks now and then, as people do: nothing is in step."""
-        return answers({self.site.clients[number].name: Bursts(
-            self.site.clients[number], self.peer.inside(number), self.peer.target(number), random.Random(number)) for number in self.numbers})
+        asks = {self.site.clients[number]: Bursts(self.site.clients[number], self.peer.inside(number), self.peer.target(number),
+                                                  random.Random(number)) for number in self.numbers}
+        return answers({machine.name: asking for machine, asking in asks.items()})
 
     def transfer(self) -> dict[str, Answers]:
         """iperf3 of all clients at once; a cell is whether data came, the note how much a second."""
@@ -146,8 +147,8 @@ class Run:
         self.site.wait(lambda: all(f":{5201 + number} " in self.site.server.host.run("ss", "-Hltn").stdout for number in self.numbers), 20)
         for number in self.numbers:
             clients.append(self.site.clients[number].begin(
-                "iperf3", "-J", "-c", self.peer.target(number), "-B", self.peer.inside(number), "-p", str(5201 + number), "-t", str(TRANSFER),
-                "--connect-timeout", "4000"))
+                "iperf3", "-J", "-c", self.peer.target(number), "-B", self.peer.inside(number), "-p", str(5201 + number),
+                "-t", str(TRANSFER), "--connect-timeout", "4000"))
         cells, speeds = {}, []
         for number, client in zip(self.numbers, clients, strict=True):
             output, _ = client.communicate()
