@@ -34,7 +34,7 @@ The rules
  9. A neighbour that makes up ESP wins nothing. A client that the server has never answered, in IKE or with an SPI, does not end the
     candidacy of one that it has and that has just begun to need an SPI, for a minute. And while only such clients seem to need an SPI,
     those with manual keys that have been answered are candidates, too. Nor is it kept one, after some seconds, by speaking all the time
-    beside a client whose timing is proof.
+    beside a client whose timing is proof, nor may it challenge (6) that decision: it had those copies.
 10. Transfers: packets that follow each other closely answer no question, but whoever gets them confirms them. A candidate that sends
     within some milliseconds after packets of this SPI, more often than its own habits explain (pauses as before, an even rhythm), gains
     the logarithm of that likelihood ratio each time; over a rival only while that one did not send as well, and only what is not explained

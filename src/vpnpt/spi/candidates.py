@@ -57,11 +57,12 @@ def protected(server: Server, found: Open, now: float) -> set[bytes]:
         server.pairs[client].needs() and server.pairs[client].latest() > found.first - FOLLOWS))}
 
 
-def chatterers(server: Server, found: Open, best: bytes, now: float) -> set[bytes]:
-    """Rule 9: candidates that the server has never answered, who have had time enough to be, beside one that it has."""
-    if not server.pairs[best].heard or now - found.first < STARVES:
+def chatterers(server: Server, found: Open, best: bytes) -> set[bytes]:
+    """Rule 9: clients that the server has never answered, beside one that it has: they had copies for long enough to show that one is theirs."""
+    known = server.pairs.get(best)
+    if known is None or not known.heard or found.last - found.first < STARVES:
         return set()
-    return {client for client in found.candidates if not server.pairs[client].heard}
+    return {client for client in found.first_candidates if client not in server.pairs or not server.pairs[client].heard}
 
 
 def by_likelihood(server: Server, clients: Collection[bytes], now: float) -> tuple[bytes, ...]:

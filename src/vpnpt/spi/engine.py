@@ -332,7 +332,7 @@ class Engine:
 
     def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
         server.open.pop(spi, None)
-        losers = tuple(client for client in found.first_candidates if client != owner)
+        losers = tuple(client for client in found.first_candidates if client != owner and client not in chatterers(server, found, owner))
         server.settled[spi] = Settled(owner, losers, found.first, challenged=found.incumbent is not None)
         cap(server.settled, SETTLED_CAP)
         return Assign(server=name, spi=spi, client=owner, credit=owner != found.incumbent)
@@ -383,7 +383,7 @@ class Engine:
         if lead < SURE or found.tally[best].evidence() < HINT:
             return actions
         # Who has spoken whenever a packet came may be right as well.
-        together = {client for client in set(others) - chatterers(server, found, best, now)
+        together = {client for client in set(others) - chatterers(server, found, best)
                     if lead * found.tally[best].apart_from(found.tally[client]) < APART}
         claimed = claims(server, best)
         if claimed > max(1, server.pairs[best].needs()):
