@@ -58,7 +58,7 @@ def protected(server: Server, found: Open, now: float) -> set[bytes]:
 
 
 def chatterers(server: Server, found: Open, best: bytes) -> set[bytes]:
-    """Rule 9: clients that the server has never answered, beside one that it has: they had copies for long enough to show that one is theirs."""
+    """Rule 9: who was never answered by the server, beside one that was, and had copies for long enough to show that one is its own."""
     known = server.pairs.get(best)
     if known is None or not known.heard or found.last - found.first < STARVES:
         return set()
