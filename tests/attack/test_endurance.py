@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A thousand reloads and questions, a hundred kills and upgrades (with --long) under traffic: no packet of an established tunnel, no
-descriptor and no memory is lost.
+"""A thousand reloads and questions, a hundred kills and upgrades (with --long) under traffic: no packet of an established tunnel (but for
+one in a while where maps are made anew), no descriptor and no memory is lost.
 
     c1, c2, c3 --- router (vpnptd) --- s1        all three have ESP with s1 and speak both ways, every 5 ms
 """
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 CONFIGS = ("config 1 ipsec\n", "config 1 ipsec\nconfig 1 l2tp\n", "config vpnpt 'global'\n\toption max_keys 2048\nconfig 1 ipsec\n")
 """The same rules; other rules beside the same maps; maps of another size, which are made anew."""
+RESIZES = 200
+"""Maps that are made anew, for each packet that may be lost by it. Where a table's map is replaced, Linux takes the old one's elements away
+(nft_map_deactivate in net/netfilter/nf_tables_api.c) for packets, too, that are in the middle of the old rules. 1 of 93,090 was lost so, in
+1,000 reloads of which 667 made the maps anew (28 November 2026, Linux 6.18)."""
 WARM = 15
 """Reloads after which a daemon has what memory it needs."""
 GROWS = 1.0
@@ -89,6 +93,11 @@ def repeat(lab: Lab, count: int, do: Callable[[int], None]) -> tuple[int, int]:
     return sent, lost
 
 
+def may_lose(reloads: int) -> int:
+    """How many packets may be lost by so many loads of CONFIGS in turn, of which two in three make the maps anew."""
+    return 1 + reloads * 2 // 3 // RESIZES
+
+
 def test_reloads_under_traffic(sandbox: None, long: bool) -> None:
     with Lab(3, 1, "vpnpt", CONFIGS[0], ipv6=False) as lab:
         before: list[tuple[int, float]] = []
@@ -99,8 +108,9 @@ def test_reloads_under_traffic(sandbox: None, long: bool) -> None:
             if number == WARM:
                 before.append(holds(lab))
 
-        sent, lost = repeat(lab, 1000 if long else 2 * WARM, reload)
-        assert sent > 100 and not lost
+        count = 1000 if long else 2 * WARM
+        sent, lost = repeat(lab, count, reload)
+        assert sent > 100 and lost <= may_lose(count)
         after = holds(lab)
         assert after[0] == before[0][0] and after[1] - before[0][1] < GROWS, (before, after)
 
@@ -114,8 +124,9 @@ def test_kills_under_traffic(sandbox: None, long: bool) -> None:
             lab.router.kill_vpnpt(signal.SIGKILL)
             lab.router.start_vpnpt(CONFIGS[number % len(CONFIGS)])
 
-        sent, lost = repeat(lab, 100 if long else 3, kill)
-        assert sent > 100 and not lost
+        count = 100 if long else 3
+        sent, lost = repeat(lab, count, kill)
+        assert sent > 100 and lost <= may_lose(count)
         after = holds(lab)
         assert after[0] == before[0] and after[1] - before[1] < 2 * GROWS, (before, after)
 
