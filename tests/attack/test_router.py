@@ -127,6 +127,20 @@ def test_an_error_opens_nothing(sandbox: None) -> None:
         assert blocks(lab), "after a restart"
 
 
+@pytest.mark.parametrize("switch", ["config O ipsec\n", "config protocol 'ipsec'\n\toption enabled 'flase'\n",
+                                    "config protocol 'ipsec'\n\tlist enabled '0'\n\tlist enabled '1'\n"])
+def test_a_switch_that_can_not_be_read_opens_nothing(sandbox: None, switch: str) -> None:
+    """IPsec was blocked; somebody misspells what says so; vpnpt is reloaded, and restarted."""
+    with Lab(1, 1, "vpnpt", BLOCKED, ipv6=False) as lab:
+        assert blocks(lab)
+        lab.router.write_config(switch)
+        lab.router.ask(method="reload")
+        assert blocks(lab), "after a reload"
+        lab.router.kill_vpnpt(signal.SIGTERM)
+        lab.router.start_vpnpt(switch)
+        assert blocks(lab), "after a restart"
+
+
 def test_a_list_of_which_nothing_can_be_used_allows_nobody(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether such a daemon calls itself ready or not: nothing passes."""
     monkeypatch.setattr(lab_router, "READY_TIMEOUT", 3.0)

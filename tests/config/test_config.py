@@ -224,8 +224,14 @@ WRONG = {
         W + "1: section '@protocol[0]': a protocol's section must have its name; write \"config protocol 'ipsec'\" or another of "
         "pptp, l2tp, ipsec, openvpn, wireguard; it is left out"]),
     "type that is no boolean": ("config 2 'ipsec'\n", [
+        E + "1: section 'ipsec': type '2' says neither on nor off; valid: protocol, or 1, on, true, yes, enabled, 0, off, false, no, "
+        "disabled; nobody may use this protocol until then"]),
+    "type that is no boolean beside an option that is": ("config 2 'ipsec'\noption enabled 1\n", [
         W + "1: section 'ipsec': type '2' says neither on nor off; valid: protocol, or 1, on, true, yes, enabled, 0, off, false, no, "
         "disabled; taken as 'protocol'"]),
+    "a protocol's boolean": (IPSEC + "option enabled flase\n", [
+        E + "2: section 'ipsec' option 'enabled' value 'flase': not a boolean; valid: 1, 0, on, off, true, false, yes, no, "
+        "enabled, disabled; nobody may use this protocol until then"]),
     "type against option": ("config 0 'ipsec'\noption enabled 1\n", [
         W + "2: section 'ipsec' option 'enabled' value '1': contradicts the section's type '0'; remove one of them; the type wins: "
         "not enabled"]),
@@ -292,10 +298,16 @@ def test_says_what_is_wrong(case):
 
 @pytest.mark.parametrize("case", ["boolean", "number", "range", "the only port", "all ports", "zone",
                                   "device with a wildcard", "misspelt option", "unknown section", "misspelt protocol",
-                                  "type that is no boolean", "zones that do not exist", "port of another protocol",
+                                  "type that is no boolean beside an option that is", "zones that do not exist", "port of another protocol",
                                   "port of IKE"])
 def test_goes_on_with_the_default(case):
     assert compile_config(WRONG[case][0])[0] == default_config()
+
+
+@pytest.mark.parametrize("case", ["type that is no boolean", "a protocol's boolean"])
+def test_a_switch_that_can_not_be_read_is_off(case):
+    config = compile_config(WRONG[case][0])[0]
+    assert config.behaviour("ipsec") == "block" and config.behaviour("l2tp") == default_config().behaviour("l2tp")
 
 
 def test_goes_on_with_the_rest():

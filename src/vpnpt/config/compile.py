@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Option", "compile_config"]
 
+CLOSED = "nobody may use this protocol until then"
+
 
 def compile_config(text: str, file: str = "vpnpt") -> tuple[Config | None, list[Diagnostic]]:
     """Read, verify and complete a configuration. `file` names it in the diagnostics. Never raises, whatever the text.
@@ -29,6 +31,7 @@ def compile_config(text: str, file: str = "vpnpt") -> tuple[Config | None, list[
     None only for a text that can't be told apart (a quote without end, binary data, too many bad lines). With any other error
     there is a Config in which nothing is open that was to be closed:
 
+    * a protocol of which can't be read whether it is on: it is blocked for everybody;
     * allow_src or deny_src of which nothing is valid: the protocol is blocked for everybody;
     * some entries of deny_src are not valid: the others hold;
     * a port list of which nothing is valid: its default; where the protocol is restricted to some, it is blocked for everybody;
@@ -89,8 +92,10 @@ class _Compiler:
     def check_type(self, section: SectionText) -> None:
         right = "vpnpt" if section.name == "global" else "protocol"
         if section.type != right and boolean(section.type) is None:
-            self.add("warning", section, f"type {quoted(section.type)} says neither on nor off",
-                     f"valid: {right}, or {', '.join(TRUE_WORDS)}, {', '.join(FALSE_WORDS)}; taken as {right!r}")
+            unclear = right == "protocol" and not says(section)
+            self.add("error" if unclear else "warning", section, f"type {quoted(section.type)} says neither on nor off",
+                     f"valid: {right}, or {', '.join(TRUE_WORDS)}, {', '.join(FALSE_WORDS)}; "
+                     + (CLOSED if unclear else f"taken as {right!r}"))
 
     def unknown_name(self, section: SectionText) -> None:
         if section.name:
@@ -127,6 +132,8 @@ class _Compiler:
                          f"remove one of them; the type wins: {'enabled' if shorthand else 'not enabled'}",
                          option=text_enabled, value=text_enabled.values[-1])
             fields["enabled"] = shorthand
+        elif kind != "global" and not says(section):
+            fields.update(enabled=False, when_disabled="block")
         self.fall_back(section, fields, unusable)
         return fields
 
@@ -135,23 +142,25 @@ class _Compiler:
         restricts = bool(fields.get("allow_src") or fields.get("deny_src")) or any(option.kind == "source" for option in unusable)
         closes = restricts and fields["enabled"]
         for option in unusable:
-            instead = "nobody may use this protocol until then" if closes else using(option)
+            instead = CLOSED if closes else using(option)
             self.add("error", section, "not one entry is valid", f"correct the list; {instead}", option=section.options[option.name])
         if unusable and closes:
             fields.update(enabled=False, when_disabled="block")
 
     def single(self, section: SectionText, text: OptionText, option: Option) -> Any:
         instead = option.closed or option.default
+        closes = option.name == "enabled" and section.name in PROTOCOLS and boolean(section.type) is None and not says(section)
+        severity: Severity = "error" if closes else "warning"
+        then = CLOSED if closes else using(option)
         if len(text.values) > 1:
-            self.add("warning", section, "takes one value, not a list", f"write one 'option' line; {using(option)}", option=text)
+            self.add(severity, section, "takes one value, not a list", f"write one 'option' line; {then}", option=text)
             return instead
         if not text.values[0]:
             return option.default
         try:
             return PARSERS[option.kind](text.values[0], option)
         except BadValue as problem:
-            self.add("warning", section, problem.args[0], f"{problem.args[1]}; {using(option)}",
-                     option=text, value=text.values[0])
+            self.add(severity, section, problem.args[0], f"{problem.args[1]}; {then}", option=text, value=text.values[0])
             return instead
 
     def many(self, section: SectionText, text: OptionText, option: Option) -> tuple[Any, ...]:
@@ -237,6 +246,12 @@ class _Compiler:
                      f"is {keeper}'s, and {loser} has {' '.join(map(str, ports[loser]))}",
                      option=own.text, value=str(port), line=own.line(port))
         return config.replace(protocols={name: protocol.replace(ports=ports[name]) for name, protocol in config.protocols.items()})
+
+
+def says(section: SectionText) -> bool:
+    """Does a protocol's section that has no word for its type say whether it is on?"""
+    words = [word for word in section.options["enabled"].values if word] if "enabled" in section.options else []
+    return section.type == "protocol" if not words else len(words) == 1 and boolean(words[0]) is not None
 
 
 def using(option: Option) -> str:
