@@ -181,6 +181,21 @@ TRANSCRIPTS: dict[str, Transcript] = {
          [fan(X, A, B), Say(level="warning", code="SAME-SPI", text="2 clients chose the same SPI with one server: all get its packets")]),
         (4.0, shared(X, sequence=9), []),
     ],
+    "rule 7: two of many that begin at once chose the same SPI": [
+        (0.0, [*pairs(A, B, C, D), *both(A), *both(B)], []),
+        (1.0, shared(X), [fan(X, A, B)]),
+        (1.02, shared(X), []),  # a packet came twice
+        (1.1, both(C), []),
+        (1.2, shared(X), [fan(X, C, A, B)]),
+        (1.3, both(D), []),
+        (1.4, shared(X, sequence=2), []),
+    ],
+    "rule 7: the first packet is late": [
+        (0.0, [*pairs(A, B, C), *both(A), *both(B)], []),
+        (1.0, shared(X, sequence=2), [fan(X, A, B)]),
+        (1.1, both(C), []),
+        (1.2, shared(X), []),
+    ],
     "rule 7: it was a repeated packet: nobody waits": [
         (0.0, [*pairs(A, B), *both(A)], []),
         (1.0, shared(X), [assign(X, A)]),

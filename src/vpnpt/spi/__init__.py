@@ -27,8 +27,8 @@ The rules
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
     incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
- 7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1 while others wait is shared by
-    them for good, but for those that get another one.
+ 7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
+    wait is shared by them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many
     servers, and all of these together; beyond, the oldest of whoever has the most go. Rules 10 and 12 follow so many open ones at once.
  9. A neighbour that makes up ESP wins nothing. A client that the server has never answered, in IKE or with an SPI, does not end the

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 
 CREDIT = 1.0
 """Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
-BEGINS = 1.0
-"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA."""
+BEGINS, TWICE = 1.0, 0.05
+"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA; and a second one, as a doublet."""
 IDLE = 3600.0
 """Seconds without a packet after which an open SPI is forgotten."""
 GONE = 600.0
@@ -264,7 +264,7 @@ class Engine:
             event = event.replace(waiting=frozenset())
         if known is None:
             return self._opened(server, event, now)
-        if event.sequence == 1 and now - known.first > BEGINS and not known.shared:
+        if event.sequence == 1 and now - known.first > (TWICE if known.begun else BEGINS) and not known.shared:
             return self._begins_anew(server, event, known, now)
         actions = deliver(event.packet, known.candidates, event.copied)
         if self._judge_timing(server, known, now):
@@ -285,7 +285,7 @@ class Engine:
         if not candidates:
             return []
         found = Open(candidates, now)
-        found.loose, found.unsure = loose, unsure
+        found.loose, found.unsure, found.begun = loose, unsure, event.sequence == 1
         found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
         found.ahead = server.surplus(candidates, event.waiting or (), now)
         actions = deliver(event.packet, candidates, event.copied)
