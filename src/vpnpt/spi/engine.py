@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 CREDIT = 1.0
 """Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
 BEGINS, TWICE = 1.0, 0.05
-"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA; and a second one, as a doublet."""
+"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA; a second one, as a doublet."""
 IDLE = 3600.0
 """Seconds without a packet after which an open SPI is forgotten."""
 GONE = 600.0
