@@ -114,8 +114,8 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
     least, speaks = CERTAIN + log(len(found.candidates)), dict[bytes, float]()
     for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]
-        proofs = {rival: max(echoes) for rival, echoes in tally.echoes.items()
-                  if rival in found.candidates and not _turns(found, client, rival)}
+        proofs = {rival: proof for rival, echoes in tally.echoes.items()
+                  if rival in found.candidates and (proof := max(echoes)) > least and not _turns(found, client, rival)}
         if tally.counts and tally.counts.confirms(least):
             # What of its own could it confirm that we do not see? The SPI that it was given before.
             only = server.pairs[client].answered == FAR_PAST

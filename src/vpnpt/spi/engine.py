@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 CREDIT = 1.0
 """Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
 BEGINS, TWICE = 1.0, 0.05
-"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA; a second one, as a doublet."""
+"""Seconds by which a packet with sequence number 1 may be late without being the first one of another SA; and come twice."""
 IDLE = 3600.0
 """Seconds without a packet after which an open SPI is forgotten."""
 GONE = 600.0
@@ -332,7 +332,7 @@ class Engine:
 
     def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
         server.open.pop(spi, None)
-        losers = tuple(client for client in found.first_candidates if client != owner and client not in chatterers(server, found, owner))
+        losers = tuple(set(found.first_candidates) - chatterers(server, found, owner) - {owner})
         server.settled[spi] = Settled(owner, losers, found.first, challenged=found.incumbent is not None)
         cap(server.settled, SETTLED_CAP)
         return Assign(server=name, spi=spi, client=owner, credit=owner != found.incumbent)
