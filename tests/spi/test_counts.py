@@ -11,8 +11,8 @@ import pytest
 from vpnpt.spi.bounds import FOLLOWED_CAP
 from vpnpt.spi.counts import Counts
 from vpnpt.spi.engine import Engine
-from vpnpt.spi.evidence import CERTAIN
 from vpnpt.spi.messages import Assign, Exchange, Fan, Paired, SpiOut, SpiShared
+from vpnpt.spi.tally import CERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

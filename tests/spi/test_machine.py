@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vpnpt.spi.bounds import OPEN_CAP
-from vpnpt.spi.engine import EXCHANGE_CAP, SETTLED_CAP, Engine
-from vpnpt.spi.evidence import FAN, OUTBOUND_CAP, SPURT_CAP
+from vpnpt.spi.engine import SETTLED_CAP, Engine
+from vpnpt.spi.evidence import EXCHANGE_CAP, FAN, OUTBOUND_CAP, SPURT_CAP
 from vpnpt.spi.messages import Assign, CookieShared, Exchange, Fan, Fanned, Forget, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
 
 if TYPE_CHECKING:

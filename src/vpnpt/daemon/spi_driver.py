@@ -42,6 +42,7 @@ from ..wire.ip import parse_ipv4, parse_udp
 from .l2tp_driver import L2tpTracker
 from .lists import Lists
 from .moments import Moments
+from .moved import Moves
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Tracker:
         self._slots: dict[bytes, list[bytes]] = {}
         self._lists = Lists(self._learned, clock)
         self._moments = Moments()
+        self._moves = Moves(self._learned, self._lists)
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
         self._begun: dict[bytes, float] = {}
@@ -281,7 +283,8 @@ class Tracker:
         if esp is None:
             return []
         if kind == notices.SPI_OUT:
-            return [SpiOut(server=packet.dst, client=packet.src, spi=esp.spi, sequence=esp.sequence)]
+            out = SpiOut(server=packet.dst, client=packet.src, spi=esp.spi, sequence=esp.sequence)
+            return [*self._moves.look(packet.dst, packet.src, esp.spi), out]
         self._lists.came(packet.src, packet.dst)
         if kind == notices.SPI_TAKEN:
             client = self._client(packet.ident)
@@ -299,7 +302,7 @@ class Tracker:
         same = kind == notices.SAME_SPI
         return [SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=None,
                           copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
-                          owner=self._client(packet.ident) if same else None)]
+                          owner=self._client(packet.ident) if same else self._had(packet.src, esp.spi))]
 
     def _paired(self, packet: Ipv4) -> list[Event]:
         """A new pair. Of a server that has others already, all are told of, in case that a notice about one was lost."""
@@ -307,7 +310,9 @@ class Tracker:
         found: list[Event] = []
         if packet.dst not in self.engine.servers and self._learned.is_contended(packet.dst):
             found += [Paired(server=packet.dst, client=client) for client in self._learned.slots(packet.dst) if client != packet.src]
-        return [*found, Paired(server=packet.dst, client=packet.src)]
+        esp = parse_esp(packet.payload) if packet.proto == ESP else None
+        moved = () if esp is None else self._moves.look(packet.dst, packet.src, esp.spi)
+        return [*found, Paired(server=packet.dst, client=packet.src, speaks=esp is not None), *moved]
 
     def _exchange(self, packet: Ipv4) -> list[Event]:
         udp = parse_udp(packet.payload)
@@ -345,6 +350,10 @@ class Tracker:
         if zone not in self._clients:
             self._clients[zone] = self._learned.client_of(zone)
         return self._clients[zone]
+
+    def _had(self, server: bytes, spi: bytes) -> bytes | None:
+        """Of an SPI that is new to the engine: the client that got it while the server had no other."""
+        return None if self.engine.knows(server, spi) else self._learned.had_unasked(server, spi)
 
     def _copied(self, server: bytes, spi: bytes = b"") -> frozenset[bytes]:
         """Who got the kernel's own copy: all in the server's slots, or (spi) those that were listed for it."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FANS = tuple(f"fan{slot}" for slot in range(SLOTS))
 CLIENTS = tuple(f"client{slot}" for slot in range(SLOTS))
 COPIED = ("fanned", "listed", "spilled")
-SPI_LISTS = (*COPIED, *FANS, "spi_zone")
+SPI_LISTS = (*COPIED, *FANS, "spi_zone", "spi_unasked")
 """Where an inbound SPI may be written."""
 LEFT = 64
 """Lists of clients that are no longer in force, and stay for packets that are being copied by them."""
@@ -73,6 +73,19 @@ class Learned:
         """The client of this zone."""
         element = self._get("zone_client", pack_zone(zone))
         return element.data[:4] if element is not None and element.data else None
+
+    def had_unasked(self, server: bytes, spi: bytes) -> bytes | None:
+        """The client that got this SPI, while the server had no other, without having asked for it."""
+        return self._owner("spi_unasked", server, spi)
+
+    def used_by(self, server: bytes, spi: bytes) -> bytes | None:
+        """The first client that used this outbound SPI."""
+        return self._owner("out_zone", server, spi)
+
+    def _owner(self, name: str, server: bytes, spi: bytes) -> bytes | None:
+        element = self._get(name, pack_key(server, spi))
+        zone = None if element is None else unpack_zone(element.data)
+        return None if zone is None else self.client_of(zone)
 
     def talks(self, client: bytes, server: bytes) -> bool:
         """Does this client talk with this server?"""
@@ -245,7 +258,7 @@ class Learned:
                     else:
                         gone.append(name)
                 come.append(([(name, server) for name in ("solo", *(name for name, _ in moved))], adds))
-                go.append(([(name, server) for name in gone], []))
+                go.append(([(name, server) for name in (*gone, "routed_only")], []))
             # Who moves has two places for a moment: a packet on its way through them may get to either.
             self._change_all(come)
             self._change_all(go)

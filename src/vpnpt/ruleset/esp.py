@@ -105,17 +105,24 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule(f"{SERVER} @router_hosts goto copies", "the router's own SAs: the daemon knows which")
     inbound.rule(f"{SERVER} @left_out goto copies", "a host that is no client talks with it, too")
     inbound.rule("ip saddr != @slot1 goto esp_in_solo", "the only client")
+    inbound.rule(f"{ZONE} set {INBOUND} map @spi_unasked goto esp_in_shared", "it went to the only client, which had not asked for it")
     inbound.rule("ip saddr @waiting_many goto copies", "several wait: never guess")
     inbound.rule("ip saddr @doubted goto copies", "the daemon still tracks a waiter that the kernel has forgotten")
     inbound.rule(f"{ZONE} set ip saddr map @waiting_one goto esp_in_one", "exactly one waits")
     inbound.rule("goto copies", "nobody waits, several could be meant")
 
     solo = table.chain("esp_in_solo")
-    solo.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_new", "the packet takes the zone of the server's only client")
+    solo.rule("ip saddr @routed_only return", "without NAT for its only client: as without vpnpt")
+    solo.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_only", "the packet takes the zone of the server's only client")
+    only = table.chain("esp_in_only")
+    only.rule(f"ip saddr . {ZONE} @waiting goto esp_in_new", "the client has waited for it")
+    only.rule("goto esp_in_unasked", "it has not: the owner may be a host that has not spoken yet")
     one = table.chain("esp_in_one")
     one.rule(f"ip saddr . {ZONE} @heard goto esp_in_new", "the server has answered this client before")
-    one.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
-    one.rule("goto copies", "never answered before: a new SPI alone proves nothing")
+    one.rule("goto esp_in_shared", "never answered before: a new SPI alone proves nothing")
+    shared = table.chain("esp_in_shared")
+    shared.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
+    shared.rule("goto copies", "several could be meant")
 
     whose = table.chain("esp_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
@@ -128,19 +135,32 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     add_zoned(table, "esp_in_direct", "refresh_in", "esp_in_direct_fast")
     direct = table.chain("esp_in_direct_fast")
-    direct.rule(f"ip daddr . ip saddr @pairs add @esp_fast {{ {FAST} : {ZONE} }}", "renewed, and put into the fast path")
+    direct.rule("ip daddr . ip saddr != @pairs return", "the firewall has not let them talk")
+    direct.rule("ip daddr . ip saddr @routed update @routed { ip daddr . ip saddr }", "renewed while there is no NAT")
+    direct.rule("ip saddr @routed_only update @routed_only { ip saddr }", "renewed")
+    direct.rule(f"add @esp_fast {{ {FAST} : {ZONE} }}", "renewed, and put into the fast path")
+    direct.rule("goto esp_in_paid", "what it waited for has come")
+    paid = table.chain("esp_in_paid")
+    # Made-up SPIs must not pay for an outbound one: the daemon would not hear that its client waits, and take another for the owner.
+    paid.rule(f"ip saddr . {ZONE} @waiting update @answered {{ ip saddr . {ZONE} }}", "the client has waited for this SPI")
+    paid.rule(f"delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
+              f"delete @waiting_one {{ ip saddr : {ZONE} }}", "the client no longer waits")
+
+    # Nobody asked for it, so no key is learned: it is the only client's as long as there is no other.
+    add_zoned(table, "esp_in_unasked", "esp_in_pass")
+    unasked = table.chain("esp_in_pass")
+    unasked.rule(f"update @heard {{ ip saddr . {ZONE} }} update @spi_new {{ {INBOUND} }}", "a forward of the user's comes first")
+    unasked.rule(f"update @spi_unasked {{ {INBOUND} : {ZONE} }}", "should another client come, both may own it")
+    unasked.rule("jump renew_in", "and its client lives")
 
     add_zoned(table, "esp_in_new", "esp_in_take")
     take = table.chain("esp_in_take")
-    # Made-up SPIs must not pay for an outbound one: the daemon would not hear that its client waits, and take another for the owner.
-    take.rule(f"ip saddr . {ZONE} @waiting update @answered {{ ip saddr . {ZONE} }}", "the client has waited for this SPI")
-    take.rule(f"ip saddr . {ZONE} != @heard update @answered {{ ip saddr . {ZONE} }}", "the server is the first to speak")
-    take.rule(f"delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
-              f"delete @waiting_one {{ ip saddr : {ZONE} }}", "the client no longer waits")
+    take.rule("jump esp_in_paid", "the client no longer waits")
     take.rule(f"update @heard {{ ip saddr . {ZONE} }}", "the server has answered this client")
     take.rule(f"update @spi_new {{ {INBOUND} }}", "what conntrack does not know goes to a forward of the user's, if there is one")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
-    take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }}", "the key and its owner's zone are learned")
+    take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }} delete @spi_unasked {{ {INBOUND} : {ZONE} }}",
+              "the key and its owner's zone are learned")
     take.rule("jump renew_in", "and its client lives")
     contended = add_teller(table, "spi_taken_whole", SPI_TAKEN, "rate_notice", "ip saddr", "500/second burst 1000 packets", GROUP_WHOLE)
     take.rule(f"ip saddr @slot1 goto {contended}", "the daemon may know of others")

@@ -177,6 +177,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     slow.rule(f"{SERVER} @router_hosts goto ike_in_router", "the router itself has SAs with this server")
     slow.rule(f"{SERVER} @left_out goto ike_in_router", "a host that is no client is a candidate too")
     slow.rule("ip saddr @slot1 goto ike_in_shared", "several clients could be meant")
+    slow.rule("ip saddr @routed_only return", "without NAT for its only client: as without vpnpt")
     slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the packet takes the zone of the server's only client")
 
     many = table.chain("ike_in_many")
@@ -215,7 +216,10 @@ def _add_in(table: Table, devices: Devices) -> None:
     moved.rule(f"update @ike_moved {{ {FROM} }}", "renewed, as conntrack renews the flow")
     moved.rule(f"{ZONE} set ip saddr . udp dport map @ike_ports goto ike_in_whose", "to the port that NAT has given the client")
     moved.rule(f"@th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another host, which NAT tells apart: only watched")
-    add_zoned(table, "ike_in_direct", "refresh_in")
+    add_zoned(table, "ike_in_direct", "refresh_in", "ike_in_routed")
+    routed = table.chain("ike_in_routed")
+    routed.rule("ip daddr . ip saddr @routed update @routed { ip daddr . ip saddr }", "renewed while there is no NAT")
+    routed.rule("ip saddr @routed_only update @routed_only { ip saddr }", "renewed")
 
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")

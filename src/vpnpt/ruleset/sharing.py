@@ -30,6 +30,10 @@ IKE_BOTH = "ip protocol udp @th,0,32 0x01f401f4"
 """UDP 500 on both sides."""
 
 
+NATED = "ip daddr . ip saddr != @routed"
+"""Of a copy's client and its server: what that one sends is addressed to the router, not to the client."""
+
+
 def add_sharing(table: Table, config: Config, devices: Devices) -> None:
     """The chains `wait_out`, `wait_in`, `refresh_out`, `copies` and `fan`, and the registration of pairs."""
     _add_waiting(table)
@@ -74,7 +78,15 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     diverted.rule("update @diverted { ip saddr . ct original ip daddr }", "its ESP is not told apart")
     diverted.rule(f"ip protocol esp delete @esp_unanswered {{ ip saddr . ct original ip daddr . {SPI} }}", "from the next packet on")
 
+    # A base chain after the user's NAT sees only what that has left alone.
+    routed = table.chain("registration_routed", "nat hook postrouting priority srcnat + 5; policy accept;")
+    routed.rule(f"iifname {lan} {zoned} ip saddr . ip daddr @pairs goto register_routed", "leaves with its own address: no NAT")
+    routed = table.chain("register_routed")
+    routed.rule("update @routed { ip saddr . ip daddr }", "it gets nothing that is addressed to the router")
+    routed.rule("ip daddr != @slot1 update @routed_only { ip daddr }", "nor do servers with no other client send it any")
+
     register = table.chain("register")
+    register.rule("delete @routed { ip saddr . ip daddr } delete @routed_only { ip daddr }", "whether there is NAT is seen later")
     register.rule("ip saddr . ip daddr @pairs return", "known")
     register.rule(f"add @pairs {{ ip saddr . ip daddr timeout {UNPROVEN}s }}", "a new pair")
     register.rule(f"jump {add_teller(table, 'paired', PAIRED, 'rate_asks', 'ip saddr', '500/second burst 500 packets')}", "tell the daemon")
@@ -178,7 +190,7 @@ def _add_copies(table: Table) -> None:
     for slot in range(SLOTS):
         if slot:
             slots.rule(f"ip saddr != @slot{slot} goto copies_end", f"no client {slot + 1}")
-        slots.rule(f"ip daddr set ip saddr map @client{slot} dup to ip daddr", f"a copy for client {slot + 1}")
+        slots.rule(f"ip daddr set ip saddr map @client{slot} {NATED} dup to ip daddr", f"a copy for client {slot + 1}")
     slots.rule("goto copies_end", "every client has its copy")
 
     came = table.chain("came")
@@ -201,7 +213,7 @@ def _add_copies(table: Table) -> None:
     fan.rule(f"update @fanned {{ ip saddr . {SPI} }}", "renewed while it is in use")
     fan.rule(f"update @copied {{ ip saddr . {SPI} counter }}", "counted here: conntrack does not see copies")
     for slot in range(SLOTS):
-        fan.rule(f"ip daddr set ip saddr . {SPI} map @fan{slot} dup to ip daddr", f"a copy for candidate {slot + 1}")
+        fan.rule(f"ip daddr set ip saddr . {SPI} map @fan{slot} {NATED} dup to ip daddr", f"a copy for candidate {slot + 1}")
     fan.rule("goto copies_end", "every client has its copy")
 
     end = table.chain("copies_end")

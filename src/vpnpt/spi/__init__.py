@@ -10,7 +10,8 @@ The rules
     the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
  2. The candidates for an SPI are all clients that need one when it is first seen, however long they have waited. Who begins to need one
     later is none: the SPI was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the
-    server is the first to use). Where nobody is known to need one, every client of the server is a candidate. A group of
+    server is the first to use). Where nobody is known to need one, every client of the server is a candidate, and who sends his first
+    ESP later becomes one. A group of
     clients that needs just as many SPIs as are open among themselves needs no other, nor does a client whose own is proven (5).
  3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
     the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
@@ -26,7 +27,9 @@ The rules
     then they are no answers to it.
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
-    incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept.
+    incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept. The
+    same for an SPI that the kernel let pass to a server's only client, which had not asked for it, once there is another client; and for
+    those of a client whose outbound SPI comes from another address. Such a newcomer ends the older one's candidacy after a minute only.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
     wait is shared by them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many

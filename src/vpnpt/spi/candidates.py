@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from .evidence import ASKED, FAN, FAR_PAST, FOLLOWS
+from .evidence import FAN, FOLLOWS
+from .tally import ASKED, FAR_PAST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ def listeners(server: Server) -> set[bytes]:
 
 
 def protected(server: Server, found: Open, now: float) -> set[bytes]:
-    """Rule 9: candidates that the server has answered before, and that began to need an SPI not long before this one came."""
+    """Rule 9: candidates that the server has answered before, and that began to need an SPI not long before it came, or have had it."""
     if now - found.first > PROTECTED:
         return set()
-    return {client for client in found.candidates if server.pairs[client].heard and (found.unsure or (
+    return {client for client in found.candidates if server.pairs[client].heard and (found.unsure or client == found.incumbent or (
         server.pairs[client].needs() and server.pairs[client].latest() > found.first - FOLLOWS))}
 
 

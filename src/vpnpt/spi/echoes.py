@@ -8,7 +8,8 @@ from itertools import pairwise
 from math import log
 
 from .counts import EVERY, LEARNS, Counts
-from .evidence import CERTAIN, FAR_PAST, HINT, NEVER
+from .evidence import NEVER
+from .tally import CERTAIN, FAR_PAST, HINT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,23 +8,7 @@ from math import log
 from .bounds import Known, forget_open
 from .candidates import STARVES, UNSURE, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
 from .echoes import claims, confirmed, learn, listen
-from .evidence import (
-    APART,
-    ASKED,
-    CERTAIN,
-    CHALLENGE,
-    FAN,
-    FAR_PAST,
-    HINT,
-    OUTBOUND_CAP,
-    SURE,
-    Open,
-    Pair,
-    Server,
-    Settled,
-    Tally,
-    cap,
-)
+from .evidence import FAN, OUTBOUND_CAP, Open, Pair, Server, Settled, cap
 from .messages import (
     Alive,
     Ask,
@@ -40,6 +24,7 @@ from .messages import (
     Paired,
     RoundTrip,
     Say,
+    SpiMoved,
     SpiOfRouter,
     SpiOut,
     SpiShared,
@@ -48,10 +33,11 @@ from .messages import (
     Unpaired,
     deliver,
 )
+from .tally import APART, ASKED, CERTAIN, CHALLENGE, FAR_PAST, HINT, SURE, Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from .messages import Action, Event
 
@@ -67,7 +53,7 @@ DOUBT_RENEWED = 1800.0
 """Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
 ALONE = 0.1
 """Seconds before a packet without another one of its SPI, for it to be alone where no round trip is known."""
-SETTLED_CAP, EXCHANGE_CAP = 1024, 64
+SETTLED_CAP = 1024
 
 
 class Engine:
@@ -115,25 +101,19 @@ class Engine:
             pair = server.pairs[event.client]
             pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
             pair.answered = max(pair.answered, 0.0) if event.heard else pair.answered  # some time before we began
-            return []
-        if isinstance(event, Exchange):
-            return self._exchange(server, event, now)
-        if isinstance(event, SpiOut):
-            return self._outbound(server, event, now)
-        if isinstance(event, SpiTaken):
-            return self._taken(server, event, now)
-        if isinstance(event, Fanned):
-            return self._fanned(server, event, now)
-        if isinstance(event, SpiShared):
-            return self._shared(server, event, now)
+            return self._joins(event.server, server, event.client) if event.speaks else []
         if isinstance(event, CookieShared):
             return deliver(event.packet, server.pairs, event.copied)
         if isinstance(event, SpiOfRouter):
             server.open.pop(event.spi, None)
             server.settled.pop(event.spi, None)
             return [AssignRouter(server=event.server, spi=event.spi)]
-        assert isinstance(event, Unpaired)
-        return self._unpaired(event.server, server, event.client)
+        if isinstance(event, Unpaired):
+            return self._unpaired(event.server, server, event.client)
+        handlers: dict[type, Callable[..., list[Action]]] = {
+            Exchange: self._exchange, SpiOut: self._outbound, SpiTaken: self._taken, SpiMoved: self._moved, SpiShared: self._shared,
+            Fanned: self._fanned}
+        return handlers[type(event)](server, event, now)
 
     def next_deadline(self) -> float | None:
         """When a Tick is due, None if nothing is open: at rest the engine needs no time at all."""
@@ -161,21 +141,24 @@ class Engine:
             self._known.add(name, client)
         return pairs[client]
 
+    def knows(self, server: bytes, spi: bytes) -> bool:
+        """Is this SPI open, or decided?"""
+        known = self.servers.get(server)
+        return known is not None and (spi in known.open or spi in known.settled)
+
     # needs
 
+    def _joins(self, name: bytes, server: Server, client: bytes) -> list[Action]:
+        """A client's first ESP: what the server has sent before, to nobody who is known to need it, may be its (rule 2)."""
+        actions: list[Action] = []
+        for spi, found in server.open.items():
+            if found.loose and client not in found.candidates:
+                found.candidates[client] = None
+                actions.append(self._fan(name, spi, found))
+        return actions
+
     def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
-        pair = self._pair(event.server, event.client)
-        began, seen = pair.exchanges.setdefault(event.message, (now, set()))
-        if len(seen) == 1 and not event.outbound and event.outbound not in seen:
-            server.sample(now - began, now)
-        done = len(seen) == 2
-        seen.add(event.outbound)
-        if len(seen) == 2 and not done:
-            pair.heard = pair.ike = True
-            # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
-            pair.entitled[event.message[:8] if event.auth else event.message] = now, event.sure
-        cap(pair.exchanges, EXCHANGE_CAP)
-        cap(pair.entitled, EXCHANGE_CAP)
+        server.exchanged(self._pair(event.server, event.client), event, now)
         return []
 
     def _outbound(self, server: Server, event: SpiOut, now: float) -> list[Action]:
@@ -240,6 +223,18 @@ class Engine:
             actions += self._challenge(event.server, server, event.spi, others, now, event.packet)
         return actions
 
+    def _moved(self, server: Server, event: SpiMoved, now: float) -> list[Action]:
+        self._pair(event.server, event.client)
+        self._pair(event.server, event.owner)
+        if event.spi not in server.open:
+            server.settled.setdefault(event.spi, Settled(event.owner, (), now, challenged=True))
+            return self._challenge(event.server, server, event.spi, (event.client,), now)
+        found = server.open[event.spi]
+        if event.client in found.candidates:
+            return []
+        found.candidates[event.client] = None
+        return [self._fan(event.server, event.spi, found)]
+
     def _challenge(self, name: bytes, server: Server, spi: bytes, challengers: tuple[bytes, ...], now: float, packet: bytes = b"",
                    ) -> list[Action]:
         """Rule 6: what is decided is open again, with the incumbent first."""
@@ -280,11 +275,14 @@ class Engine:
             return self._same_spi(server, event, now)
         unsure = now < self._unsure_until
         candidates = candidates_of(server, event.waiting or (), now, self.pending_timeout, unsure=unsure)
-        loose = not candidates
-        candidates = candidates or by_likelihood(server, server.pairs, now)
+        had = () if event.owner is None else (event.owner,)
+        loose = not candidates and not had
+        candidates = tuple(dict.fromkeys((*had, *candidates))) or by_likelihood(server, server.pairs, now)
         if not candidates:
             return []
         found = Open(candidates, now)
+        if had:
+            found.incumbent, found.unasked = event.owner, True
         found.loose, found.unsure, found.begun = loose, unsure, event.sequence == 1
         found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
         found.ahead = server.surplus(candidates, event.waiting or (), now)
@@ -349,7 +347,7 @@ class Engine:
             [owner] = found.candidates
             if owner != found.incumbent:
                 owners.append(owner)
-                if found.incumbent in server.pairs and found.incumbent is not None:
+                if found.incumbent in server.pairs and found.incumbent is not None and not found.unasked:
                     # What it was given was not its own: it still waits for that.
                     server.pairs[found.incumbent].entitled[b"again" + spi] = found.first, True
             return [self._settle(name, server, spi, found, owner)]
@@ -360,6 +358,8 @@ class Engine:
     def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
         """Rule 5: whose question may this packet answer? Only one that comes alone tells anything."""
         early, late = server.window(now)
+        if not server.round_trip and found.incumbent:
+            found.answers(server.pairs, now)
         if not server.round_trip and now - found.last > ALONE and found.plain():
             learn(server, found, now)
         if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.loose:

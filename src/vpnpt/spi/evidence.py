@@ -8,13 +8,14 @@ from itertools import islice
 from math import log
 
 from .counts import between
+from .tally import FAR_PAST, STEP, Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
 
-    from .counts import Counts
+    from .messages import Exchange
 
 NEED = 86400.0
 """Seconds for which a finished exchange entitles its client to a new SPI: no SA is used for longer without a rekey."""
@@ -40,26 +41,11 @@ NEAR = 0.25
 """Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered."""
 REACTS = 0.03
 """Seconds within which a client's own packet is a reaction to one that it has just got."""
-SURE = 12.0
-"""Natural logarithm of how unlikely chance must be for a proof by timing, for one candidate."""
-CERTAIN = 13.0
-"""The same against candidates that are silent, so that nothing speaks against them."""
-APART = 4.0
-"""The same for that part of it which came while another candidate had not spoken, or nothing is proven against that one."""
-HINT = 5.0
-"""The same for a suspicion, which is enough to stop another's proof."""
-ASKED = 2
-"""Unanswered questions after which a candidate is taken to have nothing to do with an SPI that another's timing proves."""
-CHALLENGE = 8
-"""Unanswered questions after which a challenger has lost."""
-STEP, ALIKE = 0.01, 4
-"""Seconds by which times from a question to its answer are told apart, and how many such steps they may differ."""
 FAN = 8
 """Candidates that the kernel can copy to."""
 CHANCE = 0.01
 """The least probability of a hit by chance."""
-OUTBOUND_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 32, 20, 64
-FAR_PAST = -1e9
+OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 20, 64
 
 
 class Pair:
@@ -208,70 +194,19 @@ class Pair:
         return log(NEVER / min(max(now - self.latest(), AT_ONCE), NEVER))
 
 
-class Tally:
-    """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
-
-    Each with what chance would give. sharp: hits within a narrower window. apart: how many came while it had not spoken for long.
-    unanswered: questions that no packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it
-    (under b"") and for it over each rival. counts: what counting says, if it was counted.
-    """
-
-    __slots__ = ("prior", "judged", "hits", "sharp", "reactions", "apart", "delays", "unanswered", "hits_by_chance", "sharp_by_chance",
-                 "reactions_by_chance", "reacted_to", "echoes", "counts")
-
-    def __init__(self, prior: float = 0.0) -> None:
-        self.prior = prior
-        self.judged = self.hits = self.sharp = self.reactions = self.apart = self.unanswered = 0
-        self.hits_by_chance = self.sharp_by_chance = self.reactions_by_chance = 0.0
-        self.reacted_to = FAR_PAST
-        self.delays: dict[int, int] = {}
-        self.echoes: dict[bytes, list[float]] = {}
-        self.counts: Counts | None = None
-
-    def inconsistent(self) -> int:
-        """Of the packets that came when it had spoken of late, how many surely were no answers to it.
-
-        Answers come a time after the question that does not change much. Where few of these times are alike, few are answers, however
-        often it speaks. Hosts that ask in step are always as far from each other: then all of them are alike. Only where it asked once
-        is it known which question could be meant.
-        """
-        alike = max((sum(self.delays.get(step + more, 0) for more in range(ALIKE)) for step in self.delays), default=0)
-        return max(0, sum(self.delays.values()) - 2 * alike)
-
-    def score(self) -> float:
-        """How unlikely it is that its hits are chance, as a natural logarithm."""
-        return self.prior + max(self._kinds())[0]
-
-    def evidence(self) -> float:
-        """The same of all that speaks for it, without what did so from the beginning."""
-        return max(max(self._kinds())[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0)
-
-    def _kinds(self) -> tuple[tuple[float, int], ...]:
-        return ((unlikely(self.judged, self.hits, self.hits_by_chance), self.hits),
-                (unlikely(self.judged, self.sharp, self.sharp_by_chance), self.sharp),
-                (unlikely(self.judged, self.reactions, self.reactions_by_chance), self.reactions))
-
-    def apart_from(self, other: Tally) -> float:
-        """Of the packets that speak for this candidate, the part (0 to 1) that surely came while the other one had nothing to be answered.
-
-        Two that speak at the same intervals are always as far from each other: then all packets of one seem to answer the other.
-        """
-        count = max(self._kinds())[1]
-        return max(0, count + other.apart + other.inconsistent() - self.judged) / count if count else 0.0
-
-
 class Open:
     """An inbound SPI whose owner is not known.
 
     judged_at: when the last packet came that tells something. ahead: the server is the first to use it. begun: it was first seen with
     sequence number 1. shared: several own it. loose: nobody is known to need it, so that nothing is concluded; unsure: notices were lost,
-    so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge. proven: whose timing speaks for it,
+    so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the
+    server had no other client. proven: whose timing speaks for it,
     though it is not decided yet. came: when its last packets did. heard: when it was looked at last who confirms them; followed: whether
     anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last one's sequence number.
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose",
-                 "unsure", "begun", "came", "heard", "followed", "passed", "number")
+                 "unsure", "unasked", "begun", "came", "heard", "followed", "passed", "number")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -282,7 +217,7 @@ class Open:
         self.judged_at = FAR_PAST
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
-        self.ahead = self.shared = self.loose = self.unsure = self.begun = False
+        self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.begun = False
         self.followed = True
         self.passed = self.number = 0
 
@@ -316,6 +251,12 @@ class Open:
         if self.judged_at != tally.reacted_to and now - self.judged_at < REACTS:
             tally.reacted_to = self.judged_at
             tally.reactions += 1
+
+    def answers(self, pairs: dict[bytes, Pair], now: float) -> None:
+        """A packet came, and no round trip is known: whoever has asked since the one before may have its answer."""
+        for client, tally in self.tally.items():
+            if client in self.candidates and pairs[client].asked(self.last, now):
+                tally.unanswered = max(0, tally.unanswered - 1)
 
     def judge(self, pairs: dict[bytes, Pair], window: tuple[float, float], sharp: tuple[float, float], now: float) -> None:
         """A packet came alone, which may answer a question asked in this window, most likely in the sharp one."""
@@ -375,6 +316,20 @@ class Server:
         grows = pure or now - self.measured > MEASURED
         self.round_trip = min(seconds, self.round_trip * (1.1 if grows else 1.0)) if self.round_trip else seconds
 
+    def exchanged(self, pair: Pair, event: Exchange, now: float) -> None:
+        """A message of an exchange that creates SAs (rule 1)."""
+        began, seen = pair.exchanges.setdefault(event.message, (now, set()))
+        if len(seen) == 1 and not event.outbound and event.outbound not in seen:
+            self.sample(now - began, now)
+        done = len(seen) == 2
+        seen.add(event.outbound)
+        if len(seen) == 2 and not done:
+            pair.heard = pair.ike = True
+            # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
+            pair.entitled[event.message[:8] if event.auth else event.message] = now, event.sure
+        cap(pair.exchanges, EXCHANGE_CAP)
+        cap(pair.entitled, EXCHANGE_CAP)
+
     def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes], now: float) -> bool:
         """Would these, with one more open SPI among themselves, need fewer than are open? waiting: as of `sated`."""
         inside = sum(found.candidates.keys() <= set(candidates) for found in self.open.values() if not found.shared)
@@ -432,14 +387,6 @@ class Server:
             if len(opened) >= self.pairs[client].needs() and self.pairs[client].latest() <= max(opened):
                 sated.add(client)
         return sated
-
-
-def unlikely(trials: int, hits: int, by_chance: float) -> float:
-    """Chernoff's bound on the probability of so many hits where so many come by chance, as a natural logarithm, positive."""
-    if not trials or hits <= by_chance:
-        return 0.0
-    found, chance = min(hits / trials, 1.0), min(by_chance / trials, 0.999)
-    return trials * (found * log(found / chance) + ((1 - found) * log((1 - found) / (1 - chance)) if found < 1 else 0.0))
 
 
 def cap(remembered: dict[bytes, Any], limit: int) -> None:

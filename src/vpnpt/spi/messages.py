@@ -12,15 +12,16 @@ from ..record import Record
 class Paired(Record):
     """A client's first flow to a server passed the firewall, or the kernel was found to know the pair.
 
-    heard: it knows of an SPI or an IKE SA of theirs. ike: of an IKE SA.
+    heard: it knows of an SPI or an IKE SA of theirs. ike: of an IKE SA. speaks: the flow is ESP.
     """
 
-    __slots__ = ("server", "client", "heard", "ike")
-    DEFAULTS = {"heard": False, "ike": False}
+    __slots__ = ("server", "client", "heard", "ike", "speaks")
+    DEFAULTS = {"heard": False, "ike": False, "speaks": False}
     server: bytes
     client: bytes
     heard: bool
     ike: bool
+    speaks: bool
 
 
 class SpiOut(Record):
@@ -48,13 +49,23 @@ class SpiTaken(Record):
     packet: bytes
 
 
+class SpiMoved(Record):
+    """`client` sends with an outbound SPI that was `owner`'s, whose inbound SPI this is: its address seems to be another one now."""
+
+    __slots__ = ("server", "spi", "owner", "client")
+    server: bytes
+    spi: bytes
+    owner: bytes
+    client: bytes
+
+
 class SpiShared(Record):
     """An ESP packet with an SPI that nobody knows, of a server with several clients.
 
     waiting: clients that the kernel has seen to wait for a new SPI of this server, of those that the engine asked for; None: not asked
     yet. copied: clients that the kernel itself gave a copy. packet: the whole IP packet where the kernel could not reach everybody,
     else b''. sequence: ESP's. same: the SPI was somebody's already, and began anew with sequence number 1: two clients chose the same
-    one, or the packet was repeated.
+    one, or the packet was repeated. owner: whose it was; of another SPI, who got it without having asked while there was no other client.
     """
 
     __slots__ = ("server", "spi", "sequence", "waiting", "copied", "packet", "same", "owner")
@@ -243,6 +254,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Event = (Paired | SpiOut | SpiTaken | SpiShared | Exchange | RoundTrip | CookieShared | SpiOfRouter | Fanned | Unpaired | Alive | Began
-             | Tick)
+    Event = (Paired | SpiOut | SpiTaken | SpiMoved | SpiShared | Exchange | RoundTrip | CookieShared | SpiOfRouter | Fanned | Unpaired
+             | Alive | Began | Tick)
     Action = Assign | AssignRouter | Fan | Forget | Deliver | Doubt | Ask | Say

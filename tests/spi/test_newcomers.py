@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SPIs that came before their owner: it sends its first ESP later, or goes on with another address."""
+from __future__ import annotations
+
+import pytest
+
+from tests.spi.test_transcript import A, B, C, D, S, X, Y, assign, both, fan, out, pairs, shared
+from vpnpt.spi.candidates import PROTECTED
+from vpnpt.spi.engine import CHALLENGE, Engine
+from vpnpt.spi.messages import Assign, Fan, Paired, SpiMoved
+
+
+def fed(*events: object) -> Engine:
+    """An engine that has heard these, one a second, before time 0."""
+    engine = Engine()
+    for number, event in enumerate(events):
+        engine.handle(event, number - 100.0)  # type: ignore[arg-type]
+    return engine
+
+
+def test_rule_2_what_nobody_needs_may_be_of_who_sends_his_first_esp() -> None:
+    engine = fed(*pairs(A, B))
+    assert engine.handle(shared(X), 0.0) == [fan(X, A, B)]
+    assert engine.handle(Paired(server=S, client=C), 1.0) == []  # by IKE
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 1.0) == [fan(X, A, B, D)]
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 2.0) == []
+
+
+def test_rule_2_what_somebody_needs_is_not() -> None:
+    engine = fed(*pairs(A, B), *both(A), *both(B))
+    assert engine.handle(shared(X), 0.0)[0] == fan(X, B, A)
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 1.0) == []
+
+
+def test_rule_6_who_had_it_unasked_keeps_it_where_nobody_else_needs_one() -> None:
+    engine = fed(*pairs(A, B))
+    assert engine.handle(shared(X, owner=A, copied=()), 0.0) == [assign(X, A, credit=False)]
+
+
+def test_rule_6_who_had_it_unasked_shares_it_with_who_asks_now() -> None:
+    engine = fed(*pairs(A), Paired(server=S, client=B, speaks=True), out(B))
+    assert engine.handle(shared(X, (B,), owner=A), 0.0)[0] == fan(X, A, B)
+    assert engine.knows(S, X) and not engine.knows(S, Y)
+
+
+def test_rule_6_a_newcomer_that_is_not_answered_has_lost() -> None:
+    engine = fed(*pairs(A), Paired(server=S, client=B, speaks=True), out(B))
+    engine.handle(shared(X, (B,), owner=A), 0.0)
+    asked = [engine.handle(out(B), second + 0.5) for second in range(CHALLENGE)]
+    assert asked == [[]] * (CHALLENGE - 1) + [[assign(X, A, credit=False)]]
+
+
+def test_rule_6_a_newcomer_that_gets_answers_has_not_though_no_round_trip_is_known() -> None:
+    """Manual keys: each question is followed by a packet, and IKE has told nothing about how far the server is."""
+    engine = fed(*pairs(A), Paired(server=S, client=B, speaks=True), out(B))
+    engine.handle(shared(X, (B,), owner=A), 0.0)
+    for second in range(3 * CHALLENGE):
+        assert engine.handle(out(B), second + 0.5) == []
+        assert engine.handle(shared(X, (B,), sequence=second + 2), second + 0.54) == []
+
+
+@pytest.mark.parametrize(("until", "wins"), [(PROTECTED - 5, False), (PROTECTED + 60, True)])
+def test_rule_9_a_newcomer_ends_nobody_within_a_minute(until: float, wins: bool) -> None:
+    """Its questions are answered as if the SPI were its own: who had it before is a candidate for a minute all the same."""
+    engine = fed(*pairs(A, B), *both(A), *both(B), Paired(server=S, client=A, heard=True), Paired(server=S, client=D, speaks=True))
+    engine.servers[S].round_trip = 0.04
+    engine.handle(shared(X, (D,), owner=A), 0.0)
+    found, second = [], 1.0
+    while second < until:
+        found += engine.handle(out(D, b"outD"), second)
+        found += engine.handle(shared(X, (D,), sequence=int(second * 10)), second + 0.04)
+        second += 1.37
+    assert any(isinstance(action, Assign) and action.client == D for action in found) == wins
+    assert not any(isinstance(action, Fan) and A not in action.clients for action in found)
+
+
+def test_an_address_has_changed_both_get_it() -> None:
+    moved = SpiMoved(server=S, spi=X, owner=A, client=B)
+    engine = fed(*pairs(A), *both(A))
+    assert engine.handle(shared(X, (A,), copied=()), 0.0) == [assign(X, A)]
+    assert engine.handle(moved, 1.0) == [fan(X, A, B)]
+    assert engine.handle(moved, 2.0) == []
+    assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=C), 3.0) == [fan(X, A, B, C)]
+
+
+def test_an_address_has_changed_of_a_decision_that_is_not_remembered() -> None:
+    engine = fed(*pairs(A, B))
+    assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=B), 0.0) == [fan(X, A, B)]
