@@ -26,6 +26,7 @@ class Run:
         self.sorts: Counter[str] = Counter()
         self.kept: Counter[tuple[str, str, str]] = Counter()
         self.bad: list[int] = []
+        self.limits: Counter[str] = Counter()
         self.unsteady: list[int] = []
         self.began = time.monotonic()
 
@@ -38,6 +39,8 @@ class Run:
         if error.startswith("stock"):
             print(f"seed {made['seed']}: {error}", flush=True)
         found = [verdict.Find("error", "", "", 0, error)] if error else verdict.finds(made, notes, ours)
+        self.limits.update({find.limit for find in found if find.limit})
+        found = [find for find in found if not find.limit]
         if not found:
             return
         first = found[0]
@@ -68,6 +71,8 @@ class Run:
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.sorts.most_common())
         return (f"{self.plans} networks, {self.packets} packets compared ({self.delivered} that stock delivers) in {minutes:.1f} minutes; "
                 f"{len(self.bad)} seeds worse than stock ({kinds or 'none'}): {self.bad}" +
+                (f"; networks with a kind that docs/LIMITS.md tells of: "
+                 f"{', '.join(f'{count} {name}' for name, count in self.limits.most_common())}" if self.limits else "") +
                 (f"; seen once, not again: {self.unsteady}" if self.unsteady else ""))
 
 
@@ -129,7 +134,7 @@ def _replay(run: Run, files: list[str]) -> int:
                 print(f"      vpnpt {_told(ours[number]) if number in ours else '-'}")
         found = verdict.finds(made, stock, ours)
         for find in found:
-            print(f"  {find.kind}: {find.text}")
+            print(f"  {find.kind}: {find.text}" + (f" (docs/LIMITS.md: {find.limit})" if find.limit else ""))
         status |= bool(found or error)
     return status
 

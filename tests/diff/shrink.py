@@ -18,11 +18,11 @@ PATIENCE = 1.0
 
 
 def shows(pair: Pair, plan: Plan, sort: tuple[str, str, str], patience: float = PATIENCE) -> verdict.Find | None:
-    """The first find of that sort in a plan."""
+    """The first find of that sort in a plan, that is none of a known kind."""
     stock, ours, error = pair.play(plan, patience)
     if error:
         return verdict.Find("error", "", "", 0, error) if sort[0] == "error" and error.startswith("vpnpt") else None
-    return next((find for find in verdict.finds(plan, stock, ours) if find.sort == sort), None)
+    return next((find for find in verdict.finds(plan, stock, ours) if find.sort == sort and not find.limit), None)
 
 
 def smallest(plan: Plan, still: Callable[[Plan], bool], number: int, seconds: float = 90.0) -> Plan:

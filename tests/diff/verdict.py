@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.diff import limits
 from tests.diff.plan import is_inside
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ class Find(NamedTuple):
     port     the other end sees the sender's own port on stock, and another on ours
     opened   not IKE or ESP, sent from outside, delivered by ours although stock keeps it out
     stray    sent from outside, and a host inside has received it that does not on stock (IKE and ESP may be copied to hosts that talk IKE
-             or ESP with that server, and reach hosts to which the user forwards them)
+             or ESP, or UDP 500, with that server, and reach hosts to which the user forwards them)
+
+    limit: the kind of docs/LIMITS.md that it is one of, '' if none.
     """
 
     kind: str
@@ -28,6 +31,7 @@ class Find(NamedTuple):
     by: str
     number: int
     text: str
+    limit: str = ""
 
     @property
     def sort(self) -> tuple[str, str, str]:
@@ -41,7 +45,8 @@ def finds(plan: Plan, stock: Notes, ours: Notes) -> list[Find]:
     for place, step in enumerate(plan["steps"]):
         number = int(step.get("n", place))
         if number in stock and number in ours:
-            found += list(_compare(plan, step, number, stock[number], ours[number]))
+            found += [find._replace(limit=limits.limit(plan, step, find, stock, ours))
+                      for find in _compare(plan, step, number, stock[number], ours[number])]
     return found
 
 
@@ -69,10 +74,15 @@ def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: d
     if is_inside(sender):
         return
     sealed = flow["kind"] == "esp" or (flow["kind"] == "ike" and ours["to"][1] == 500)
+    # What an L2TP server sends from its port is its client's, whatever the packet is and to whichever of our addresses.
+    l2tp = flow["kind"] == "l2tp" or step.get("from_port") == 1701
     more = set(ours["hosts"]) - set(stock["hosts"])
-    if ours["got"] and not stock["got"] and not sealed and flow["kind"] != "l2tp" and (is_inside(receiver) or receiver == "router"):
+    own = receiver == "router" and ours["to"][1] in (500, 4500) and any(feature["kind"] == "open" for feature in plan["features"])
+    if ours["got"] and not stock["got"] and not sealed and not l2tp and not own and (is_inside(receiver) or receiver == "router"):
         yield Find("opened", *label, f"{what}: delivered, on stock it is not")
-    more -= {receiver}
+    more -= {receiver, *(("c2",) if receiver.startswith("h") else ())}
+    if l2tp:
+        more -= {other["a"] for other in plan["flows"].values() if other["kind"] == "l2tp" and other["b"] == sender}
     if sealed:
         # Where the user forwards ESP or UDP 500 his door is open to everybody.
         more -= {feature["to"] for feature in plan["features"] if feature["kind"] == "forward"
@@ -83,4 +93,5 @@ def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: d
 
 
 def _talks(flow: Flow, inside: str, outside: str) -> bool:
-    return flow["kind"] in ("ike", "esp") and {inside, outside} <= {flow["a"], flow["b"], "c2" if flow["a"].startswith("h") else ""}
+    kinds = flow["kind"] in ("ike", "esp") or flow.get("to_port") == 500
+    return kinds and {inside, outside} <= {flow["a"], flow["b"], "c2" if flow["a"].startswith("h") else ""}

@@ -23,25 +23,30 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from tests.diff.plan import ROUTED_ADDRESS, SECOND_ADDRESS
+from tests.diff.plan import ROUTED_ADDRESS, SECOND_ADDRESS, b_port
 from tests.lab import fw4, scenario
 from tests.lab.host import Host
 from tests.lab.topology import Lab
 
 if TYPE_CHECKING:
-    from tests.diff.plan import Plan
+    from tests.diff.plan import Flow, Plan
 
 GATEWAYS = {"br-lan": "192.168.1.1", "br-lan2": "192.168.2.1", "br-guest": "192.168.3.1"}
 BEHIND = "10.9.0.1"
 MARK, TABLE = "0x00020000", "102"
 GATEWAY2 = "203.0.114.254"
 
-BEHIND_NAT = """table ip nat {
-	chain post {
+# As any such router: what nobody behind it has asked for, and no program of its own listens for, leaves no trace in its conntrack.
+BEHIND_NAT = """table ip nat {{
+	chain post {{
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname "eth0" masquerade
-	}
-}
+	}}
+	chain in {{
+		type filter hook input priority filter; policy accept;
+{drops}
+	}}
+}}
 """
 ZONE = """config zone
 	option name '{name}'
@@ -62,6 +67,7 @@ class World(Lab):
 
     def __init__(self, plan: Plan, router: str) -> None:
         self.features: list[dict[str, Any]] = plan["features"]
+        self.flows: dict[str, Flow] = plan["flows"]
         self.behind: list[Host] = []
         self.networks = {f["who"]: f for f in self.features if f["kind"] == "network"}
         uplink = next((f for f in self.features if f["kind"] == "uplink2"), {})
@@ -126,6 +132,13 @@ class World(Lab):
         for name, feature in self.networks.items():
             self.readdress(name, f"{GATEWAYS[feature['device']][:-1]}{100 + int(name[1:])}")
 
+    def _unserved(self, name: str) -> list[str]:
+        """What no program of this host listens for, as nft matches."""
+        own = [flow for flow in self.flows.values() if name in (flow["a"], flow["b"])]
+        ports = {flow["a_port"] if flow["a"] == name else b_port(flow) for flow in own if flow["kind"] != "esp"}
+        udp = f"udp dport != {{ {', '.join(map(str, sorted(ports)))} }}" if ports else "meta l4proto udp"
+        return [udp] if any(flow["kind"] == "esp" for flow in own) else [udp, "meta l4proto esp"]
+
     def _nat_router(self, client: Host) -> None:
         self._forwarding(client)
         names = ("h1", "h2")
@@ -133,7 +146,8 @@ class World(Lab):
         links = "".join(f"link add {name} up master br0 type veth peer name eth0 netns {name}\n" for name in names)
         bridge = f"link add br0 type bridge mcast_snooping 0\naddr add {BEHIND}/24 dev br0\n"
         client.run("ip", "-batch", "-", text=f"{bridge}{links}link set br0 up\n")
-        client.run("nft", "-f", "-", text=BEHIND_NAT)
+        client.run("nft", "-f", "-", text=BEHIND_NAT.format(drops="\n".join(
+            f"\t\tiifname \"eth0\" ct state new {what} drop" for what in self._unserved(client.name))))
         for number, name in enumerate(names):
             host = Host(name, self.pump, f"10.9.0.{101 + number}")
             self.behind.append(host)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which differences are of a kind that docs/LIMITS.md tells of: each kind a function that says whether this is one of it.
+
+They are counted apart, not left out: `python -m tests.diff` says how many there were of each.
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.diff.plan import Flow, Plan, Step
+    from tests.diff.verdict import Find, Notes
+
+
+def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
+    """The name of the kind, '' if it is none of them."""
+    for judge in (server_first, program_listens, no_ike, forwarded_500):
+        if judge(plan, step, find, stock, ours):
+            return judge.__name__.replace("_", " ")
+    return ""
+
+
+def server_first(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """The flow is older on ours, where an earlier packet was delivered that stock drops, and keeps the address that it began with."""
+    if find.kind != "address" or step["do"] != "send":
+        return False
+    flow = plan["flows"][step["flow"]]
+    return any(_got(ours, number) and not _got(stock, number) or (before.get("start") == "b" and before["by"] == "b")
+               for number, before in _before(plan, step, flow))
+
+
+def program_listens(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """ESP for a program of the router that has never sent any to that server, and has no SA in the kernel."""
+    if find.kind != "lost" or step["do"] != "send":
+        return False
+    flow = plan["flows"][step["flow"]]
+    return flow["kind"] == "esp" and "router" in (flow["a"], flow["b"]) and not any(
+        before["by"] == ("a" if flow["a"] == "router" else "b") for _, before in _before(plan, step, flow))
+
+
+def no_ike(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """What is no IKE, from a server's port 500 to port 500, which stock gives to its client's IKE."""
+    if find.kind != "lost" or step["do"] != "knock" or (step["from_port"], step["port"]) != (500, 500):
+        return False
+    return any(flow["kind"] == "ike" and flow["b"] == step["from"] and flow["a_port"] == 500 for flow in plan["flows"].values())
+
+
+def forwarded_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """A new IKE SA that a server with clients begins goes where the user forwards UDP 500."""
+    if find.kind != "lost" or step.get("start") != "b" or step.get("by") != "b":
+        return False
+    return any(feature["kind"] == "forward" and feature.get("port") == 500 for feature in plan["features"])
+
+
+def _got(notes: Notes, number: int) -> bool:
+    return number in notes and bool(notes[number]["got"])
+
+
+def _before(plan: Plan, step: Step, flow: Flow) -> Iterator[tuple[int, Step]]:
+    """The earlier steps, with their numbers, of flows of this kind between the same two."""
+    for place, before in enumerate(plan["steps"]):
+        if before is step:
+            return
+        if before["do"] == "send":
+            other: dict[str, Any] = plan["flows"][before["flow"]]
+            if other["kind"] == flow["kind"] and {other["a"], other["b"]} == {flow["a"], flow["b"]}:
+                yield int(before.get("n", place)), before
