@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.attack.forge import ESP, WAN, blackhole, blast, esp, flood_from_lan, ike, random_cookies, stage, udp, usage
+from tests.attack.forge import ESP, WAN, blackhole, blast, esp, flood_from_lan, ike, mac_of, random_cookies, stage, udp, usage
 from tests.lab.topology import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONFIG = "config 1 ipsec\n"
 VOID = "198.18.0.0/15"
@@ -176,6 +180,55 @@ def test_one_host_s_tables_are_its_own(sandbox: None, long: bool) -> None:
         assert not users.do_traffic("c1", out=5, back=5)["c1"].lost
         assert users.do_up("c2", to="s2") == {"c2": "up"}
         assert not users.do_traffic(out=5, back=5)["c2"].lost
+
+
+def lives(lab: Lab, name: str, host: str = "") -> list[int]:
+    """Seconds that the elements of a map have left, with this zone (host: its client's) only."""
+    found = json.loads(lab.router.run("nft", "-j", "list", "map", "ip", "vpnpt", name).stdout)["nftables"][-1]["map"].get("elem", [])
+    zones = json.loads(lab.router.run("nft", "-j", "list", "map", "ip", "vpnpt", "client_zone").stdout)["nftables"][-1]["map"]["elem"]
+    [zone] = [value for key, value in zones if key["elem"]["val"] == host]
+    return [key["elem"]["expires"] for key, value in found if value == zone]
+
+
+def test_a_patient_host_fills_no_table_for_hours(sandbox: None) -> None:
+    """Its keys that no server answers live as long as conntrack would remember them; those of a tunnel live for hours."""
+    with Lab(2, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, attacker, server = stage(lab), lab.clients[1], lab.servers[0]
+        assert users.do_up("c1") == {"c1": "up"} and not users.do_traffic("c1", out=3, back=3)["c1"].lost
+        number = random_cookies(9)
+        made_up = [(number() & 0xFFFFFFFF | 256, number()) for _ in range(40)]
+        for _ in range(2):  # a pair's first packet, and what follows when it is known
+            flood_from_lan(lab, attacker, (packet for spi, cookie in made_up for packet in (
+                esp(attacker.address, server.address, spi), udp(attacker.address, server.address, 500, 500, ike(cookie)))))
+        for name in ("out_zone", "cookie_zone"):
+            made, true = (lives(lab, name, client.address) for client in (attacker, lab.clients[0]))
+            assert len(made) >= 40 and max(made) <= 660, name
+            assert true and min(true) > 660, name
+
+
+def test_made_up_answers_do_not_end_each_wait(sandbox: None) -> None:
+    """A client and its accomplice outside: an exchange, an SPI, and so on. An element that is deleted and added for each packet leaves a
+    dead one each time, by which all packets have to pass. So beyond the rate of new SPIs the client goes on waiting."""
+    with Lab(1, 1, "vpnpt", CONFIG, ipv6=False) as lab:
+        users, client, server = stage(lab), lab.clients[0], lab.servers[0]
+        assert users.do_up("c1") == {"c1": "up"} and not users.do_traffic("c1", out=3, back=3)["c1"].lost
+        message = udp(client.address, server.address, 500, 500, ike(random_cookies(11)(), exchange=36))
+        lan, router = client.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0), mac_of(lab.router, lab.router.lan_device)
+
+        def cycles(first: int, count: int) -> None:
+            def answers() -> Iterator[bytes]:
+                for spi in range(first, first + count):
+                    lan.sendto(message, ("eth0", 0x0800, 0, 0, router))
+                    yield esp(server.address, WAN, 0x20000 + spi, 9)
+            blast(lab.isp, answers(), lab.router, "wan")
+
+        cycles(0, 800)
+        waits = []
+        for spi in range(800, 810):
+            cycles(spi, 1)
+            waits.append(server.address in lab.router.run("nft", "list", "set", "ip", "vpnpt", "waiting").stdout)
+        lan.close()
+        assert waits.count(False) <= 5, "20 a second may be real"
 
 
 def test_made_up_spis_pay_for_no_answer(sandbox: None) -> None:

@@ -8,7 +8,7 @@ established tunnel pays for either.
 
 from __future__ import annotations
 
-from .maps import FAST, SERVER, SERVER_OUT, SPI
+from .maps import FAST, SERVER, SERVER_OUT, SPI, UNPROVEN
 from .notices import ASKS_MAC_RATE, GROUP_WHOLE, SAME_SPI, SPI_OUT, SPI_TAKEN, add_teller
 from .text import Table, names
 from .zones import ZONE, add_not_ours, add_way_out, add_zoned
@@ -23,6 +23,9 @@ SPI_OUT_RATE = "200/second burst 300 packets"
 
 LEARNING_RATE = "20/second burst 300 packets"
 """New keys a second that one server may put into the maps: made-up ones can't fill them."""
+
+UNANSWERED = f"@out_zone {{ {SERVER_OUT} . {SPI} timeout {UNPROVEN}s : {ZONE} }}"
+"""Server and outbound SPI, until an answer has come: whoever makes up SPIs patiently fills no map for hours."""
 
 INBOUND = f"ip saddr . {SPI}"
 """Server and inbound SPI."""
@@ -57,10 +60,10 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule("jump refresh_out", "renew what is known of this client and server")
     learn.rule(f"{FAST} @esp_known update @esp_known {{ {FAST} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
                f"add @esp_fast {{ {FAST} : {ZONE} }} return", "answered before: back to the fast path")
-    learn.rule(f"ip saddr . ip daddr != @pairs add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} add @esp_unanswered {{ {FAST} }} return",
+    learn.rule(f"ip saddr . ip daddr != @pairs add {UNANSWERED} add @esp_unanswered {{ {FAST} }} return",
                "a pair's first packet: the firewall may not let it pass")
     learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "an SPI that is known and not answered yet")
-    learn.rule(f"add @esp_unanswered {{ {FAST} }} add @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }}", "a new SPI")
+    learn.rule(f"add @esp_unanswered {{ {FAST} }} add {UNANSWERED}", "a new SPI")
     learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before this packet")
     teller = add_teller(table, "spi_out", SPI_OUT, "rate_asks", "ip saddr", "500/second burst 500 packets", mac_rate=ASKS_MAC_RATE)
     learn.rule(f"jump {teller}", "tell the daemon")
@@ -68,11 +71,13 @@ def _add_out(table: Table, devices: Devices) -> None:
 
     again = table.chain("esp_out_again")
     again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server has answered since")
+    again.rule(f"update {UNANSWERED}", "renewed")
     again.rule(f"jump {teller}", "tell the daemon")
     again.rule("jump wait_out", "still not answered: the client goes on waiting")
 
     answered = table.chain("esp_out_answered")
-    answered.rule(f"add @esp_known {{ {FAST} }} add @esp_fast {{ {FAST} : {ZONE} }} delete @esp_unanswered {{ {FAST} }} "
+    answered.rule(f"add @esp_known {{ {FAST} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
+                  f"add @esp_fast {{ {FAST} : {ZONE} }} delete @esp_unanswered {{ {FAST} }} "
                   f"delete @answered {{ ip daddr . {ZONE} }}", "one new inbound SPI answers one outbound SPI")
 
 
@@ -139,6 +144,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     direct.rule("ip daddr . ip saddr @routed update @routed { ip daddr . ip saddr }", "renewed while there is no NAT")
     direct.rule("ip saddr @routed_only update @routed_only { ip saddr }", "renewed")
     direct.rule(f"add @esp_fast {{ {FAST} : {ZONE} }}", "renewed, and put into the fast path")
+    direct.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs")
     direct.rule("goto esp_in_paid", "what it waited for has come")
     paid = table.chain("esp_in_paid")
     # Made-up SPIs must not pay for an outbound one: the daemon would not hear that its client waits, and take another for the owner.
@@ -155,10 +161,10 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     add_zoned(table, "esp_in_new", "esp_in_take")
     take = table.chain("esp_in_take")
-    take.rule("jump esp_in_paid", "the client no longer waits")
     take.rule(f"update @heard {{ ip saddr . {ZONE} }}", "the server has answered this client")
     take.rule(f"update @spi_new {{ {INBOUND} }}", "what conntrack does not know goes to a forward of the user's, if there is one")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
+    take.rule("jump esp_in_paid", "the client no longer waits")
     take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }} delete @spi_unasked {{ {INBOUND} : {ZONE} }}",
               "the key and its owner's zone are learned")
     take.rule("jump renew_in", "and its client lives")

@@ -10,7 +10,7 @@ Offsets of raw payload after 8 bytes of UDP (RFC 2408 3.1, RFC 7296 3.1): initia
 
 from __future__ import annotations
 
-from .maps import COOKIE, IKE_FAST, SERVER, SERVER_OUT
+from .maps import COOKIE, IKE_FAST, SERVER, SERVER_OUT, UNPROVEN
 from .notices import ANSWERED, ASKS_MAC_RATE, EXCHANGE, LEARNED, add_teller
 from .text import Table, names, numbers
 from .zones import ZONE, add_not_ours, add_way_out, add_zoned
@@ -161,6 +161,11 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule(f"jump {teller}", "tell the daemon")
     learn.rule("goto ike_out_renew", "renewed, and put into the fast path")
     renew = table.chain("ike_out_renew")
+    brief = f"timeout {UNPROVEN}s"
+    renew.rule(f"ip daddr . {COOKIE} != @ike_answered update @cookie_zone {{ {SERVER_OUT} . {COOKIE} {brief} : {ZONE} }} "
+               f"update @cookies {{ ip daddr . {COOKIE} {brief} }} update @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} {brief} }} "
+               f"add @ike_fast {{ {IKE_FAST} : {ZONE} }} return",
+               "the server has not answered yet: whoever makes up cookies fills no map for hours")
     renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "
                f"update @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}",
                "renewed, and put into the fast path")
