@@ -27,10 +27,11 @@ class People:
     """Clients, their tunnels, and what goes on. ike: keys by IKE, else by hand. far: seconds from router to server and back."""
 
     def __init__(self, what: str, seed: int, *, ike: bool, clients: int = 3, far: float = 0.012, jitter: float = 0.001,
-                 ike_far: float = 0.0, confirms: tuple[float, float] = (0.001, 0.006), even: float = 0.4) -> None:
+                 ike_far: float = 0.0, confirms: tuple[float, float] = (0.001, 0.006), even: float = 0.4,
+                 pace: float = 0.002) -> None:
         self.router = Router(Namespace(seed=seed, **LIMITS))
         self.random, self.now = Random(seed), 0.0
-        self.far, self.jitter, self.confirms, self.even = far, jitter, confirms, even
+        self.far, self.jitter, self.confirms, self.even, self.pace = far, jitter, confirms, even, pace
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count, self.sequence = 0, [0] * clients
         self.latest = [0.0] * clients
@@ -93,7 +94,7 @@ class People:
 
     def _bursts(self, begins: list[float]) -> None:
         def again(number: int) -> None:
-            self._ask(number, self.random.choice((1, 2, 3, 8, 20)), 0.002)
+            self._ask(number, self.random.choice((1, 2, 3, 8, 20)), self.pace)
             self.at(self.now + self.random.uniform(0.2, 1.0), again, number)
 
         for number, when in enumerate(begins):
