@@ -27,7 +27,7 @@ def server_first(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) 
     if find.kind != "address" or step["do"] != "send":
         return False
     flow = plan["flows"][step["flow"]]
-    return any(_got(ours, number) and not _got(stock, number) or (before.get("start") == "b" and before["by"] == "b")
+    return any(_reached(ours, number) and not _reached(stock, number) or (before.get("start") == "b" and before["by"] == "b")
                for number, before in _before(plan, step, flow))
 
 
@@ -37,7 +37,7 @@ def program_listens(plan: Plan, step: Step, find: Find, stock: Notes, ours: Note
         return False
     flow = plan["flows"][step["flow"]]
     return flow["kind"] == "esp" and "router" in (flow["a"], flow["b"]) and not any(
-        before["by"] == ("a" if flow["a"] == "router" else "b") for _, before in _before(plan, step, flow))
+        before["by"] == ("a" if flow["a"] == "router" else "b") and ours[number]["sent"] for number, before in _before(plan, step, flow))
 
 
 def no_ike(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
@@ -54,8 +54,8 @@ def forwarded_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
     return any(feature["kind"] == "forward" and feature.get("port") == 500 for feature in plan["features"])
 
 
-def _got(notes: Notes, number: int) -> bool:
-    return number in notes and bool(notes[number]["got"])
+def _reached(notes: Notes, number: int) -> bool:
+    return number in notes and bool(notes[number]["got"] or notes[number]["hosts"])
 
 
 def _before(plan: Plan, step: Step, flow: Flow) -> Iterator[tuple[int, Step]]:

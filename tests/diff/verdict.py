@@ -82,7 +82,8 @@ def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: d
         yield Find("opened", *label, f"{what}: delivered, on stock it is not")
     more -= {receiver, *(("c2",) if receiver.startswith("h") else ())}
     if l2tp:
-        more -= {other["a"] for other in plan["flows"].values() if other["kind"] == "l2tp" and other["b"] == sender}
+        own_flows = {other["a"] for other in plan["flows"].values() if other["kind"] == "l2tp" and other["b"] == sender}
+        more -= {*own_flows, *(("c2",) if any(name.startswith("h") for name in own_flows) else ())}
     if sealed:
         # Where the user forwards ESP or UDP 500 his door is open to everybody.
         more -= {feature["to"] for feature in plan["features"] if feature["kind"] == "forward"

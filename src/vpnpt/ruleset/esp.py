@@ -67,13 +67,13 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before this packet")
     teller = add_teller(table, "spi_out", SPI_OUT, "rate_asks", "ip saddr", "500/second burst 500 packets", mac_rate=ASKS_MAC_RATE)
     learn.rule(f"jump {teller}", "tell the daemon")
-    learn.rule("jump wait_out", "the answer will have a new SPI")
+    learn.rule(f"update @asking {{ ip daddr . {ZONE} }} jump wait_out", "the answer will have a new SPI")
 
     again = table.chain("esp_out_again")
     again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server has answered since")
     again.rule(f"update {UNANSWERED}", "renewed")
     again.rule(f"jump {teller}", "tell the daemon")
-    again.rule("jump wait_out", "still not answered: the client goes on waiting")
+    again.rule(f"update @asking {{ ip daddr . {ZONE} }} jump wait_out", "still not answered: the client goes on waiting")
 
     answered = table.chain("esp_out_answered")
     answered.rule(f"add @esp_known {{ {FAST} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
@@ -120,8 +120,8 @@ def _add_in(table: Table, devices: Devices) -> None:
     solo.rule("ip saddr @routed_only return", "without NAT for its only client: as without vpnpt")
     solo.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_only", "the packet takes the zone of the server's only client")
     only = table.chain("esp_in_only")
-    only.rule(f"ip saddr . {ZONE} @waiting goto esp_in_new", "the client has waited for it")
-    only.rule("goto esp_in_unasked", "it has not: the owner may be a host that has not spoken yet")
+    only.rule(f"ip saddr . {ZONE} @asking goto esp_in_new", "the client has asked with ESP")
+    only.rule("goto esp_in_unasked", "it has not, or in IKE only: the owner may be a host that has not spoken yet")
     one = table.chain("esp_in_one")
     one.rule(f"ip saddr . {ZONE} @heard goto esp_in_new", "the server has answered this client before")
     one.rule("goto esp_in_shared", "never answered before: a new SPI alone proves nothing")
@@ -149,7 +149,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     paid = table.chain("esp_in_paid")
     # Made-up SPIs must not pay for an outbound one: the daemon would not hear that its client waits, and take another for the owner.
     paid.rule(f"ip saddr . {ZONE} @waiting update @answered {{ ip saddr . {ZONE} }}", "the client has waited for this SPI")
-    paid.rule(f"delete @waiting {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
+    paid.rule(f"delete @waiting {{ ip saddr . {ZONE} }} delete @asking {{ ip saddr . {ZONE} }} delete @waiting_some {{ ip saddr }} "
               f"delete @waiting_one {{ ip saddr : {ZONE} }}", "the client no longer waits")
 
     # Nobody asked for it, so no key is learned: it is the only client's as long as there is no other.

@@ -229,6 +229,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
     take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "this client waits for a new inbound SPI")
+    take.rule(f"{BEGINNING} update @ike_begun {{ {FROM} }}", "remembered, should conntrack forget the flow")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
               f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast_in {{ {FROM} : {ZONE} }}",

@@ -133,6 +133,7 @@ IPSEC: tuple[Map, ...] = (
     # who waits for a new inbound SPI
     Map(name="waiting", key="ip daddr . ct zone", lifetime="pending", meaning="server, zone: waits for a new inbound SPI",
         fills="kernel, daemon", reads="kernel, daemon"),
+    Map(name="asking", key="ip daddr . ct zone", lifetime="pending", meaning="the same, of those that have sent ESP and had no answer"),
     Map(name="waiting_one", key="ip daddr", value="ct zone", lifetime="pending", meaning="server: who waits first"),
     Map(name="waiting_some", key="ip daddr", lifetime="pending", meaning="servers that somebody waits for"),
     Map(name="waiting_many", key="ip daddr", lifetime="pending", meaning="servers that more than one waits for"),
@@ -178,6 +179,8 @@ IPSEC: tuple[Map, ...] = (
         meaning="server, port that NAT has given a client's IKE instead of 500: its zone; as long as conntrack knows the flow"),
     Map(name="ike_moved", key=f"ip saddr . {COOKIE}", size="clients", lifetime=180,
         meaning="server, cookie: known, and used from another port than 500 as well; as long as conntrack knows the flow"),
+    Map(name="ike_begun", key=f"ip saddr . {COOKIE}", size="clients",
+        meaning="server, cookie: an IKE SA that it has begun; the user's forwards and the router's programs come before the client"),
     Map(name="ike_odd", key="ip saddr . ip daddr", size="clients", lifetime=FOR_DOCTOR, reads="daemon",
         meaning="host and server: it has begun IKE from another port than 500"),
     Map(name="ike_answered", key=f"ip saddr . {COOKIE}", size="keys", meaning="server, cookie: IKE SAs that the server has answered"),

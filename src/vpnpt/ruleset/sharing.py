@@ -90,7 +90,8 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     register.rule("ip saddr . ip daddr @pairs return", "known")
     register.rule(f"add @pairs {{ ip saddr . ip daddr timeout {UNPROVEN}s }}", "a new pair")
     register.rule(f"jump {add_teller(table, 'paired', PAIRED, 'rate_asks', 'ip saddr', '500/second burst 500 packets')}", "tell the daemon")
-    register.rule("ip protocol esp jump wait_first", "the pair's first ESP: the answer will have a new SPI")
+    register.rule("ip protocol esp update @asking { ip daddr . ct zone } jump wait_first",
+                  "the pair's first ESP: the answer will have a new SPI")
     register.rule(f"ip daddr != @servers add @servers {{ ip daddr timeout {UNPROVEN}s }} "
                   f"add @solo {{ {SERVER_OUT} timeout {UNPROVEN}s : ct zone }} "
                   f"add @client0 {{ ip daddr timeout {UNPROVEN}s : ip saddr }} return", "the server's first client")
@@ -108,7 +109,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}",
                 "the answers will take the way by which the call came")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the same for this IKE SA")
-    called.rule(f"ct zone 0 update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
+    called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
 
 
 def _add_refresh(table: Table) -> None:
