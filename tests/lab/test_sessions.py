@@ -211,6 +211,16 @@ def test_what_was_killed_stays_dead_until_the_client_goes_on(stage: Stage) -> No
     assert [one["details"]["spis_in"] for one in again if one["protocol"] == "ipsec"] == [[f"{session.child.spi_in:08x}"]]
 
 
+def test_what_was_killed_stays_dead_though_its_spi_was_not_learned(stage: Stage) -> None:
+    """The only client of a server that has finished IKE and sent no ESP yet: what comes is not known to be its, but reaches it."""
+    assert stage.do_up("c1") == {"c1": "up"}
+    assert stage.do_traffic(["c1"], out=0, back=3)["c1.back"].delivered == 3
+    assert ask(stage, "kill", client=CLIENTS["c1"], protocol="ipsec")["ended"]
+    found = stage.do_traffic(["c1"], out=0, back=3)
+    assert found["c1.back"].delivered == 0 and not found["copies"] and not found["wrong"]
+    assert not stage.do_traffic(["c1"], out=3, back=3)["c1"].lost
+
+
 def test_blocked_sessions_are_counted(stage: Stage) -> None:
     bring_up(stage)
     config = stage.lab.router.config_dir / "vpnpt"

@@ -120,6 +120,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     solo.rule("ip saddr @routed_only return", "without NAT for its only client: as without vpnpt")
     solo.rule(f"{ZONE} set {SERVER} map @solo goto esp_in_only", "the packet takes the zone of the server's only client")
     only = table.chain("esp_in_only")
+    only.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
     only.rule(f"ip saddr . {ZONE} @asking goto esp_in_new", "the client has asked with ESP")
     only.rule("goto esp_in_unasked", "it has not, or in IKE only: the owner may be a host that has not spoken yet")
     one = table.chain("esp_in_one")

@@ -79,7 +79,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     diverted.rule(f"ip protocol esp delete @esp_unanswered {{ ip saddr . ct original ip daddr . {SPI} }}", "from the next packet on")
 
     # A base chain after the user's NAT sees only what that has left alone.
-    routed = table.chain("registration_routed", "nat hook postrouting priority srcnat + 5; policy accept;")
+    routed = table.chain("registration_routed", "nat hook postrouting priority srcnat + 150; policy accept;")
     routed.rule(f"iifname {lan} {zoned} ip saddr . ip daddr @pairs goto register_routed", "leaves with its own address: no NAT")
     routed = table.chain("register_routed")
     routed.rule("update @routed { ip saddr . ip daddr }", "it gets nothing that is addressed to the router")
