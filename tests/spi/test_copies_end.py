@@ -22,6 +22,18 @@ def test_copies_end(what: str, seed: int, ike: bool) -> None:
     assert (people.router.copies - copies, people.router.missing) == (0, {})
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("ike", "settled"), [(True, 4.0), (False, 4.5)], ids=["ike", "manual keys"])
+def test_copies_of_bursts_end_within_seconds(ike: bool, settled: float, seed: int) -> None:
+    """As in the lab: answers of up to 20 packets, 10 ms from one to the next. Who begins to send says more than who sends."""
+    people = People("bursts", seed, ike=ike, confirms=(0.001, 0.004), even=0.8, jitter=0.0003, pace=0.01)
+    people.run(settled)
+    copies = people.router.copies
+    people.run(OVER)
+    people.router.until(OVER + 1)
+    assert (people.router.copies - copies, people.router.missing) == (0, {})
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
 def test_copies_end_of_ten(ike: bool, seed: int) -> None:

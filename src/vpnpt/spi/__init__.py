@@ -23,7 +23,8 @@ The rules
     proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
     silent too, unless there is a hint that the winner owns another SPI. Nothing is proven against a candidate that has spoken whenever
     such a packet came: hosts that ask at the same intervals (pings) are always as far from each other, and an answer in ESP may be
-    faster than one of IKE. As silent counts a candidate that asked once, if the times from its questions to these packets are not alike:
+    faster than one of IKE. Who begins to send says more than who sends, but for him who does so after as long a pause as before: a
+    rhythm proves nothing. As silent counts a candidate that asked once, if the times from its questions to these packets are not alike:
     then they are no answers to it.
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the

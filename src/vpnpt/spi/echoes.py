@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import log
 
 from .counts import EVERY, LEARNS, Counts
-from .evidence import NEVER
+from .evidence import MANY, NEVER
 from .tally import CERTAIN, FAR_PAST, HINT
 
 TYPE_CHECKING = False
@@ -23,8 +23,6 @@ MARGIN = 1.15
 """What chance does by what we take for it is multiplied by this: nobody's habits are quite what we take them for."""
 BACKLOG = -2.0
 """What speaks against a candidate is not counted beyond this: it may begin to do something else."""
-MANY = 16
-"""Candidates beyond which nobody looks who confirms what, and nobody counts: each look takes time."""
 OUTWEIGHS = 4
 """How many times as strong as what speaks for a rival a proof is that stands against it: of many packets some look like answers."""
 TURNS = 0.75
@@ -177,7 +175,7 @@ def learn(server: Server, found: Open, now: float) -> None:
             server.sample(common, now)
             for other, when, _ in server.alone:
                 if other in server.open.values():
-                    other.judge(server.pairs, server.window(when), server.sharp_window(when), when)
+                    other.judge(server.pairs, server.windows(when), when)
             server.alone.clear()
             return
 

@@ -364,7 +364,7 @@ class Engine:
             learn(server, found, now)
         if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.loose:
             return False
-        found.judge(server.pairs, (early, late), server.sharp_window(now), now)
+        found.judge(server.pairs, server.windows(now), now)
         return True
 
     def _proof(self, name: bytes, server: Server, spi: bytes, found: Open, now: float) -> list[Action]:

@@ -8,7 +8,7 @@ from itertools import islice
 from math import log
 
 from .counts import between
-from .tally import FAR_PAST, STEP, Tally
+from .tally import ASKS, BEGINS, EXACTLY, FAR_PAST, KINDS, KINDS_OF_FEW, KINDS_OF_MANY, REACTS_TO, SHARPLY, STEP, Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,12 @@ NEAR = 0.25
 """Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered."""
 REACTS = 0.03
 """Seconds within which a client's own packet is a reaction to one that it has just got."""
+RHYTHM = 3
+"""Questions by which it is known whether a client asks in a rhythm, at least."""
 FAN = 8
 """Candidates that the kernel can copy to."""
+MANY = 16
+"""Candidates beyond which nobody looks who confirms what, nobody counts, and nobody asks who has begun to send: each look takes time."""
 CHANCE = 0.01
 """The least probability of a hit by chance."""
 OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 20, 64
@@ -154,6 +158,25 @@ class Pair:
                 return True
         return False
 
+    def began(self, early: float, late: float) -> bool:
+        """Has it begun to speak at this time?"""
+        for start, _ in reversed(self.spurts):
+            if start <= late:
+                return start >= early
+        return False
+
+    def rhythm(self, windows: Iterable[tuple[float, float]]) -> list[float]:
+        """Of its pauses between questions, as far as they are known then, the part after which it would ask in each of these windows."""
+        found, starts = [], [start for start, _ in self.spurts]
+        for early, late in windows:
+            count, about = bisect_left(starts, early), (late - early) / 2
+            if count < RHYTHM:
+                found.append(0.0)
+                continue
+            least, most = early - about - starts[count - 1], late + about - starts[count - 1]
+            found.append(sum(least < starts[at] - starts[at - 1] < most for at in range(1, count)) / (count - 1))
+        return found
+
     def only_question(self, since: float) -> float | None:
         """When it began to speak for the only time since then; None if it did so more than once, or spoke at that time."""
         if not self.spurts or self.spurts[-1][0] < since or (len(self.spurts) > 1 and self.spurts[-2][1] >= since):
@@ -184,7 +207,8 @@ class Pair:
         if len(lately) >= STEADY:
             period = max(now - lately[0][0], SPURT)
             speaks.append((sum(end - start for start, end in lately) / period, len(lately) / period))
-        return [min(1.0, max(share + rate * width for share, rate in speaks)) for width in widths]
+        return [min(1.0, max((0.0 if kind in (BEGINS, EXACTLY) else share) + rate * width for share, rate in speaks))
+                for kind, width in enumerate(widths)]
 
     def prior(self, now: float) -> float:
         """How much more likely it is that an SPI that is seen first now is this client's than that of one that has waited for very long.
@@ -250,7 +274,7 @@ class Open:
             tally.unanswered += 1
         if self.judged_at != tally.reacted_to and now - self.judged_at < REACTS:
             tally.reacted_to = self.judged_at
-            tally.reactions += 1
+            tally.hits[REACTS_TO] += 1
 
     def answers(self, pairs: dict[bytes, Pair], now: float) -> None:
         """A packet came, and no round trip is known: whoever has asked since the one before may have its answer."""
@@ -258,28 +282,33 @@ class Open:
             if client in self.candidates and pairs[client].asked(self.last, now):
                 tally.unanswered = max(0, tally.unanswered - 1)
 
-    def judge(self, pairs: dict[bytes, Pair], window: tuple[float, float], sharp: tuple[float, float], now: float) -> None:
-        """A packet came alone, which may answer a question asked in this window, most likely in the sharp one."""
-        asked, sharply = ({client for client in self.candidates if pairs[client].asked(*when)} for when in (window, sharp))
+    def judge(self, pairs: dict[bytes, Pair], windows: tuple[tuple[float, float], ...], now: float) -> None:
+        """A packet came alone, which may answer a question asked in one of these windows: one for each kind of hits but REACTS_TO."""
+        window, kinds = windows[ASKS], KINDS_OF_FEW if len(self.candidates) <= MANY else KINDS_OF_MANY
+        asked = {kind: {client for client in self.candidates
+                        if (pairs[client].asked if kind < BEGINS else pairs[client].began)(*windows[kind])} for kind in kinds}
         # Where many start at once, many have asked just now. Who speaks all the time tells nothing of that.
-        rest, widths = max(1, len(self.candidates) - 1), (window[1] - window[0], sharp[1] - sharp[0], REACTS)
-        chances = {client: pairs[client].chances(now, widths) if pairs[client].spurts else [0.0, 0.0, 0.0] for client in self.candidates}
-        common, sharply_common = (sum(chances[client][kind] < 1 for client in who) for kind, who in enumerate((asked, sharply)))
-        for client, (hit, sharp_hit, reaction) in chances.items():
+        rest, widths = max(1, len(self.candidates) - 1), (*(late - early for early, late in windows), REACTS)
+        chances = {client: pairs[client].chances(now, widths) if pairs[client].spurts else [0.0] * KINDS for client in self.candidates}
+        common = {kind: sum(chances[client][kind] < 1 for client in who) for kind, who in asked.items()}
+        common[REACTS_TO] = common[SHARPLY]
+        for client, chance in chances.items():
             tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
+            if BEGINS in kinds:
+                for kind, part in zip((BEGINS, EXACTLY), pair.rhythm(windows[BEGINS:]), strict=True):
+                    chance[kind] = max(chance[kind], part)
             tally.judged += 1
-            tally.hits_by_chance += max((common - 1) / rest, CHANCE, hit)
-            tally.sharp_by_chance += max((sharply_common - 1) / rest, CHANCE, sharp_hit)
-            tally.reactions_by_chance += max((sharply_common - 1) / rest, CHANCE, reaction)
-            tally.sharp += client in sharply
+            for kind, count in common.items():
+                tally.by_chance[kind] += max((count - 1) / rest, CHANCE, chance[kind])
+            for kind, who in asked.items():
+                tally.hits[kind] += client in who
             near = now - max(NEAR, now - window[0])
             if not pair.asked(near, now):
                 tally.apart += 1
             elif (asked_at := pair.only_question(near)) is not None:
                 step = int((now - asked_at) / STEP)
                 tally.delays[step] = tally.delays.get(step, 0) + 1
-            if client in asked:
-                tally.hits += 1
+            if client in asked[ASKS]:
                 tally.unanswered = max(0, tally.unanswered - 1)
         self.judged_at = now
 
@@ -344,9 +373,10 @@ class Server:
         """From when to when a question was asked that is answered now."""
         return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
 
-    def sharp_window(self, now: float) -> tuple[float, float]:
-        """The same, where nothing is slow: the server answers by itself, or what is near it."""
-        return now - self.round_trip * 1.25 - 0.015, now - self.round_trip * 0.9 + 0.003
+    def windows(self, now: float) -> tuple[tuple[float, float], ...]:
+        """The same, by kinds of hits; sharply where nothing is slow: the server answers by itself, or what is near it."""
+        sharp = now - self.round_trip * 1.25 - 0.015, now - self.round_trip * 0.9 + 0.003
+        return self.window(now), sharp, sharp, (now - self.round_trip * 1.1 - 0.004, now - self.round_trip * 0.95 + 0.001)
 
     def sated(self, waiting: set[bytes]) -> set[bytes]:
         """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.

@@ -23,24 +23,30 @@ CHALLENGE = 8
 """Unanswered questions after which a challenger has lost."""
 STEP, ALIKE = 0.01, 4
 """Seconds by which times from a question to its answer are told apart, and how many such steps they may differ."""
+ASKS, SHARPLY, BEGINS, EXACTLY, REACTS_TO = range(5)
+KINDS = 5
+"""Kinds of hits. A packet came alone, and this candidate had sent something about a round trip before (ASKS); about as long before as an
+answer takes where nothing is slow (SHARPLY); had begun to send then (BEGINS); just as long before (EXACTLY); or it sent something just
+after (REACTS_TO). Who sends much of the time seldom begins to, so that this says more."""
+KINDS_OF_FEW, KINDS_OF_MANY = (ASKS, SHARPLY, BEGINS, EXACTLY), (ASKS, SHARPLY)
+"""Those that are asked for where there are few candidates, and where there are many. What is not asked for speaks for nobody."""
 FAR_PAST = -1e9
 
 
 class Tally:
-    """What speaks for a candidate: of the packets judged, how many came as answers to its questions (hits), how many it reacted to.
+    """What speaks for a candidate: of the packets judged, how many were hits of each kind, and how many chance would give.
 
-    Each with what chance would give. sharp: hits within a narrower window. apart: how many came while it had not spoken for long.
+    apart: how many came while it had not spoken for long.
     unanswered: questions that no packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it
     (under b"") and for it over each rival. counts: what counting says, if it was counted.
     """
 
-    __slots__ = ("prior", "judged", "hits", "sharp", "reactions", "apart", "delays", "unanswered", "hits_by_chance", "sharp_by_chance",
-                 "reactions_by_chance", "reacted_to", "echoes", "counts")
+    __slots__ = ("prior", "judged", "hits", "by_chance", "apart", "delays", "unanswered", "reacted_to", "echoes", "counts")
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
-        self.judged = self.hits = self.sharp = self.reactions = self.apart = self.unanswered = 0
-        self.hits_by_chance = self.sharp_by_chance = self.reactions_by_chance = 0.0
+        self.judged = self.apart = self.unanswered = 0
+        self.hits, self.by_chance = [0] * KINDS, [0.0] * KINDS
         self.reacted_to = FAR_PAST
         self.delays: dict[int, int] = {}
         self.echoes: dict[bytes, list[float]] = {}
@@ -65,9 +71,7 @@ class Tally:
         return max(max(self._kinds())[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0)
 
     def _kinds(self) -> tuple[tuple[float, int], ...]:
-        return ((unlikely(self.judged, self.hits, self.hits_by_chance), self.hits),
-                (unlikely(self.judged, self.sharp, self.sharp_by_chance), self.sharp),
-                (unlikely(self.judged, self.reactions, self.reactions_by_chance), self.reactions))
+        return tuple((unlikely(self.judged, hits, chance), hits) for hits, chance in zip(self.hits, self.by_chance, strict=True))
 
     def apart_from(self, other: Tally) -> float:
         """Of the packets that speak for this candidate, the part (0 to 1) that surely came while the other one had nothing to be answered.
