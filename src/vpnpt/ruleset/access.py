@@ -84,7 +84,7 @@ def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, 
             # whose expectation finds no room is dropped (nft_ct_expect_obj_eval), and small routers have room for 16.
             # Only after NAT: an extension that is added later may move the others (nf_ct_ext_add), and the expectation would go on to point
             # to where they were. That killed a kernel, once conntrack counted bytes.
-            table.expectation("keep_out", "gives a flow the extension that keeps it out of flow tables")
+            table.expectation("keep_out", "keeps a flow out of flow tables")
             late = table.chain("flow_kept", "filter hook postrouting priority srcnat + 50; policy accept;")
             late.rule(f'ct state new ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
         zoned = f"iifname != {lan} ct zone {zone_range(config)}"
@@ -107,11 +107,11 @@ def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, 
         # Which address is ours nobody can tell here: SNAT may be to one that is on no device.
         shared.rule("fib daddr type != { local, unicast } return", "a broadcast, or to nowhere")
         add_not_ours(shared, devices)
-        shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server, which any client would answer")
+        shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for the client that has just closed its SA")
         shared.rule("goto copies", "several clients could be meant")
         router = table.chain("begin_router")
-        router.rule(f"update @begun {{ ip saddr . {COOKIE} }}", "an IKE SA that the server begins: it belongs to the host that answers")
+        router.rule(f"update @begun {{ ip saddr . {COOKIE} }}", "the server begins an IKE SA: whose it is the answer tells")
         router.rule(f"add @left_out {{ {SERVER} timeout 60s }} goto copies", "the packet itself goes on, beside copies")
 
 

@@ -34,7 +34,7 @@ INBOUND = f"ip saddr . {SPI}"
 def add_esp(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     """The chains for ESP, from `dispatch` on."""
     dispatch.at_once.append((f"ip protocol esp @th,32,32 != 1 ct zone set {FAST} map @esp_fast accept",
-                             "ESP, established, either way: one lookup, unless an SA begins"))
+                             "ESP, established, unless an SA begins"))
     dispatch.protocols["esp"] = "esp_slow"
     esp = table.chain("esp_slow")
     esp.rule(f"iifname {names(devices.lan)} goto esp_out", "sent by an inside host")
@@ -45,7 +45,7 @@ def add_esp(table: Table, devices: Devices, dispatch: Dispatch) -> None:
 
 def _add_out(table: Table, devices: Devices) -> None:
     out = table.chain("esp_out")
-    for seen, comment in (("esp_known", "answered before"), ("esp_unanswered", "an SPI that is known and not answered yet")):
+    for seen, comment in (("esp_known", "answered before"), ("esp_unanswered", "an SPI that is not answered yet")):
         out.rule(f"{FAST} @{seen} {ZONE} set ip saddr map @client_zone goto esp_out_zoned", comment)
     out.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called goto esp_out_called", "the answer of a host that was called from outside")
     add_way_out(out, "esp_out_zoned", devices)
@@ -61,8 +61,8 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule(f"{FAST} @esp_known update @esp_known {{ {FAST} }} update @out_zone {{ {SERVER_OUT} . {SPI} : {ZONE} }} "
                f"add @esp_fast {{ {FAST} : {ZONE} }} return", "answered before: back to the fast path")
     learn.rule(f"ip saddr . ip daddr != @pairs add {UNANSWERED} add @esp_unanswered {{ {FAST} }} return",
-               "a pair's first packet: the firewall may not let it pass")
-    learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "an SPI that is known and not answered yet")
+               "a pair's first packet")
+    learn.rule(f"{FAST} @esp_unanswered goto esp_out_again", "an SPI that is not answered yet")
     learn.rule(f"add @esp_unanswered {{ {FAST} }} add {UNANSWERED}", "a new SPI")
     learn.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server's new SPI came before this packet")
     teller = add_teller(table, "spi_out", SPI_OUT, "rate_asks", "ip saddr", "500/second burst 500 packets", mac_rate=ASKS_MAC_RATE)
@@ -94,7 +94,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     same = table.chain("esp_in_same")
     same.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} goto esp_in_whose", "too many at once: probably made up")
     teller = add_teller(table, "same_spi", SAME_SPI, "rate_notice", "ip saddr", "500/second burst 1000 packets")
-    same.rule(f"jump {teller}", "two clients chose the same SPI, or this is a repeated packet: the daemon knows who waits")
+    same.rule(f"jump {teller}", "the same SPI twice, or a repeated packet")
     same.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
     same.rule(f"delete @esp_fast {{ {FAST} : {ZONE} }} delete @spi_zone {{ {INBOUND} : {ZONE} }} add @fanned {{ {INBOUND} }} goto copies",
               "until the daemon has decided: a copy for each client")
@@ -104,7 +104,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule(f"{INBOUND} @router_spis return", "the router's own SA")
     inbound.rule(f"{INBOUND} @fanned goto fan", "several clients may own this SPI")
     inbound.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_whose", "known")
-    inbound.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself, without NAT: its own zone")
+    inbound.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself")
     inbound.rule("ip saddr != @servers goto esp_elsewhere", "no client talks with it")
     add_not_ours(inbound, devices)
     inbound.rule(f"{SERVER} @router_hosts goto copies", "the router's own SAs: the daemon knows which")
@@ -112,7 +112,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule("ip saddr != @slot1 goto esp_in_solo", "the only client")
     inbound.rule(f"{ZONE} set {INBOUND} map @spi_unasked goto esp_in_shared", "it went to the only client, which had not asked for it")
     inbound.rule("ip saddr @waiting_many goto copies", "several wait: never guess")
-    inbound.rule("ip saddr @doubted goto copies", "the daemon still tracks a waiter that the kernel has forgotten")
+    inbound.rule("ip saddr @doubted goto copies", "the daemon knows of another that waits")
     inbound.rule(f"{ZONE} set ip saddr map @waiting_one goto esp_in_one", "exactly one waits")
     inbound.rule("goto copies", "nobody waits, several could be meant")
 
@@ -122,7 +122,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     only = table.chain("esp_in_only")
     only.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
     only.rule(f"ip saddr . {ZONE} @asking goto esp_in_new", "the client has asked with ESP")
-    only.rule("goto esp_in_unasked", "it has not, or in IKE only: the owner may be a host that has not spoken yet")
+    only.rule("goto esp_in_unasked", "the owner may be a host that has not spoken yet")
     one = table.chain("esp_in_one")
     one.rule(f"ip saddr . {ZONE} @heard goto esp_in_new", "the server has answered this client before")
     one.rule("goto esp_in_shared", "never answered before: a new SPI alone proves nothing")
@@ -163,7 +163,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     add_zoned(table, "esp_in_new", "esp_in_take")
     take = table.chain("esp_in_take")
     take.rule(f"update @heard {{ ip saddr . {ZONE} }}", "the server has answered this client")
-    take.rule(f"update @spi_new {{ {INBOUND} }}", "what conntrack does not know goes to a forward of the user's, if there is one")
+    take.rule(f"update @spi_new {{ {INBOUND} }}", "a forward of the user's comes first")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs are not learned")
     take.rule("jump esp_in_paid", "the client no longer waits")
     take.rule(f"add @spi_zone {{ {INBOUND} : {ZONE} }} add @esp_fast {{ {FAST} : {ZONE} }} delete @spi_unasked {{ {INBOUND} : {ZONE} }}",
@@ -178,6 +178,6 @@ def _add_in(table: Table, devices: Devices) -> None:
     elsewhere = table.chain("esp_elsewhere")
     elsewhere.rule(f"iifname {names(devices.wan)} return", "sent from outside")
     elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return",
-                   "too many new servers of a host that is no client")
+                   "too many new servers")
     elsewhere.rule(f"update @left_out {{ {SERVER_OUT} }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}",
-                   "what this server sends may be for a host that is no client")
+                   "what it sends may be no client's")

@@ -55,24 +55,24 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     chain = table.chain("to_ike")
     chain.rule("@th,0,16 500 goto ike", "from port 500 to port 500")
     chain.rule(f"iifname {names(devices.lan)} ip daddr . {COOKIE} @cookies update @ike_moved {{ ip daddr . {COOKIE} }}",
-               "a cookie that was used from port 500: a router inside has given its host another port, or two hosts have it")
+               "a cookie that was used from port 500 as well")
     chain.rule(f"iifname {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_odd", "a host begins IKE from another port")
     chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out",
-               "from another port, where NAT tells clients apart: only watched")
+               "from another port: only watched")
     chain = table.chain("from_ike")
     chain.rule(f"iifname {names(devices.lan)} @th,16,16 != 4500 ct zone set {SERVER_OUT} . {COOKIE} map @cookie_zone return",
-               "the answer to a call, in a zone where the host talks with its caller already: NAT has given the caller another port")
+               "the answer to a caller that NAT has given another port")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @ike_moved goto ike_in_moved", "also used from another port than 500")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow",
                "a known cookie, to the port that NAT gave the client")
     chain.rule(f"iifname != {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_in_port", "the server begins another one")
     chain.rule(f"iifname != {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in",
-               "to another port, where NAT tells clients apart: only watched")
+               "to another port: only watched")
 
     _add_exchanges(table)
     none = table.chain("ike_none")
     none.rule(f"iifname {names(devices.lan)} ip daddr @servers update @other_500 {{ ip daddr }}",
-              "as without vpnpt; its flow has the ports to which this server may send IKE as well")
+              "as without vpnpt, on the ports of its server's IKE")
     ike = table.chain("ike")
     kinds = ", ".join([*(f"{kind} : jump ike_said" for kind in INFORMATIONAL), *(f"{kind} : goto ike_slow" for kind in CREATES_SAS)])
     ike.rule(f"@th,208,8 vmap {{ {kinds} }}", "an IKE SA may end, or new SPIs are about to appear")
@@ -82,7 +82,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     slow = table.chain("ike_slow")
     slow.rule(f"{COOKIE} 0 goto ike_marker", "ESP in UDP 500")
     slow.rule(f"iifname {names(devices.lan)} @th,32,16 9 @th,64,8 0xff ip saddr . ip daddr @pairs ct zone set ip saddr map @client_zone "
-              "return", "a NAT keepalive (RFC 3948 2.3): the flow of the client's IKE")
+              "return", "a NAT keepalive (RFC 3948 2.3)")
     looks_like_ike(slow, "goto ike_none")
     slow.rule(f"iifname {names(devices.lan)} goto ike_out", "sent by an inside host")
     slow.rule("goto ike_in", "sent from outside")
@@ -125,13 +125,13 @@ def _add_out(table: Table, devices: Devices) -> None:
 
     unknown = table.chain("ike_out_unknown")
     unknown.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_out_back",
-                 "the answer of a server inside, to which the user's rules have forwarded a client")
+                 "the answer of a server inside")
     unknown.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called_hosts goto ike_out_called",
                  "the answer of a host that was called from outside")
     unknown.rule(f"{BEGINNING} goto ike_out_new", "the host begins an IKE SA")
-    unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "the host has begun this IKE SA (IKEv2's initiator flag)")
+    unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "the host has begun this IKE SA")
     unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "the host answers an IKE SA that its server has begun")
-    unknown.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_new", "a known IKE SA of this server: its host has another address now")
+    unknown.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_new", "its host has another address now")
     unknown.rule("ip saddr . ip daddr @pairs goto ike_out_new", "a client of this server")
     add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
@@ -153,7 +153,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_out", "this client waits for a new inbound SPI")
     learn.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_renew", "a known cookie")
     learn.rule(f"ip daddr . {COOKIE} @cookies jump cookie_shared",
-               "another host has this cookie: its address has changed, or both chose the same")
+               "another host has this cookie")
     learn.rule(f"add @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }}", "a new cookie, of this client")
     learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
                "a new cookie: the first client to use it")
@@ -165,7 +165,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     renew.rule(f"ip daddr . {COOKIE} != @ike_answered update @cookie_zone {{ {SERVER_OUT} . {COOKIE} {brief} : {ZONE} }} "
                f"update @cookies {{ ip daddr . {COOKIE} {brief} }} update @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} {brief} }} "
                f"add @ike_fast {{ {IKE_FAST} : {ZONE} }} return",
-               "the server has not answered yet: whoever makes up cookies fills no map for hours")
+               "the server has not answered yet")
     renew.rule(f"update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} update @cookies {{ ip daddr . {COOKIE} }} "
                f"update @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }} add @ike_fast {{ {IKE_FAST} : {ZONE} }}",
                "renewed, and put into the fast path")
@@ -176,7 +176,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     slow = table.chain("ike_in")
     slow.rule(f"ip saddr . {COOKIE} @cookie_many goto ike_in_many", "two hosts have this cookie")
     slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a known cookie")
-    slow.rule(f"{ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself, without NAT: its own zone")
+    slow.rule(f"{ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself")
     slow.rule("ip saddr != @servers goto ike_elsewhere", "no client talks with it")
     add_not_ours(slow, devices)
     slow.rule(f"{SERVER} @router_hosts goto ike_in_router", "the router itself has SAs with this server")
@@ -191,14 +191,14 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     router = table.chain("ike_in_router")
     router.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }}",
-                "an IKE SA that the server begins: it belongs to the host that answers")
-    router.rule("goto copies", "a copy for each client; where the router or a host left out may be meant, the packet itself goes on")
+                "the server begins an IKE SA: whose it is the answer tells")
+    router.rule("goto copies", "a copy for each client")
 
     # Whoever gets a message of an IKE SA that it has not can't read it. But the first one of a new IKE SA any client can answer, and the
     # server takes the first answer for that of the one it means. It may mean no client at all: that is seen after NAT (`begin_shared`).
     shared = table.chain("ike_in_shared")
-    shared.rule("@th,128,64 != 0 goto copies", "one client has this IKE SA, not known which: a copy for each")
-    shared.rule("ip saddr @other_500 goto ike_in_router", "conntrack would give it to a host whose UDP 500 is no IKE: only copies")
+    shared.rule("@th,128,64 != 0 goto copies", "not known whose: a copy for each")
+    shared.rule("ip saddr @other_500 goto ike_in_router", "UDP 500 that is no IKE: only copies")
 
     whose = table.chain("ike_in_whose")
     whose.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
@@ -220,7 +220,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     moved = table.chain("ike_in_moved")
     moved.rule(f"update @ike_moved {{ {FROM} }}", "renewed, as conntrack renews the flow")
     moved.rule(f"{ZONE} set ip saddr . udp dport map @ike_ports goto ike_in_whose", "to the port that NAT has given the client")
-    moved.rule(f"@th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another host, which NAT tells apart: only watched")
+    moved.rule(f"@th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another host: only watched")
     add_zoned(table, "ike_in_direct", "refresh_in", "ike_in_routed")
     routed = table.chain("ike_in_routed")
     routed.rule("ip daddr . ip saddr @routed update @routed { ip daddr . ip saddr }", "renewed while there is no NAT")
@@ -239,9 +239,9 @@ def _add_in(table: Table, devices: Devices) -> None:
     elsewhere = table.chain("ike_elsewhere")
     elsewhere.rule(f"iifname {names(devices.wan)} return", "sent from outside")
     elsewhere.rule("update @rate_left_out { ip saddr limit rate over 5/second burst 200 packets } return",
-                   "too many new servers of a host that is no client")
+                   "too many new servers")
     elsewhere.rule(f"update @left_out {{ {SERVER_OUT} }} update @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
-                   f"update @cookies {{ ip daddr . {COOKIE} }}", "what this server sends may be for a host that is no client")
+                   f"update @cookies {{ ip daddr . {COOKIE} }}", "what it sends may be no client's")
 
 
 def _add_said(table: Table, devices: Devices) -> None:
@@ -255,7 +255,7 @@ def _add_said(table: Table, devices: Devices) -> None:
     said.rule("ip saddr . ip daddr != @pairs return", "the firewall may not let it pass")
     said.rule("update @rate_parted { ip daddr limit rate over 5/second burst 20 packets } return", "at most five a second")
     said.rule("delete @parted { ip daddr : ip saddr } add @parted { ip daddr : ip saddr }",
-              "unasked INFORMATIONAL: if the server begins a new IKE SA now, probably for this client")
+              "should the server begin an IKE SA now")
 
 
 def _add_marker(table: Table, devices: Devices) -> None:
@@ -265,7 +265,7 @@ def _add_marker(table: Table, devices: Devices) -> None:
     """
     marker = table.chain("ike_marker")
     marker.rule(f"iifname {names(devices.lan)} goto ike_marker_out", "sent by an inside host")
-    marker.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    marker.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself")
     marker.rule("ip saddr != @servers return", "no client talks with it")
     marker.rule(f"{SERVER} @router_hosts goto copies", "the router itself may be meant")
     marker.rule(f"{SERVER} @left_out goto copies", "a host that is no client may be meant")
@@ -279,7 +279,7 @@ def _add_marker(table: Table, devices: Devices) -> None:
 def _add_watch(table: Table) -> None:
     odd = table.chain("ike_odd")
     looks_like_ike(odd)
-    odd.rule("update @ike_odd { ip saddr . ip daddr }", "for the doctor: what goes to UDP 500 and is not here is no IKE")
+    odd.rule("update @ike_odd { ip saddr . ip daddr }", "for the doctor")
     out = table.chain("ike_watch_out")
     out.rule("ip saddr . ip daddr != @pairs return", "a client without ESP: nothing to wait for")
     looks_like_ike(out)

@@ -52,7 +52,7 @@ def _add_icmp(table: Table, lan: str) -> None:
     ike.rule("goto icmp_solo", "quoted with 8 bytes only, or unknown")
 
     solo = table.chain("icmp_solo")
-    solo.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself, without NAT: its own zone")
+    solo.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself")
     solo.rule("@th,192,32 @router_hosts return", "the router may be meant: as without vpnpt")
     solo.rule("@th,192,32 @left_out return", "so may a host that is no client")
     solo.rule("@th,192,32 @contended return", "several clients could be meant")
@@ -76,7 +76,7 @@ def _add_icmp(table: Table, lan: str) -> None:
 def _add_router(table: Table, devices: Devices) -> None:
     """What the router itself sends: its own VPN comes first and is never disturbed. Copies for clients pass here as well."""
     output = table.chain("router_out", "filter hook output priority raw; policy accept;")
-    output.rule(f"oifname {names(devices.lan)} return", "addressed to the inside: copies for clients, or the router's own packets")
+    output.rule(f"oifname {names(devices.lan)} return", "copies for clients, or the router's own packets")
     output.rule("ip protocol esp goto router_esp", "the router's own IPsec")
     output.rule(f"{IKE_BOTH} goto router_ike", "the router's own IPsec")
     output.rule(f"ip protocol udp @th,16,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "from another port")
@@ -93,7 +93,7 @@ def _add_router(table: Table, devices: Devices) -> None:
              f"add @cookies {{ ip daddr . {COOKIE} }}", "the router's IKE SA")
     shared = table.chain("cookie_shared")
     shared.rule(f"update @cookie_many {{ ip daddr . {COOKIE} }} delete @ike_fast_in {{ ip daddr . {COOKIE} : {ZONE} }}",
-                "two hosts have this cookie: both get the answers, which leave the fast path")
+                "two hosts have this cookie")
     watch = table.chain("router_watch")
     looks_like_ike(watch)
     watch.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router is about to have SAs with this server")

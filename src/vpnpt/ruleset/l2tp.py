@@ -51,7 +51,7 @@ SERVER_RATE = "500/second burst 500 packets"
 def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch) -> None:
     """Everything for L2TP over UDP, from `dispatch` on."""
     declare(table, config, L2TP_MAPS)
-    table.counter("l2tp_held", "packets of servers that the daemon was given to deliver")
+    table.counter("l2tp_held", "packets given to the daemon")
     lan, wan, ports = names(devices.lan), names(devices.wan), numbers(config.protocols["l2tp"].ports)
     for port in config.protocols["l2tp"].ports:
         dispatch.udp_to[port], dispatch.udp_from[port] = "l2tp", "l2tp_from"
@@ -72,7 +72,7 @@ def _add_out(table: Table) -> None:
     new.rule("fib saddr . iif oif missing return", "a forged source address: as without vpnpt")
     new.rule(f"update @rate_l2tp_mac {{ ether saddr limit rate over {MAC_RATE} }} return", "too many new flows: as without vpnpt")
     new.rule("update @l2tp_true { ip saddr . udp sport . ip daddr } goto l2tp_out",
-             "the source address routes back to where the packet came from")
+             "the source routes back")
     out = table.chain("l2tp_out")
     out.rule(f"@th,208,16 {TELLING} jump l2tp_tell", "a tunnel or session begins or ends")
     out.rule(f"{CONTROL} @th,208,16 {SCCCN} delete @l2tp_waits {{ ip daddr . udp sport }}", "the server has answered")
@@ -104,7 +104,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound = table.chain("l2tp_in")
     inbound.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
                  "the server ends a tunnel: tell the daemon")
-    inbound.rule("ip saddr != @l2tp_odd return", "this very port is its only client's, or it is no server")
+    inbound.rule("ip saddr != @l2tp_odd return", "its only client's, or it is no server")
     inbound.rule("ip saddr @l2tp_plain return", "the server means this very port")
     add_not_ours(inbound, devices)
     inbound.rule("@th,48,16 != 0 goto l2tp_in_find", "with a checksum, which nft keeps right")
@@ -113,7 +113,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule("@th,48,16 set 0", "still without")
     inbound = table.chain("l2tp_in_find")
     inbound.rule(f"@th,64,1 1 @th,208,16 {SCCRP} ip saddr @l2tp_many goto l2tp_in_many",
-                 "a tunnel begins: the daemon knows whether its ID is another client's too")
+                 "a tunnel begins")
     inbound.rule("@th,65,1 0 goto l2tp_in_short", "a header without length")
     _add_lookup(inbound, 96)
     _add_lookup(table.chain("l2tp_in_short"), 80)
@@ -173,7 +173,7 @@ def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
     wan = names(devices.wan)
     start = table.chain("l2tp_flow_start", "nat hook prerouting priority dstnat + 4; policy accept;")
     start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp goto l2tp_other_port",
-               "a flow that an L2TP server starts, and the user does not forward")
+               "a flow that an L2TP server starts")
     other = table.chain("l2tp_other_port")
     other.rule("udp dport { 500, 4500 } return", "IPsec")
     add_not_ours(other, devices)

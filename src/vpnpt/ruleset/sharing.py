@@ -60,7 +60,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     lan = names(devices.lan)
     base = table.chain("registration", "nat hook postrouting priority srcnat - 5; policy accept;")
     zoned = f"ct zone {zone_range(config)} ct direction original"
-    base.rule(f"iifname {lan} {zoned} ct status dnat goto register_moved", "a new zoned flow, to another address than its host knows")
+    base.rule(f"iifname {lan} {zoned} ct status dnat goto register_moved", "a new zoned flow to another address")
     base.rule(f"meta iif 0 {zoned} ct status dnat ip saddr != @servers goto register_moved", "the same within a bridge that calls us")
     base.rule(f"iifname {lan} {zoned} goto register", "a new zoned flow")
     inward = f"meta iif != 0 iifname != {lan} oifname {lan}"  # copies are sent by the router itself: they have no input device
@@ -172,12 +172,12 @@ def _add_came(chain: Chain) -> None:
 
 def _add_copies(table: Table) -> None:
     per_server = ("rate_notice", "ip saddr")
-    table.counter("copies_refused", "packets beyond the rate of copies: no client had asked for so many")
-    table.counter("copies", "packets that went to every client of a contended server")
+    table.counter("copies_refused", "packets beyond the rate of copies")
+    table.counter("copies", "packets copied")
     copies = table.chain("copies")
     copies.rule(f'update @rate_copies {{ ip saddr limit rate over {COPY_RATE} }} counter name "copies_refused" goto copies_end',
-                "an attack in this server's name: its answers are known to nobody")
-    copies.rule("ip saddr @crowded goto copies_crowded", "more clients than these rules can copy to: the daemon copies to the rest")
+                "an attack in this server's name")
+    copies.rule("ip saddr @crowded goto copies_crowded", "the daemon copies to the rest")
     copies.rule(f"jump {add_teller(table, 'shared', SHARED, *per_server, '500/second burst 1000 packets')}", "tell the daemon")
     copies.rule("goto copies_slots", "a copy for each client")
     crowded = table.chain("copies_crowded")

@@ -64,12 +64,12 @@ def add_zones(table: Table, config: Config, byteorder: str, seed: int) -> None:
         new.rule(f"{zone} != @zones add @client_zone {{ ip saddr timeout {timeout}s : {zone} }} add @zones {{ {zone} timeout {timeout}s }} "
                  f"add @zone_client {{ {zone} timeout {timeout}s : ip saddr }} return", f"free zone, probe {probe}")
     new.rule("ip daddr != @servers goto zone_none", "a server that no other client uses: as without vpnpt")
-    new.rule(f"{SERVER_OUT} @left_out goto zone_none", "a host without a zone talks with it already: as without vpnpt")
+    new.rule(f"{SERVER_OUT} @left_out goto zone_none", "a host without a zone talks with it already")
     new.rule('counter name "clients_full"', "no zone left")
     new.rule(notice(FULL, "1/second burst 5 packets"), "the daemon logs it")
-    new.rule("reject with icmp type admin-prohibited", "no zone is free: the answers could reach other clients; refused at once")
+    new.rule("reject with icmp type admin-prohibited", "no zone is free: refused at once")
     none = table.chain("zone_none")
-    none.rule(f"limit rate {LEFT_OUT_RATE} update @left_out {{ {SERVER_OUT} }}", "what this server sends may be for a host without a zone")
+    none.rule(f"limit rate {LEFT_OUT_RATE} update @left_out {{ {SERVER_OUT} }}", "what it sends may be no client's")
 
 
 def add_way_out(chain: Chain, target: str, devices: Devices) -> None:
@@ -105,4 +105,4 @@ def add_not_ours(chain: Chain, devices: Devices) -> None:
     What goes back out of a WAN device may be ours all the same: SNAT can be to an address that is on no device.
     """
     chain.rule(f"fib daddr type unicast fib daddr oifname != {names(devices.wan)} return",
-               "addressed to another host behind the router, without NAT: not ours")
+               "another host behind the router: not ours")
