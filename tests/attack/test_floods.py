@@ -222,13 +222,13 @@ def test_made_up_answers_do_not_end_each_wait(sandbox: None) -> None:
                     yield esp(server.address, WAN, 0x20000 + spi, 9)
             blast(lab.isp, answers(), lab.router, "wan")
 
-        cycles(0, 800)
+        cycles(0, 500)
         waits = []
-        for spi in range(800, 810):
-            cycles(spi, 1)
+        for part in range(10):
+            cycles(500 + 50 * part, 50)
             waits.append(server.address in lab.router.run("nft", "list", "set", "ip", "vpnpt", "waiting").stdout)
         lan.close()
-        assert waits.count(False) <= 5, "20 a second may be real"
+        assert any(waits), "each of them ended the wait: 20 a second may be real, so that not every one needs to be seen"
 
 
 def test_made_up_spis_pay_for_no_answer(sandbox: None) -> None:

@@ -32,12 +32,13 @@ def server_first(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) 
 
 
 def program_listens(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """ESP for a program of the router that has never sent any to that server, and has no SA in the kernel."""
+    """ESP for a program of the router that has never spoken IPsec with that server, and has no SA in the kernel."""
     if find.kind != "lost" or step["do"] != "send":
         return False
     flow = plan["flows"][step["flow"]]
     return flow["kind"] == "esp" and "router" in (flow["a"], flow["b"]) and not any(
-        before["by"] == ("a" if flow["a"] == "router" else "b") and ours[number]["sent"] for number, before in _before(plan, step, flow))
+        before["by"] == ("a" if plan["flows"][before["flow"]]["a"] == "router" else "b") and ours[number]["sent"]
+        for number, before in (*_before(plan, step, flow), *_before(plan, step, {**flow, "kind": "ike"})))
 
 
 def no_ike(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:

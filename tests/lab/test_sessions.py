@@ -215,9 +215,13 @@ def test_what_was_killed_stays_dead_though_its_spi_was_not_learned(stage: Stage)
     """The only client of a server that has finished IKE and sent no ESP yet: what comes is not known to be its, but reaches it."""
     assert stage.do_up("c1") == {"c1": "up"}
     assert stage.do_traffic(["c1"], out=0, back=3)["c1.back"].delivered == 3
+    [session] = ask(stage, "sessions")["sessions"]
+    assert session["details"]["spis_in"] == [f"{stage.tunnels['c1'].session.child.spi_in:08x}"]  # type: ignore[attr-defined]
     assert ask(stage, "kill", client=CLIENTS["c1"], protocol="ipsec")["ended"]
     found = stage.do_traffic(["c1"], out=0, back=3)
     assert found["c1.back"].delivered == 0 and not found["copies"] and not found["wrong"]
+    assert stage.do_up("c2") == {"c2": "up"} and not stage.do_traffic(["c2"])["c2"].lost
+    assert stage.do_traffic(["c1"], out=0, back=3)["c1.back"].delivered == 0, "nor is it shared with another client"
     assert not stage.do_traffic(["c1"], out=3, back=3)["c1"].lost
 
 

@@ -300,8 +300,7 @@ class SessionsFeed:
     def _learn_ipsec(self, found: dict[Key, Learned], fresh: float, timeout: float) -> None:
         clients = {zone: client for client, zone in self._maps.zones().items()}
         copied = {element.key: element.counted for element in self._maps.counted(ct.AF_INET, "copied") if element.counted}
-        inbound = [(server, clients[zone], spi) for server, zone, spi in _in_use(self._maps.zoned("spi_zone", 4, timeout), fresh)
-                   if zone in clients]
+        inbound = [(server, clients[zone], spi) for server, zone, spi in _in_use(self._maps.inbound(timeout), fresh) if zone in clients]
         for (server, spi), owners in self._maps.fans().items():
             for client in (known := {*owners} - {b""}):
                 inbound.append((server, client, spi))

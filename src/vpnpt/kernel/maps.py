@@ -6,7 +6,7 @@ from __future__ import annotations
 from errno import EEXIST, ENOENT
 
 from ..ruleset import TABLE
-from ..ruleset.maps import SLOTS
+from ..ruleset.maps import SLOTS, UNPROVEN
 from ..wire import nftables
 from ..wire.nftables import IPV4, Element, pack_key, pack_zone, unpack_key, unpack_zone
 from .netfilter import NetlinkError, delete_elements, dump_elements, get_element
@@ -75,8 +75,9 @@ class Learned:
         return element.data[:4] if element is not None and element.data else None
 
     def had_unasked(self, server: bytes, spi: bytes) -> bytes | None:
-        """The client that got this SPI, while the server had no other, without having asked for it."""
-        return self._owner("spi_unasked", server, spi)
+        """The client that got this SPI, while the server had no other, without having asked for it; None if it may talk no more."""
+        client = self._owner("spi_unasked", server, spi)
+        return client if client is not None and self.talks(client, server) else None
 
     def used_by(self, server: bytes, spi: bytes) -> bytes | None:
         """The first client that used this outbound SPI."""
@@ -149,6 +150,10 @@ class Learned:
             if fields and zone is not None:
                 found.append((fields[0], zone, fields[1], _age(element, timeout)))
         return found
+
+    def inbound(self, timeout: float) -> list[tuple[bytes, int, bytes, float]]:
+        """Server, zone, inbound SPI, seconds since it was last renewed: learned or not. timeout: of learned ones, in seconds."""
+        return [*self.zoned("spi_zone", 4, timeout), *self.zoned("spi_unasked", 4, UNPROVEN)]
 
     def outbound(self, timeout: float) -> list[tuple[bytes, bytes, bytes, float]]:
         """Client, server, outbound SPI, seconds since it was last renewed: answered or not. timeout: of answered ones, in seconds."""

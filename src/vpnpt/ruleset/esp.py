@@ -127,6 +127,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     one.rule(f"ip saddr . {ZONE} @heard goto esp_in_new", "the server has answered this client before")
     one.rule("goto esp_in_shared", "never answered before: a new SPI alone proves nothing")
     shared = table.chain("esp_in_shared")
+    shared.rule(f"ip saddr . {ZONE} @ended drop", "ended by the user, and the client has not come back")
     shared.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
     shared.rule("goto copies", "several could be meant")
 
@@ -142,8 +143,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     add_zoned(table, "esp_in_direct", "refresh_in", "esp_in_direct_fast")
     direct = table.chain("esp_in_direct_fast")
     direct.rule("ip daddr . ip saddr != @pairs return", "the firewall has not let them talk")
-    direct.rule("ip daddr . ip saddr @routed update @routed { ip daddr . ip saddr }", "renewed while there is no NAT")
-    direct.rule("ip saddr @routed_only update @routed_only { ip saddr }", "renewed")
+    direct.rule("jump renew_routed", "no NAT: renewed")
     direct.rule(f"add @esp_fast {{ {FAST} : {ZONE} }}", "renewed, and put into the fast path")
     direct.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up SPIs")
     direct.rule("goto esp_in_paid", "what it waited for has come")

@@ -131,7 +131,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     unknown.rule(f"{BEGINNING} goto ike_out_new", "the host begins an IKE SA")
     unknown.rule("@th,216,8 & 8 == 8 goto ike_out_new", "the host has begun this IKE SA")
     unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "the host answers an IKE SA that its server has begun")
-    unknown.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_new", "its host has another address now")
+    unknown.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_new", "a known one: its host has another address now")
     unknown.rule("ip saddr . ip daddr @pairs goto ike_out_new", "a client of this server")
     add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
@@ -212,7 +212,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     renew.rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} update @cookies {{ ip saddr . {COOKIE} }} "
                f"update @heard {{ ip saddr . {ZONE} }} update @ike_answered {{ ip saddr . {COOKIE} }} "
                f"add @ike_fast_in {{ {FROM} : {ZONE} }}", "renewed, and put into the fast path")
-    renew.rule(f"{FROM} @cookie_many delete @ike_fast_in {{ {FROM} : {ZONE} }}", "another host has shown this cookie at this very moment")
+    renew.rule(f"{FROM} @cookie_many delete @ike_fast_in {{ {FROM} : {ZONE} }}", "another host has this cookie")
     renew.rule(f"@th,16,16 != 500 update @ike_ports {{ ip saddr . udp dport : {ZONE} }}", "the port that NAT has given it")
     port = table.chain("ike_in_port")
     looks_like_ike(port)
@@ -221,10 +221,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     moved.rule(f"update @ike_moved {{ {FROM} }}", "renewed, as conntrack renews the flow")
     moved.rule(f"{ZONE} set ip saddr . udp dport map @ike_ports goto ike_in_whose", "to the port that NAT has given the client")
     moved.rule(f"@th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another host: only watched")
-    add_zoned(table, "ike_in_direct", "refresh_in", "ike_in_routed")
-    routed = table.chain("ike_in_routed")
-    routed.rule("ip daddr . ip saddr @routed update @routed { ip daddr . ip saddr }", "renewed while there is no NAT")
-    routed.rule("ip saddr @routed_only update @routed_only { ip saddr }", "renewed")
+    add_zoned(table, "ike_in_direct", "refresh_in", "renew_routed")
 
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")

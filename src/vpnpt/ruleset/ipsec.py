@@ -80,6 +80,7 @@ def _add_router(table: Table, devices: Devices) -> None:
     output.rule("ip protocol esp goto router_esp", "the router's own IPsec")
     output.rule(f"{IKE_BOTH} goto router_ike", "the router's own IPsec")
     output.rule(f"ip protocol udp @th,16,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "from another port")
+    output.rule(f"ip protocol udp @th,0,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "to another port")
     esp = table.chain("router_esp")
     esp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
     esp.rule(f"update @router_hosts {{ {SERVER_OUT} }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}",
@@ -88,7 +89,7 @@ def _add_router(table: Table, devices: Devices) -> None:
     udp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
     udp.rule(f"ip daddr . {COOKIE} @begun jump cookie_shared", "a client may have answered its copy, too")
     udp.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router talks with this server")
-    udp.rule(f"ct zone set {SERVER_OUT} . {COOKIE} map @called_ike return", "it was called in a client's zone, and answers there")
+    udp.rule(f"ct zone set {SERVER_OUT} . {COOKIE} map @called_ike return", "the answer of a host that was called from outside")
     udp.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
              f"add @cookies {{ ip daddr . {COOKIE} }}", "the router's IKE SA")
     shared = table.chain("cookie_shared")

@@ -183,7 +183,7 @@ def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
     other.rule("ip saddr . udp sport . udp dport @l2tp_moved goto l2tp_deliver", "the server has answered from there before")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr . udp dport @l2tp_waits goto l2tp_moves", "the answer to a request")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr @l2tp_asks update @l2tp_plain {{ ip saddr }} goto l2tp_hold",
-               "SCCRP to a port that the daemon will know in a moment")
+               "to a port that the daemon will know in a moment")
     moves = table.chain("l2tp_moves")
     moves.rule("delete @l2tp_waits { ip saddr . udp dport } update @l2tp_moved { ip saddr . udp sport . udp dport }",
                "from here and nowhere else")

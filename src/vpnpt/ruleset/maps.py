@@ -105,7 +105,7 @@ IPSEC: tuple[Map, ...] = (
         meaning="inside host, address: NAT loopback to a host inside"),
     Map(name="routed", key="ip saddr . ip daddr", lifetime=UNPROVEN,
         meaning="client and server without NAT", fills="kernel"),
-    Map(name="routed_only", key="ip saddr", lifetime=UNPROVEN, meaning="servers of only one of these",
+    Map(name="routed_only", key="ip saddr", lifetime=UNPROVEN, meaning="servers whose only client has none",
         fills="kernel, daemon (deletes)"),
     # who talks with whom
     Map(name="pairs", key="ip saddr . ip daddr", meaning="client and server that talk", fills="kernel, daemon (deletes)",
@@ -133,7 +133,7 @@ IPSEC: tuple[Map, ...] = (
     # who waits for a new inbound SPI
     Map(name="waiting", key="ip daddr . ct zone", lifetime="pending", meaning="server, zone: waits for a new inbound SPI",
         fills="kernel, daemon", reads="kernel, daemon"),
-    Map(name="asking", key="ip daddr . ct zone", lifetime="pending", meaning="the same, of those that have sent ESP and had no answer"),
+    Map(name="asking", key="ip daddr . ct zone", lifetime="pending", meaning="the same, of those whose ESP has no answer"),
     Map(name="waiting_one", key="ip daddr", value="ct zone", lifetime="pending", meaning="server: who waits first"),
     Map(name="waiting_some", key="ip daddr", lifetime="pending", meaning="servers that somebody waits for"),
     Map(name="waiting_many", key="ip daddr", lifetime="pending", meaning="servers that more than one waits for"),
@@ -157,7 +157,7 @@ IPSEC: tuple[Map, ...] = (
     Map(name="router_spis", key=f"ip saddr . {SPI}", size=1024, meaning="inbound SPIs of the router's own SAs", fills="daemon"),
     # SPIs that several clients may own
     Map(name="fanned", key=f"ip saddr . {SPI}", meaning="SPIs that may be several clients'", fills="kernel, daemon"),
-    Map(name="listed", key=f"ip saddr . {SPI}", lifetime=LISTED, meaning="of these, those with a list", fills="daemon",
+    Map(name="listed", key=f"ip saddr . {SPI}", lifetime=LISTED, meaning="of these, those whose candidates are known", fills="daemon",
         reads="kernel, daemon"),
     Map(name="spilled", key=f"ip saddr . {SPI}", lifetime=LISTED, meaning=f"SPIs with more than {SLOTS} candidates", fills="daemon",
         reads="kernel, daemon"),
@@ -243,7 +243,7 @@ L2TP: tuple[Map, ...] = (
     *(_l2tp(name, key, meaning, size="clients", lifetime=60, fills="kernel") for name, key, meaning in (
         ("rate_l2tp", "ip saddr", "how fast a client makes tunnels"),
         ("rate_l2tp_mac", "ether saddr", "how fast an Ethernet address makes flows and tunnels"),
-        ("rate_l2tp_held", "ip saddr", "how fast a server sends what the daemon must deliver"))),
+        ("rate_l2tp_held", "ip saddr", "packets given to the daemon"))),
 )
 
 ICMP_ERRORS = Map(name="icmp_errors", key=ICMP_ERRORS_KEY, value="ip saddr", size=512, lifetime=FOR_DOCTOR, meaning="ICMP errors",

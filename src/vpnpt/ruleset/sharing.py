@@ -85,6 +85,10 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     routed.rule("update @routed { ip saddr . ip daddr }", "it gets nothing that is addressed to the router")
     routed.rule("ip daddr != @slot1 update @routed_only { ip daddr }", "nor do servers with no other client send it any")
 
+    renew = table.chain("renew_routed")
+    renew.rule("ip daddr . ip saddr @routed update @routed { ip daddr . ip saddr }", "by what its server sends")
+    renew.rule("ip saddr @routed_only update @routed_only { ip saddr }", "the same")
+
     register = table.chain("register")
     register.rule("delete @routed { ip saddr . ip daddr } delete @routed_only { ip daddr }", "whether there is NAT is seen later")
     register.rule("ip saddr . ip daddr @pairs return", "known")
@@ -105,9 +109,9 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called = table.chain("register_called")
     called.rule(f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs return", "a client of ours: its server speaks first")
     called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }}",
-                "the answers will take the way by which the call came")
+                "the answers take the same way")
     called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}",
-                "the answers will take the way by which the call came")
+                "the answers take the same way")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the same for this IKE SA")
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
 
@@ -166,7 +170,7 @@ def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None
 
 def _add_came(chain: Chain) -> None:
     """Copies are made by writing each client's address into the packet. Where it goes on itself, it must get its own back."""
-    chain.rule(f"{SERVER} @router_hosts jump came", "the router is a candidate: the packet itself goes on")
+    chain.rule(f"{SERVER} @router_hosts jump came", "the router itself is a candidate: the packet goes on")
     chain.rule(f"{SERVER} @left_out jump came", "a host that is no client is a candidate too")
 
 

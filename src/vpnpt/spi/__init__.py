@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
 
-messages.py has the events and actions, candidates.py who may own an SPI that is first seen, evidence.py what speaks for whom, echoes.py
-and counts.py the same where packets follow each other closely (transfers), engine.py the one door: `handle(event, now) -> [Action]`,
-`next_deadline()`.
+messages.py has the events and actions, candidates.py who may own an SPI that is first seen, evidence.py what is known of whom, tally.py
+what speaks for whom, echoes.py and counts.py the same where packets follow each other closely (transfers), engine.py the one door:
+`handle(event, now) -> [Action]`, `next_deadline()`.
 
 The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
@@ -11,8 +11,8 @@ The rules
  2. The candidates for an SPI are all clients that need one when it is first seen, however long they have waited. Who begins to need one
     later is none: the SPI was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the
     server is the first to use). Where nobody is known to need one, every client of the server is a candidate, and who sends his first
-    ESP later becomes one. A group of
-    clients that needs just as many SPIs as are open among themselves needs no other, nor does a client whose own is proven (5).
+    ESP later becomes one. A group of clients that needs just as many SPIs as are open among themselves needs no other, nor does a client
+    whose own is proven (5).
  3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
     the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).

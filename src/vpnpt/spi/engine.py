@@ -66,6 +66,9 @@ class Engine:
         self.servers: dict[bytes, Server] = {}
         self.pending_timeout, self._unsure_until = pending_timeout, FAR_PAST
         self._known = Known()
+        self._handlers: dict[type, Callable[..., list[Action]]] = {
+            Exchange: self._exchange, SpiOut: self._outbound, SpiTaken: self._taken, SpiMoved: self._moved, SpiShared: self._shared,
+            Fanned: self._fanned}
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """One event in, what to do out. Never raises for anything that came from the wire."""
@@ -110,10 +113,7 @@ class Engine:
             return [AssignRouter(server=event.server, spi=event.spi)]
         if isinstance(event, Unpaired):
             return self._unpaired(event.server, server, event.client)
-        handlers: dict[type, Callable[..., list[Action]]] = {
-            Exchange: self._exchange, SpiOut: self._outbound, SpiTaken: self._taken, SpiMoved: self._moved, SpiShared: self._shared,
-            Fanned: self._fanned}
-        return handlers[type(event)](server, event, now)
+        return self._handlers[type(event)](server, event, now)
 
     def next_deadline(self) -> float | None:
         """When a Tick is due, None if nothing is open: at rest the engine needs no time at all."""

@@ -36,9 +36,9 @@ FAR_PAST = -1e9
 class Tally:
     """What speaks for a candidate: of the packets judged, how many were hits of each kind, and how many chance would give.
 
-    apart: how many came while it had not spoken for long.
-    unanswered: questions that no packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it
-    (under b"") and for it over each rival. counts: what counting says, if it was counted.
+    apart: how many came while it had not spoken for long. unanswered: questions that no packet answered. prior: what spoke for it from
+    the beginning. echoes: what its confirming speaks for it (under b"") and for it over each rival. counts: what counting says, if it
+    was counted.
     """
 
     __slots__ = ("prior", "judged", "hits", "by_chance", "apart", "delays", "unanswered", "reacted_to", "echoes", "counts")
