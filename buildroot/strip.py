@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be; functions'
-own variables have short names. Every line keeps its number for a traceback.
+own variables and what begins with an underscore have short names. Every line keeps its number for a traceback.
 
 usage: strip.py SOURCE TARGET [only|without NAME...]
 
@@ -14,20 +14,25 @@ import builtins
 import io
 import itertools
 import keyword
+import re
 import string
 import sys
 import tokenize
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 Place = tuple[int, int]
 """Line, from 0, and byte within it."""
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+PRIVATE = re.compile(r"\b_[A-Za-z]\w+\b")
 SPACE = {tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT}
 
 
-def stripped(text: str, *, shorten: bool = True) -> str:
-    """The same program. Of a body that has nothing but a docstring, `""` is left. shorten: local variables, too. Raises SyntaxError for
-    no program."""
+def stripped(text: str, private: Mapping[str, str] = MappingProxyType({}), *, shorten: bool = True) -> str:
+    """The same program. Of a body that has nothing but a docstring, `""` is left. private: names and their short ones, as `private_names`
+    finds them. shorten: local variables, too. Raises SyntaxError for no program."""
     lines = [line.encode() for line in _without_comments(text)]
     tree = ast.parse(text)
     arrows = [(token.start[0] - 1, len(token.line[:token.start[1]].encode())) for token in _tokens(text) if token.string == "->"]
@@ -56,8 +61,29 @@ def stripped(text: str, *, shorten: bool = True) -> str:
             lines[first[0]] = (lines[first[0]][:first[1]] + instead).rstrip()
             lines[first[0] + 1:last[0]] = [b""] * (last[0] - first[0] - 1)
     result = _narrowed("\n".join(line.decode() for line in lines) + "\n")
+    result = PRIVATE.sub(lambda name: private.get(name[0], name[0]), result)
     ast.parse(result)
     return _shortened(result) if shorten else result
+
+
+def private_names(texts: Iterable[str]) -> dict[str, str]:
+    """Of all files of a program together: names that begin with one underscore, and for each a short one, the same in every file.
+
+    Left alone: what no file gives a meaning (`_replace` of a named tuple), and what a string says (`__slots__`, `getattr`).
+    """
+    used: Counter[str] = Counter()
+    bound, said = set[str](), set[str]()
+    for text in texts:
+        for node in ast.walk(ast.parse(text)):
+            used.update(name for name in _bound(node) | {getattr(node, "id", ""), getattr(node, "attr", "")} if name)
+            bound |= _bound(node)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                bound.add(node.attr)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                said |= set(PRIVATE.findall(node.value))
+    free = (f"_{short}" for short in _short_names(string.ascii_letters) if f"_{short}" not in used)
+    own = sorted((name for name in bound - said if PRIVATE.fullmatch(name)), key=lambda name: (-used[name], name))
+    return {name: short for name, short in zip(own, free, strict=False) if len(short) < len(name)}
 
 
 def _is_nothing(node: ast.stmt) -> bool:
@@ -140,14 +166,17 @@ def _renamings(function: ast.FunctionDef | ast.AsyncFunctionDef, shared: set[str
     if used & {"locals", "vars", "dir", "eval", "exec"}:
         return []
     taken = used | kept | shared | set(keyword.kwlist)
-    free = (short for length in (1, 2) for short in map("".join, itertools.product(string.ascii_lowercase, repeat=length))
-            if short not in taken)
+    free = (short for short in _short_names(string.ascii_lowercase) if short not in taken)
     edits = []
     for name in sorted(own, key=lambda name: (-len(places[name]), min((node.lineno, node.col_offset) for node in places[name]))):
         short = next(free)
         if len(short) < len(name):
             edits += [(node.lineno - 1, node.col_offset, name.encode(), short.encode()) for node in places[name]]
     return edits
+
+
+def _short_names(letters: str) -> Iterator[str]:
+    return (short for length in (1, 2) for short in map("".join, itertools.product(letters, repeat=length)))
 
 
 def _bound(node: ast.AST) -> set[str]:
@@ -208,12 +237,14 @@ def main(source: Path, target: Path, which: str = "without", *names: str) -> Non
     """Raises SystemExit when there is no such name, or nothing that says what to do with them."""
     if which not in ("only", "without") or any(not (source / name).exists() for name in names):
         raise SystemExit(f"strip.py: only or without, and names within {source}, not {which} {' '.join(names)}")
-    for path in sorted(source.rglob("*.py")):
+    paths = sorted(source.rglob("*.py"))
+    private = private_names(path.read_text() for path in paths)
+    for path in paths:
         if any(path.is_relative_to(source / name) for name in names) != (which == "only"):
             continue
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(stripped(path.read_text()))
+        copy.write_text(stripped(path.read_text(), private))
         copy.chmod(0o644)
 
 

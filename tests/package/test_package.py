@@ -22,7 +22,7 @@ import pytest
 import vpnpt as source
 from buildroot import apk, build, ipk
 from buildroot.recipe import RECIPES, TOP, read
-from buildroot.strip import stripped
+from buildroot.strip import private_names, stripped
 from buildroot.translations import LANGUAGES
 
 if TYPE_CHECKING:
@@ -247,6 +247,34 @@ def test_shorter_names_make_the_same_program() -> None:
         assert ast.dump(before) == ast.dump(after), path
         assert len(long.splitlines()) == len(short.splitlines()), path
     assert shortened > 1000
+
+
+def test_private_names_are_the_same_in_every_file() -> None:
+    """Each has a short name that no file had, and put back they make the program that it was."""
+    texts = [path.read_text() for path in (TOP / "src" / "vpnpt").rglob("*.py")]
+    private = private_names(texts)
+    words = set(re.findall(r"\w+", "\n".join(texts)))
+    assert len(private) > 300 and len(set(private.values())) == len(private) and not words & set(private.values())
+    back = {short: name for name, short in private.items()}
+    for text in texts:
+        long, short = stripped(text, shorten=False), stripped(text, private, shorten=False)
+        assert len(short) <= len(long) and not set(private) & set(re.findall(r"\w+", short))
+        assert re.sub(r"\b_\w+", lambda name: back.get(name[0], name[0]), short) == long
+
+
+def test_private_names_that_must_stay() -> None:
+    """Something that this program does not say in names depends on them: a library, a string."""
+    program = """
+        class Kept:
+            __slots__ = ("_slot", "other")
+            def _method(self): return self._slot, getattr(self, "_by_name"), f"{self._changed}"
+            def _by_name(self, _argument=1): self._changed = _argument
+        def change(tuple): return tuple._replace(one=tuple._fields)
+    """
+    text = textwrap.dedent(program)
+    private = private_names([text])
+    assert set(private) == {"_method", "_argument", "_changed"}
+    assert f"self.{private['_changed']}}}" in stripped(text, private)
 
 
 def tables(table: symtable.SymbolTable) -> Iterator[set[str]]:
