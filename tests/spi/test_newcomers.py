@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.spi.test_transcript import A, B, C, D, S, X, Y, assign, both, fan, out, pairs, shared
-from vpnpt.spi.candidates import PROTECTED
+from vpnpt.spi.candidates import PROTECTED, STARVES
 from vpnpt.spi.engine import CHALLENGE, Engine
 from vpnpt.spi.messages import Assign, Fan, Paired, SpiMoved
 
@@ -86,3 +86,37 @@ def test_an_address_has_changed_both_get_it() -> None:
 def test_an_address_has_changed_of_a_decision_that_is_not_remembered() -> None:
     engine = fed(*pairs(A, B))
     assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=B), 0.0) == [fan(X, A, B)]
+
+
+def test_rule_6_what_one_got_for_its_need_may_be_of_who_sends_its_first_esp() -> None:
+    engine = fed(*pairs(A), out(A))
+    assert engine.handle(shared(X, (A,)), 0.0)[0] == assign(X, A)
+    assert engine.handle(Paired(server=S, client=C), 1.0) == []  # by IKE
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 60.0)[0] == fan(X, A, D)
+    assert engine.handle(Paired(server=S, client=B, speaks=True), 61.0) == [], "once"
+    assert engine.handle(out(D, b"outD"), 62.0) == []
+    assert engine.handle(shared(Y, (D,)), 62.1) == [fan(Y, D, A)], "either may be either's"
+
+
+def test_rule_6_who_gets_an_spi_of_its_own_leaves_what_came_before() -> None:
+    engine = fed(*pairs(A), *both(A))
+    assert engine.handle(shared(X, (A,)), 0.0)[0] == assign(X, A)
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 1.0)[0] == fan(X, A, D)
+    assert engine.handle(out(D, b"outD"), 2.0) == []
+    assert engine.handle(shared(Y, (D,)), 2.1) == [assign(Y, D), assign(X, A, credit=False)]
+
+
+@pytest.mark.parametrize(("after", "opened"), [(STARVES - 1, True), (STARVES + 1, False)])
+def test_rule_6_or_of_who_begins_to_use_another_spi_at_that_time(after: float, opened: bool) -> None:
+    """Manual keys: the server is the first to use new ones."""
+    engine = fed(*pairs(A), Paired(server=S, client=B, heard=True), *both(A))
+    assert engine.handle(shared(X, (A,)), 0.0)[0] == assign(X, A)
+    assert (fan(X, A, B) in engine.handle(out(B, b"new2"), after)) == opened
+
+
+def test_rule_6_but_not_of_who_has_asked_in_ike() -> None:
+    engine = fed(*pairs(A, B), *both(A))
+    assert engine.handle(shared(X, (A,)), 0.0)[0] == assign(X, A)
+    for event in both(B):
+        engine.handle(event, 1.0)
+    assert not any(isinstance(action, Fan) for action in engine.handle(out(B, b"new2"), 2.0))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
 
-messages.py has the events and actions, candidates.py who may own an SPI that is first seen, evidence.py what is known of whom, tally.py
-what speaks for whom, echoes.py and counts.py the same where packets follow each other closely (transfers), engine.py the one door:
-`handle(event, now) -> [Action]`, `next_deadline()`.
+messages.py has the events and actions, candidates.py who may own an SPI that is first seen, newcomers.py who may have owned one,
+evidence.py what is known of whom, tally.py what speaks for whom, echoes.py and counts.py the same where packets follow each other closely
+(transfers), engine.py the one door: `handle(event, now) -> [Action]`, `next_deadline()`.
 
 The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
@@ -29,8 +29,10 @@ The rules
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
     incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept. The
-    same for an SPI that the kernel let pass to a server's only client, which had not asked for it, once there is another client; and for
-    those of a client whose outbound SPI comes from another address. Such a newcomer ends the older one's candidacy after a minute only.
+    same for an SPI that the kernel let pass to a server's only client, which had not asked for it, once there is another client; for those
+    of a client whose outbound SPI comes from another address; and, with manual keys, for what a client got for its need alone, once another
+    one sends its first ESP, or begins to use another outbound SPI within seconds: the server may be the first to use new keys. Such a
+    newcomer ends the older one's candidacy after a minute only.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
     wait is shared by them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many

@@ -33,6 +33,7 @@ from .messages import (
     Unpaired,
     deliver,
 )
+from .newcomers import came_before
 from .tally import APART, ASKED, CERTAIN, CHALLENGE, FAR_PAST, HINT, SURE, Tally
 
 TYPE_CHECKING = False
@@ -104,7 +105,7 @@ class Engine:
             pair = server.pairs[event.client]
             pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
             pair.answered = max(pair.answered, 0.0) if event.heard else pair.answered  # some time before we began
-            return self._joins(event.server, server, event.client) if event.speaks else []
+            return self._joins(event.server, server, event.client, now) if event.speaks else []
         if isinstance(event, CookieShared):
             return deliver(event.packet, server.pairs, event.copied)
         if isinstance(event, SpiOfRouter):
@@ -125,8 +126,7 @@ class Engine:
 
     def _doubt(self, name: bytes, now: float) -> list[Action]:
         """Tells the kernel when it may not decide alone, and when it may again."""
-        server = self.servers.get(name)
-        if server is None:
+        if (server := self.servers.get(name)) is None:
             return []
         yes = doubts(server, now, self.pending_timeout)
         if yes == (server.doubted is not None) and (server.doubted is None or now - server.doubted < DOUBT_RENEWED):
@@ -148,14 +148,15 @@ class Engine:
 
     # needs
 
-    def _joins(self, name: bytes, server: Server, client: bytes) -> list[Action]:
-        """A client's first ESP: what the server has sent before, to nobody who is known to need it, may be its (rule 2)."""
+    def _joins(self, name: bytes, server: Server, client: bytes, now: float) -> list[Action]:
+        """A client's first ESP: what the server has sent before may be its (rules 2 and 6)."""
         actions: list[Action] = []
         for spi, found in server.open.items():
             if found.loose and client not in found.candidates:
                 found.candidates[client] = None
                 actions.append(self._fan(name, spi, found))
-        return actions
+        return actions + [action for spi in came_before(server, client, now)
+                          for action in self._challenge(name, server, spi, (client,), now)]
 
     def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
         server.exchanged(self._pair(event.server, event.client), event, now)
@@ -173,7 +174,7 @@ class Engine:
         first, _ = pair.outbound.get(event.spi, (now, now))
         pair.outbound[event.spi] = (first, now)
         cap(pair.outbound, OUTBOUND_CAP)
-        actions: list[Action] = []
+        actions = [] if first < now else self._joins(event.server, server, event.client, now)
         for inbound, found in list(server.open.items()):
             if event.client in found.candidates:
                 found.asks(event.client, now, begins=begins)
@@ -209,8 +210,7 @@ class Engine:
         others = others or (() if pair.heard else tuple(sorted(listeners(server) - {event.client})))
         if pair.follows or (others and not pair.heard):
             # What the kernel took for a need of this client may have been none.
-            if pair.follows:
-                others = tuple(client for client in server.pairs if client != event.client)
+            others = tuple(client for client in server.pairs if client != event.client) if pair.follows else others
             found = server.open[event.spi] = Open((event.client, *others), now)
             found.loose = bool(pair.follows)
             return [*deliver(event.packet, others, frozenset()), self._fan(event.server, event.spi, found),
@@ -331,7 +331,7 @@ class Engine:
     def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
         server.open.pop(spi, None)
         losers = tuple(set(found.first_candidates) - chatterers(server, found, owner) - {owner})
-        server.settled[spi] = Settled(owner, losers, found.first, challenged=found.incumbent is not None)
+        server.settled[spi] = Settled(owner, losers, found.first, challenged=found.was_challenged(), proven=found.proven == owner)
         cap(server.settled, SETTLED_CAP)
         return Assign(server=name, spi=spi, client=owner, credit=owner != found.incumbent)
 

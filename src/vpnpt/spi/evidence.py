@@ -249,6 +249,10 @@ class Open:
         """Is this one SPI for one need of one of its candidates, so that counting tells something?"""
         return not (self.shared or self.loose or self.incumbent)
 
+    def was_challenged(self) -> bool:
+        """Whose it is by a decision has had to show it? Who only had it as the server's only client, where nobody else asks, has not."""
+        return self.incumbent is not None and not (self.unasked and len(self.first_candidates) == 1)
+
     def counted(self, client: bytes) -> bool:
         """Has this candidate sent enough for it to mean something that its count says nothing?"""
         counts = self.tally[client].counts if client in self.tally else None
@@ -314,10 +318,11 @@ class Open:
 
 
 class Settled:
-    """A decision that may have to be revised: owner, who else it could have been, since when, and whether it was challenged already."""
+    """A decision that may have to be revised: owner, who else it could have been, since when, whether it was challenged already, and
+    whether timing has proven it."""
 
-    def __init__(self, owner: bytes, losers: tuple[bytes, ...], first: float, *, challenged: bool) -> None:
-        self.owner, self.losers, self.first, self.challenged = owner, losers, first, challenged
+    def __init__(self, owner: bytes, losers: tuple[bytes, ...], first: float, *, challenged: bool, proven: bool = False) -> None:
+        self.owner, self.losers, self.first, self.challenged, self.proven = owner, losers, first, challenged, proven
 
 
 class Server:
