@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
-    for judge in (server_first, program_listens, no_ike, forwarded_500):
+    for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
     return ""
@@ -42,17 +42,47 @@ def program_listens(plan: Plan, step: Step, find: Find, stock: Notes, ours: Note
 
 
 def no_ike(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """What is no IKE, from a server's port 500 to port 500, which stock gives to its client's IKE."""
-    if find.kind != "lost" or step["do"] != "knock" or (step["from_port"], step["port"]) != (500, 500):
+    """What is no IKE, from a server's port 500 to port 500: stock gives it to its client's IKE, ours to whose own flow has these ports."""
+    if find.kind not in ("lost", "stray", "opened"):
         return False
-    return any(flow["kind"] == "ike" and flow["b"] == step["from"] and flow["a_port"] == 500 for flow in plan["flows"].values())
+    if step["do"] == "knock":
+        sender, ports = step["from"], (step["from_port"], step["port"])
+    else:
+        flow = plan["flows"][step["flow"]]
+        sender, ports = flow["a"], (flow["a_port"], flow["to_port"])
+        if flow["kind"] == "ike" or step["by"] != "a":
+            return False
+    return ports == (500, 500) and any(flow["kind"] == "ike" and flow["b"] == sender and flow["a_port"] == 500
+                                       for flow in plan["flows"].values())
 
 
 def forwarded_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """A new IKE SA that a server with clients begins goes where the user forwards UDP 500."""
-    if find.kind != "lost" or step.get("start") != "b" or step.get("by") != "b":
+    """A new IKE SA that a server with clients begins goes where the user forwards UDP 500, and what answers it on stock answers nothing."""
+    if (find.kind, step.get("by")) not in (("lost", "b"), ("port", "a")) or step.get("start") != "b":
         return False
     return any(feature["kind"] == "forward" and feature.get("port") == 500 for feature in plan["features"])
+
+
+def another_waits(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """ESP with an SPI that the server is the first to use goes to another of its clients, which waits for one at that time."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or plan["flows"][step["flow"]]["kind"] != "esp":
+        return False
+    flow = plan["flows"][step["flow"]]
+    same = [before for before in plan["steps"] if before["do"] == "send" and before["flow"] == step["flow"]
+            and before.get("gen", 0) == step.get("gen", 0)]
+    return same[0]["by"] == "b" and any(other["b"] == flow["b"] and other["a"] != flow["a"] and other["kind"] in ("esp", "ike")
+                                        for other in plan["flows"].values())
+
+
+def just_parted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """A new IKE SA of a server, within a second after another of its clients has said something unasked about its own one."""
+    if find.kind != "lost" or step["do"] != "send" or step.get("start") != "b" or step.get("what") != "init" or step["by"] != "b":
+        return False
+    flow = plan["flows"][step["flow"]]
+    earlier = plan["steps"][:plan["steps"].index(step)]
+    return any(before["do"] == "send" and before.get("what") == "info" and before["by"] == "a" and not before.get("answer")
+               and plan["flows"][before["flow"]]["b"] == flow["b"] and plan["flows"][before["flow"]]["a"] != flow["a"]
+               for before in earlier)
 
 
 def _reached(notes: Notes, number: int) -> bool:

@@ -133,6 +133,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     unknown.rule(f"ip daddr . {COOKIE} @begun goto ike_out_new", "the host answers an IKE SA that its server has begun")
     unknown.rule(f"ip daddr . {COOKIE} @cookies goto ike_out_new", "a known one: its host has another address now")
     unknown.rule("ip saddr . ip daddr @pairs goto ike_out_new", "a client of this server")
+    unknown.rule("goto zone_none", "of an IKE SA that we don't know: as without vpnpt")
     add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
     add_zoned(table, "ike_out_called", "ike_out_answer")
@@ -152,7 +153,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     learn.rule("jump refresh_out", "renew what is known of this client and server")
     learn.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_out", "this client waits for a new inbound SPI")
     learn.rule(f"ip daddr . {COOKIE} . {ZONE} @cookie_hosts goto ike_out_renew", "a known cookie")
-    learn.rule(f"ip daddr . {COOKIE} @cookies jump cookie_shared",
+    learn.rule(f"ip daddr . {COOKIE} @cookies delete @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} jump cookie_shared",
                "another host has this cookie")
     learn.rule(f"add @cookie_hosts {{ ip daddr . {COOKIE} . {ZONE} }}", "a new cookie, of this client")
     learn.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
@@ -187,6 +188,10 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     many = table.chain("ike_in_many")
     many.rule(f"update @cookie_many {{ ip saddr . {COOKIE} }}", "renewed while it is in use")
+    many.rule(f"@th,16,16 != 500 {ZONE} set ip saddr . udp dport map @ike_ports goto ike_in_whose",
+              "to the port that NAT has given one of them")
+    many.rule(f"@th,16,16 != 500 {ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose",
+              "to another port: who used the cookie last")
     many.rule("goto copies", "a copy for each client that may have it")
 
     router = table.chain("ike_in_router")

@@ -13,6 +13,7 @@ passes (`waiting`), until an unknown SPI is given to it. `answered` is that gift
 
 from __future__ import annotations
 
+from .ike import BEGINNING
 from .maps import COOKIE, SERVER, SERVER_OUT, SLOTS, SPI, UNPROVEN
 from .notices import FANNED, GROUP_SPILLED, GROUP_WHOLE, PAIRED, SHARED, add_teller
 from .text import Table, names
@@ -112,8 +113,10 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
                 "the answers take the same way")
     called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}",
                 "the answers take the same way")
-    called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the same for this IKE SA")
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
+    called.rule(f"{IKE_BOTH} {BEGINNING} ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} goto copies",
+                "forwarded by the user, but it may be one of its clients that is meant")
+    called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
 
 
 def _add_refresh(table: Table) -> None:
