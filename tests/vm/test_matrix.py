@@ -2,12 +2,15 @@
 """The table of machines: what a run saw stands in it, what it did not try stays as it was, and nothing is left out."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-from tests.vm.matrix import table
+import pytest
 
-if TYPE_CHECKING:
-    import pytest
+import vpnpt
+from tests.vm.matrix import control, table
 
 STAMP = "2026-01-02, abc1234"
 LOG = """\
@@ -59,3 +62,27 @@ def test_a_new_column_has_nothing_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_in_docs_is_as_it_would_be_written() -> None:
     page = table.PAGE.read_text()
     assert table.render(table.parse(page)) == page
+
+
+@pytest.mark.parametrize("cells, fails", [
+    ("ok 4/4     ok 4/4     ok 4/4       ok 4/4     FAILS 0/4  ok 4/4", True),
+    ("ok 4/4     FAILS      FAILS 0/4    ok 4/4     FAILS      ok 4/4", True),
+    ("ok 4/4     FAILS 0/4  FAILS 0/4    ok 4/4     ok 4/4     ok 4/4", False),
+])
+def test_the_control_looks_behind_vpnpt(cells: str, fails: bool) -> None:
+    assert control.failed(f"noise\nIPsec, plain ESP    {cells}\n\nmore") == fails
+
+
+def test_a_daemon_that_did_not_start_is_no_control() -> None:
+    assert not control.failed("Behind the same router with vpnptd:\nTraceback\n")
+
+
+def test_the_control_takes_the_other_byte_order(tmp_path: Path) -> None:
+    """And nothing else: what the program prints is what it would print there."""
+    (tmp_path / "vpnpt").touch()
+    command = ["-m", "vpnpt.cli", "render", "--config-dir", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(vpnpt.__file__).parents[1])}
+    ours, other = (subprocess.run([*python, *command], capture_output=True, text=True, env=environment, check=True).stdout
+                   for python in ([sys.executable], [sys.executable, control.__file__]))
+    shifted = [line for line in (ours, other)[sys.byteorder == "little"].splitlines() if "<< 16" in line]
+    assert shifted and (ours, other)[sys.byteorder == "big"].count("<< 16") == 0

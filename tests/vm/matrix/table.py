@@ -31,6 +31,7 @@ TARGETS = {
 }
 WHATS = {
     "demo": "the main job, stock router and vpnpt side by side",
+    "control": "with the rules of the other byte order (big-endian: without the shift in the zone's hash) the demo fails",
     "restores": "what was learned is put back, as the kernel itself reads it; scenario Z1 of the lab",
     "sockets": "socket options by architecture, messages of any length, filters that the kernel refuses",
     "codecs": "all of tests/kernel and tests/wire",
