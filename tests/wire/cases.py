@@ -229,7 +229,8 @@ def case_groups_are_read_in_the_order_of_their_packets() -> None:
     groups = NflogGroups()
     with groups.open(11, 0), groups.open(12, 0):
         assert groups.receive() == ([], False)
-        for count in (1, 2, 900):
+        # In a user namespace the buffer is the kernel's default: s390x finds room for 818 there.
+        for count in (1, 2, 700):
             ports = [510 + number * 7 // 3 % 2 for number in range(count)]
             for port in ports:
                 kernel.send_udp(port, b"x")
@@ -250,10 +251,10 @@ def case_logged_packets() -> None:
         assert isinstance(first, nflog.LogPacket) and isinstance(second, nflog.LogPacket)
         assert (first.group, first.prefix) == (kernel.GROUP, "seen")
         assert (first.sequence, second.sequence, len(first.payload)) == (0, 1, 48)
-        if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (5, 18):
-            assert first.time is None, "somebody listens who wants it, so that it is there"
+        if first.time is None:  # it is always there since Linux 6.6, before that only if another program wants it
+            assert tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 6)
         else:
-            assert first.time is not None and began - 1e-5 <= first.time <= ended, "when it was logged, not when it is read"
+            assert began - 1e-5 <= first.time <= ended, "when it was logged, not when it is read"
         packet = ip.parse_ipv4(first.payload)
         assert packet is not None and packet.length == 128 and packet.src == packet.dst == kernel.LOOPBACK
         udp = ip.parse_udp(packet.payload)

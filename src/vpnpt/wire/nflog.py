@@ -25,7 +25,7 @@ FLAG_SEQUENCE, FLAG_SEQUENCE_GLOBAL = 1, 2
 class LogPacket(Record):
     """A logged packet. group: 0..65535. prefix: what the rule that logged it says. payload: from the network header, cut at the group's
     snaplen. sequence: counts per group (FLAG_SEQUENCE) or over all of them (FLAG_SEQUENCE_GLOBAL), 0 to 2^32 - 1; 0 without. time: when it
-    was logged, Unix time in seconds; None before Linux 5.18, and of packets that leave the router (nfnetlink_log.c).
+    was logged, Unix time in seconds; None of packets that leave the router, and before Linux 6.6 where nobody wants it (nfnetlink_log.c).
     """
 
     __slots__ = ("group", "prefix", "payload", "sequence", "time")
