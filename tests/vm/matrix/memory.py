@@ -17,6 +17,8 @@ from tests.lab.topology import Lab
 CONFIG = {"pptp": 1, "l2tp": 1, "ipsec": 1}
 CLIENTS = 50
 SCANNED = 200
+REST = 5.0
+"""Seconds until the kernel has freed what the start of the lab and of its programs leaves behind."""
 
 
 def meminfo() -> dict[str, int]:
@@ -43,22 +45,29 @@ def timed(tries: int, *command: str) -> float:
 def busy(lab: Lab) -> None:
     """Clients that use all kinds at once, the doctor beside them, and one that sends to many addresses."""
     assert lab.router.daemon is not None
+    lab.pump.run_for(REST)
     daemon, before, began = lab.router.daemon.pid, meminfo(), time.monotonic()
-    Crowd(lab, CLIENTS).establish()
+    crowd = Crowd(lab, CLIENTS)
+    crowd.establish()
     lab.router.vpnpt("status")
+    answered = time.monotonic() - began
+    lab.pump.run_for(REST)
     after = meminfo()
-    print(f"FIGURE|{CLIENTS} clients: vpnptd {resident(daemon)} kB, {after['Slab'] - before['Slab']:+} kB of slab, "
-          f"answered after {time.monotonic() - began:.1f} s")
+    print(f"FIGURE|{CLIENTS} clients, {crowd.zoned()} of them with a zone: vpnptd {resident(daemon)} kB, "
+          f"{after['SUnreclaim'] - before['SUnreclaim']:+} kB of slab, answered after {answered:.1f} s")
     began = time.monotonic()
     lab.router.vpnpt("doctor", check=False)
     print(f"FIGURE|vpnpt doctor: {time.monotonic() - began:.1f} s")
     blackhole(lab, "198.19.0.0/16")
-    host, number, spent = lab.clients[0], random_cookies(1), usage(daemon)[0]
-    targets = [f"198.19.0.{n}" for n in range(SCANNED)]
-    flood_from_lan(lab, host, (packet for target in targets for packet in (
-        udp(host.address, target, 500, 500, ike(number())), esp(host.address, target, number() & 0xFFFFFFFF))), 100)
-    lab.router.vpnpt("status")
-    print(f"FIGURE|IKE and ESP to {SCANNED} addresses, 100 packets a second: {usage(daemon)[0] - spent:.1f} s of the daemon's CPU time")
+    host, number = lab.clients[0], random_cookies(1)
+    for turn in range(2):  # the first has to import what is needed for the first time
+        spent, began = usage(daemon)[0], time.monotonic()
+        targets = [f"198.19.{turn}.{n}" for n in range(SCANNED)]
+        flood_from_lan(lab, host, (packet for target in targets for packet in (
+            udp(host.address, target, 500, 500, ike(number())), esp(host.address, target, number() & 0xFFFFFFFF))), 100)
+        lab.router.vpnpt("status")
+        print(f"FIGURE|{('first', 'second')[turn]} time IKE and ESP to {SCANNED} addresses, {2 * SCANNED} packets, 100 a second: "
+              f"{usage(daemon)[0] - spent:.1f} s of the daemon's CPU time, answered after {time.monotonic() - began:.1f} s")
 
 
 def main() -> None:
@@ -77,7 +86,7 @@ def main() -> None:
         assert lab.router.daemon is not None
         after = meminfo()
         print(f"FIGURE|vpnptd: {resident(lab.router.daemon.pid)} kB; the kernel with the lab: "
-              f"{after['Slab'] - before['Slab']:+} kB of slab, {after['Percpu'] - before['Percpu']:+} kB per CPU")
+              f"{after['SUnreclaim'] - before['SUnreclaim']:+} kB of slab, {after['Percpu'] - before['Percpu']:+} kB per CPU")
         busy(lab)
     print(f"FIGURE|available: {after['MemAvailable'] // 1024} of {after['MemTotal'] // 1024} MiB")
 
