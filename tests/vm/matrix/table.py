@@ -96,9 +96,11 @@ state of its source, and a finder of 40 lines; compared with 93 files of 937 kB)
 
 Of 14.6 millions that the file takes to be read none can be spared; finding it all costs about 12 less than now, an eighth of what the
 import takes above bare (21 ms become 18 on a PC). For that the launcher would get a loader of its own, which has to notice every change
-that Python's notices, and 500 bytes of the 1,200 that the package has left. `json` only when somebody asks would spare a router without vpnpt-tools 0.4 MB;
-but then a daemon that has no descriptors left could no longer answer, and with the tools it is loaded anyway. Not to collect garbage
-meanwhile spares 2.5, and keeps what would have been collected.
+that Python's notices, and 500 bytes of the 1,200 that the package has left.
+
+`json` only when somebody asks would spare a router without vpnpt-tools 0.4 MB; but then a daemon that has no descriptors left could no
+longer answer, and with the tools it is loaded anyway. Not to collect garbage meanwhile spares 2.5, and keeps what would have been
+collected.
 """
 
 
