@@ -42,6 +42,7 @@ WHATS = {
     "lab": "all scenarios of the lab but the one with 250 clients, which takes an emulated processor too long",
     "memory": "the daemon's memory and start, 50 clients, the doctor, and a client that sends to many addresses",
     "offload": "the rules of ESP's short way, with packets and without the daemon",
+    "flow": "the kernel's software flow offload: bulk traffic, what had begun before, and offload switched on later",
 }
 NOT_TRIED = "–"
 HEAD = f"""\
