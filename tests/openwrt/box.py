@@ -148,11 +148,12 @@ class Box:
             time.sleep(0.01)
         raise RuntimeError(f"the box did not start (status {self._holder.poll()})")
 
-    def start(self, network: str = "") -> None:
+    def start(self, network: str = "", started: Callable[[], None] = lambda: None) -> None:
         """ubusd, procd, rpcd and the firewall, as after a boot.
 
         network: /etc/config/network, by which netifd brings up the interfaces `lan` and `wan` of the zones; without it the zones name
         devices that the lab has brought up.
+        started: what is to be done as soon as netifd runs.
         """
         names = {"lan": self.lab.router.lan_device, "wan": self.lab.router.wan_device}
         (self.root / "etc/config").mkdir(parents=True, exist_ok=True)
@@ -166,6 +167,8 @@ class Box:
         if network:
             (self.root / "etc/config/network").write_text(network)
             self.sh("/etc/init.d/network start")
+            self.until(lambda: "network.interface.lan" in self.sh("ubus list", check=False).split())
+            started()
             self.until(lambda: all(self.is_up(name) for name in ("lan", "wan")))
         self.sh("/etc/init.d/firewall enable; /etc/init.d/firewall start")
         self.sh("reload_config")
