@@ -114,6 +114,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}",
                 "the answers take the same way")
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
+    called.rule(f"{IKE_BOTH} ip saddr . {COOKIE} @begun return", "clients have copies of it")
     called.rule(f"{IKE_BOTH} {BEGINNING} ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} goto copies",
                 "forwarded by the user, but it may be one of its clients that is meant")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
