@@ -8,6 +8,7 @@ from tests.spi.test_transcript import A, B, C, D, S, X, Y, assign, both, fan, ou
 from vpnpt.spi.candidates import PROTECTED, STARVES
 from vpnpt.spi.engine import CHALLENGE, Engine
 from vpnpt.spi.messages import Assign, Fan, Paired, SpiMoved
+from vpnpt.spi.newcomers import WITHIN
 
 
 def fed(*events: object) -> Engine:
@@ -72,6 +73,38 @@ def test_rule_9_a_newcomer_ends_nobody_within_a_minute(until: float, wins: bool)
         second += 1.37
     assert any(isinstance(action, Assign) and action.client == D for action in found) == wins
     assert not any(isinstance(action, Fan) and A not in action.clients for action in found)
+
+
+def test_rule_6_nobody_who_comes_later_takes_away_what_was_given_for_a_need() -> None:
+    """A neighbour that makes up ESP, a round trip before each packet that it sees, beside a client that only listens: for ten minutes."""
+    engine = fed(*pairs(A, B), *both(A), Paired(server=S, client=A, heard=True))
+    engine.servers[S].round_trip = 0.04
+    assert engine.handle(shared(X, (A,)), 0.0)[0] == assign(X, A)
+    found, second = engine.handle(Paired(server=S, client=D, speaks=True), 0.5), 1.0
+    assert found[0] == fan(X, A, D)
+    while second < 600.0:
+        found += engine.handle(out(D, b"outD"), second)
+        found += engine.handle(shared(X, (D,), sequence=int(second * 10)), second + 0.04)
+        second += 1.37 if int(second) % 7 else 2.9
+    assert not any(isinstance(action, Assign) and action.client == D for action in found)
+    assert not any(isinstance(action, Fan) and A not in action.clients for action in found)
+    assert set(engine.servers[S].open[X].candidates) == {A, D}, "it may as well be a host whose server spoke first"
+
+
+@pytest.mark.parametrize("every", [0.0, 0.02])
+def test_rule_9_who_makes_up_esp_gets_copies_for_seconds_only(every: float) -> None:
+    """One packet, or a stream in which every packet of the server seems to be an answer; the client that has the SPI only listens."""
+    engine = fed(*pairs(A, B), *both(A), Paired(server=S, client=A, heard=True))
+    engine.servers[S].round_trip = 0.04
+    engine.handle(shared(X, (A,)), 0.0)
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 0.5)[0] == fan(X, A, D)
+    found, second, packets = [], 0.5, 0
+    while second < WITHIN + 2:
+        second, packets = second + 0.02, packets + 1
+        found += engine.handle(out(D, b"outD"), second) if every else []
+        if packets % 25 == 0:
+            found += engine.handle(shared(X, (D,), sequence=packets), second)
+    assert assign(X, A, credit=False) in found and not engine.servers[S].open
 
 
 def test_an_address_has_changed_both_get_it() -> None:

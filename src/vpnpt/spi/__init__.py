@@ -32,7 +32,8 @@ The rules
     same for an SPI that the kernel let pass to a server's only client, which had not asked for it, once there is another client; for those
     of a client whose outbound SPI comes from another address; and, with manual keys, for what a client got for its need alone, once another
     one sends its first ESP, or begins to use another outbound SPI within seconds: the server may be the first to use new keys. Such a
-    newcomer ends the older one's candidacy after a minute only.
+    newcomer ends the older one's candidacy after a minute only; that of who was given it for its need,
+    never, and is none itself for longer than ten seconds, if timing does not speak for it.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
     wait is shared by them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many

@@ -50,11 +50,13 @@ def listeners(server: Server) -> set[bytes]:
     return {client for client, pair in server.pairs.items() if pair.heard and not pair.ike}
 
 
-def protected(server: Server, found: Open, now: float) -> set[bytes]:
-    """Rule 9: candidates that the server has answered before, and that began to need an SPI not long before it came, or have had it."""
-    if now - found.first > PROTECTED:
-        return set()
-    return {client for client in found.candidates if server.pairs[client].heard and (found.unsure or client == found.incumbent or (
+def protected(server: Server, found: Open, best: bytes, now: float) -> set[bytes]:
+    """Whose candidacy timing can't end, though it speaks for `best`: whoever was given it for a need (rule 6); where the server has never
+    answered the best one, those that it has, and that began to need an SPI not long before it came, or have had it (rule 9)."""
+    kept = {found.incumbent} if found.kept and found.incumbent is not None else set()
+    if server.pairs[best].heard or now - found.first > PROTECTED:
+        return kept
+    return kept | {client for client in found.candidates if server.pairs[client].heard and (found.unsure or client == found.incumbent or (
         server.pairs[client].needs() and server.pairs[client].latest() > found.first - FOLLOWS))}
 
 

@@ -33,7 +33,7 @@ from .messages import (
     Unpaired,
     deliver,
 )
-from .newcomers import came_before
+from .newcomers import came_before, overstayed
 from .tally import APART, ASKED, CERTAIN, CHALLENGE, FAR_PAST, HINT, SURE, Tally
 
 TYPE_CHECKING = False
@@ -143,8 +143,7 @@ class Engine:
 
     def knows(self, server: bytes, spi: bytes) -> bool:
         """Is this SPI open, or decided?"""
-        known = self.servers.get(server)
-        return known is not None and (spi in known.open or spi in known.settled)
+        return (known := self.servers.get(server)) is not None and (spi in known.open or spi in known.settled)
 
     # needs
 
@@ -156,7 +155,7 @@ class Engine:
                 found.candidates[client] = None
                 actions.append(self._fan(name, spi, found))
         return actions + [action for spi in came_before(server, client, now)
-                          for action in self._challenge(name, server, spi, (client,), now)]
+                          for action in self._challenge(name, server, spi, (client,), now, kept=True)]
 
     def _exchange(self, server: Server, event: Exchange, now: float) -> list[Action]:
         server.exchanged(self._pair(event.server, event.client), event, now)
@@ -236,11 +235,11 @@ class Engine:
         return [self._fan(event.server, event.spi, found)]
 
     def _challenge(self, name: bytes, server: Server, spi: bytes, challengers: tuple[bytes, ...], now: float, packet: bytes = b"",
-                   ) -> list[Action]:
+                   *, kept: bool = False) -> list[Action]:
         """Rule 6: what is decided is open again, with the incumbent first."""
         owner = server.settled.pop(spi).owner
         found = server.open[spi] = Open((owner, *challengers), now)
-        found.incumbent = owner
+        found.incumbent, found.kept = owner, kept
         return [*deliver(packet, challengers, frozenset()), self._fan(name, spi, found), *forget_open(name, server, self.servers)]
 
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
@@ -267,6 +266,7 @@ class Engine:
         best, beaten = confirmed(server, known)
         if beaten and event.spi in server.open:
             actions += self._out(event.server, server, event.spi, known, best, beaten, now)
+        actions += self._without(event.server, server, event.spi, known, overstayed(known, now), [])
         server.passed += known.comes(now, event.sequence)
         return actions
 
@@ -390,7 +390,8 @@ class Engine:
             return actions
         certain = lead > CERTAIN and claimed == 1
         if rivals:
-            return actions + self._without(name, server, spi, found, set(others) - rivals - together if certain else (), [])
+            return actions + self._without(name, server, spi, found, set(others) - rivals - together - protected(server, found, best, now)
+                                           if certain else (), [])
         out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
                or not server.pairs[client].must_have()} - together
         return actions + self._out(name, server, spi, found, best, out, now, certain=not together)
@@ -398,8 +399,7 @@ class Engine:
     def _out(self, name: bytes, server: Server, spi: bytes, found: Open, best: bytes, out: set[bytes], now: float, *, certain: bool = False,
              ) -> list[Action]:
         """These are candidates no more, as timing speaks for the best one. certain: for nobody else who is left."""
-        if not server.pairs[best].heard:
-            out -= protected(server, found, now)
+        out -= protected(server, found, best, now)
         owners: list[bytes] = []
         actions = self._without(name, server, spi, found, out, owners)
         if not certain and len(found.candidates) > 1:

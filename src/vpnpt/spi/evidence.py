@@ -224,13 +224,13 @@ class Open:
     judged_at: when the last packet came that tells something. ahead: the server is the first to use it. begun: it was first seen with
     sequence number 1. shared: several own it. loose: nobody is known to need it, so that nothing is concluded; unsure: notices were lost,
     so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the
-    server had no other client. proven: whose timing speaks for it,
+    server had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it,
     though it is not decided yet. came: when its last packets did. heard: when it was looked at last who confirms them; followed: whether
     anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last one's sequence number.
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose",
-                 "unsure", "unasked", "begun", "came", "heard", "followed", "passed", "number")
+                 "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -241,7 +241,7 @@ class Open:
         self.judged_at = FAR_PAST
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
-        self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.begun = False
+        self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.kept = self.begun = False
         self.followed = True
         self.passed = self.number = 0
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from .candidates import STARVES
 
+WITHIN = 10.0
+"""Seconds in which timing must speak for a newcomer."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .evidence import Server
+    from .evidence import Open, Server
 
 
 def came_before(server: Server, client: bytes, now: float) -> list[bytes]:
@@ -20,3 +23,10 @@ def came_before(server: Server, client: bytes, now: float) -> list[bytes]:
         return []
     return [spi for spi, decision in server.settled.items() if not (decision.challenged or decision.proven or decision.owner == client)
             and (not pair.heard or now - decision.first < STARVES)]
+
+
+def overstayed(found: Open, now: float) -> list[bytes]:
+    """Newcomers that are no candidates any more, as timing has not spoken for them: who makes up ESP gets no copies for longer."""
+    if not found.kept or now - found.first < WITHIN:
+        return []
+    return [client for client in found.candidates if client not in (found.incumbent, found.proven)]
