@@ -307,12 +307,12 @@ class Tracker:
     def _paired(self, packet: Ipv4) -> list[Event]:
         """A new pair. Of a server that has others already, all are told of, in case that a notice about one was lost."""
         self._slots.pop(packet.dst, None)
-        found: list[Event] = []
-        if packet.dst not in self.engine.servers and self._learned.is_contended(packet.dst):
-            found += [Paired(server=packet.dst, client=client) for client in self._learned.slots(packet.dst) if client != packet.src]
+        others = () if packet.dst in self.engine.servers or not self._learned.is_contended(packet.dst) else self._learned.slots(packet.dst)
+        found = [Paired(server=packet.dst, client=client) for client in others if client != packet.src]
         esp = parse_esp(packet.payload) if packet.proto == ESP else None
         moved = () if esp is None else self._moves.look(packet.dst, packet.src, esp.spi)
-        return [*found, Paired(server=packet.dst, client=packet.src, speaks=esp is not None), *moved]
+        heard = esp is not None and self._learned.hears(packet.src, packet.dst)
+        return [*found, Paired(server=packet.dst, client=packet.src, heard=heard, speaks=esp is not None), *moved]
 
     def _exchange(self, packet: Ipv4) -> list[Event]:
         udp = parse_udp(packet.payload)

@@ -96,6 +96,11 @@ class Learned:
         """Does the client of this zone wait for a new SPI of this server?"""
         return self._get("waiting", pack_key(server, pack_zone(zone))) is not None
 
+    def hears(self, client: bytes, server: bytes) -> bool:
+        """Has this server answered this client?"""
+        zone = self.zone_of(client)
+        return zone is not None and self._get("heard", pack_key(server, pack_zone(zone))) is not None
+
     def is_contended(self, server: bytes) -> bool:
         """Does more than one client talk with this server?"""
         return self._get("slot1", server) is not None

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def came_before(server: Server, client: bytes, now: float) -> list[bytes]:
     """SPIs that may be this client's, which has just begun to use an outbound SPI: they were given to another for its need alone.
 
-    All, if the server has never answered it; else those that came not long before.
+    All, if the server has never answered it; else those that came not long before, if that SPI is a new one.
     """
     pair = server.pairs[client]
     if pair.ike or pair.entitled:
         return []
     return [spi for spi, decision in server.settled.items() if not (decision.challenged or decision.proven or decision.owner == client)
-            and (not pair.heard or now - decision.first < STARVES)]
+            and (not pair.heard or (pair.outbound and now - decision.first < STARVES))]
 
 
 def overstayed(found: Open, now: float) -> list[bytes]:
