@@ -125,10 +125,22 @@ def test_rule_6_what_one_got_for_its_need_may_be_of_who_sends_its_first_esp() ->
     engine = fed(*pairs(A), out(A))
     assert engine.handle(shared(X, (A,)), 0.0)[0] == assign(X, A)
     assert engine.handle(Paired(server=S, client=C), 1.0) == []  # by IKE
-    assert engine.handle(Paired(server=S, client=D, speaks=True), 60.0)[0] == fan(X, A, D)
-    assert engine.handle(Paired(server=S, client=B, speaks=True), 61.0) == [], "once"
-    assert engine.handle(out(D, b"outD"), 62.0) == []
-    assert engine.handle(shared(Y, (D,)), 62.1) == [fan(Y, D, A)], "either may be either's"
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 50.0)[0] == fan(X, A, D)
+    assert engine.handle(Paired(server=S, client=B, speaks=True), 51.0) == [], "once"
+    assert engine.handle(out(D, b"outD"), 52.0) == []
+    assert engine.handle(shared(Y, (D,)), 52.1) == [fan(Y, D, A)], "either may be either's"
+
+
+def test_rule_6_one_newcomer_opens_few_decisions_and_no_old_one() -> None:
+    """One packet of a host that the server does not know must not send the packets of hundreds of tunnels the long way."""
+    engine, clients = Engine(), [bytes([10, 0, 0, number]) for number in range(1, 101)]
+    for number, client in enumerate(clients):
+        for event in both(client):
+            engine.handle(event, float(number))
+        assert engine.handle(shared(bytes([9, 9, 9, number]), (client,)), number + 0.1)[0] == assign(bytes([9, 9, 9, number]), client)
+    opened = [action for action in engine.handle(Paired(server=S, client=D, speaks=True), 100.0) if isinstance(action, Fan)]
+    assert [action.spi for action in opened] == [bytes([9, 9, 9, number]) for number in range(96, 100)]
+    assert not any(isinstance(action, Fan) for action in engine.handle(Paired(server=S, client=C, speaks=True), 500.0))
 
 
 def test_rule_6_who_gets_an_spi_of_its_own_leaves_what_came_before() -> None:

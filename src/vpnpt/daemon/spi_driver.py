@@ -311,7 +311,7 @@ class Tracker:
         found = [Paired(server=packet.dst, client=client) for client in others if client != packet.src]
         esp = parse_esp(packet.payload) if packet.proto == ESP else None
         moved = () if esp is None else self._moves.look(packet.dst, packet.src, esp.spi)
-        heard = esp is not None and self._learned.hears(packet.src, packet.dst)
+        heard = esp is not None and packet.dst in self.engine.servers and self._learned.hears(packet.src, packet.dst)
         return [*found, Paired(server=packet.dst, client=packet.src, heard=heard, speaks=esp is not None), *moved]
 
     def _exchange(self, packet: Ipv4) -> list[Event]:

@@ -27,13 +27,13 @@ The rules
     rhythm proves nothing. As silent counts a candidate that asked once, if the times from its questions to these packets are not alike:
     then they are no answers to it.
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
-    could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the
-    incumbent until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept. The
-    same for an SPI that the kernel let pass to a server's only client, which had not asked for it, once there is another client; for those
-    of a client whose outbound SPI comes from another address; and, with manual keys, for what a client got for its need alone, once another
-    one sends its first ESP, or begins to use another outbound SPI within seconds: the server may be the first to use new keys. Such a
-    newcomer ends the older one's candidacy after a minute only; that of who was given it for its need,
-    never, and is none itself for longer than ten seconds, if timing does not speak for it.
+    could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the incumbent
+    until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept. The same for
+    an SPI that the kernel let pass to a server's only client, which had not asked for it, once there is another client; for those of a
+    client whose outbound SPI comes from another address; and, with manual keys, for what a client got for its need alone within the last
+    minute, once another one sends its first ESP, or begins to use another outbound SPI within seconds: the server may be the first to use
+    new keys. Such a newcomer ends the older one's candidacy after a minute only; that of who was given it for its need, never, and is
+    none itself for longer than ten seconds, if timing does not speak for it.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
     wait is shared by them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many

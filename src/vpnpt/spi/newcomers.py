@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from .candidates import STARVES
+from .candidates import PROTECTED, STARVES
 
 WITHIN = 10.0
 """Seconds in which timing must speak for a newcomer."""
+NEWEST = 4
+"""Decisions that one newcomer can open: whoever makes up ESP must not send everybody's packets the long way."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
 def came_before(server: Server, client: bytes, now: float) -> list[bytes]:
     """SPIs that may be this client's, which has just begun to use an outbound SPI: they were given to another for its need alone.
 
-    All, if the server has never answered it; else those that came not long before, if that SPI is a new one.
+    The newest that came within a minute, if the server has never answered it; else within seconds, if that SPI is a new one.
     """
     pair = server.pairs[client]
     if pair.ike or pair.entitled:
         return []
-    return [spi for spi, decision in server.settled.items() if not (decision.challenged or decision.proven or decision.owner == client)
-            and (not pair.heard or (pair.outbound and now - decision.first < STARVES))]
+    if pair.heard and not pair.outbound:
+        return []
+    since = now - (STARVES if pair.heard else PROTECTED)
+    return [spi for spi, decision in server.settled.items() if decision.first > since and not (
+        decision.challenged or decision.proven or decision.owner == client)][-NEWEST:]
 
 
 def overstayed(found: Open, now: float) -> list[bytes]:
