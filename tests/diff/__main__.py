@@ -101,7 +101,8 @@ def main() -> int:
         pass
     finally:
         run.pair.close()
-    print(run.summary())
+        if not options.replay:
+            print(run.summary())
     return 1 if run.bad else 0
 
 

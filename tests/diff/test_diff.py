@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.diff import generate, plan, shrink, verdict
+from tests.diff import generate, limits, plan, shrink, verdict
 from tests.diff.worker import Pair, Worker
 
 if TYPE_CHECKING:
@@ -107,3 +107,13 @@ def test_plans_are_the_same_each_time_and_survive_their_text() -> None:
     for seed in range(1, 200):
         made = generate.plan(seed)
         assert made == generate.plan(seed) == plan.load(plan.dump(made))
+
+
+def test_each_kind_of_limit_can_be_asked_about_any_packet() -> None:
+    """They read what a step has, and steps have not all the same: one that fails ends a run of an hour."""
+    for seed in range(1, 200):
+        made = generate.plan(seed)
+        nothing = dict.fromkeys(range(len(made["steps"])), {"sent": True, "got": False, "hosts": [], "odd": [], "source": None})
+        for step in (step for step in made["steps"] if step["do"] in ("send", "knock")):
+            for kind in ("lost", "address", "port", "opened", "stray"):
+                limits.limit(made, step, verdict.Find(kind, "", "", 0, ""), nothing, nothing)
