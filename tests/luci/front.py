@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,16 @@ def source() -> Path:
     if not given or not (Path(given) / "modules/luci-base/htdocs/luci-static/resources/luci.js").is_file():
         raise LookupError("LUCI_SOURCE names no checkout of LuCI")
     return Path(given)
+
+
+def minify(directory: Path, work: Path) -> None:
+    """Leaves the JavaScript below a directory as LuCI's build does: through its own jsmin. Raises LookupError where it can't be had."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise LookupError("there is no C compiler (cc) to make LuCI's jsmin")
+    subprocess.run([compiler, "-w", "-o", work / "jsmin", source() / "modules/luci-base/src/jsmin.c"], check=True)
+    for path in directory.rglob("*.js"):
+        path.write_bytes(subprocess.run([work / "jsmin"], input=path.read_bytes(), capture_output=True, check=True).stdout)
 
 
 class Front(Router):

@@ -6,14 +6,13 @@ Once as written, once as its build installs them.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.luci import browser as browsers
 from tests.luci.browser import PHONE, overflow
-from tests.luci.front import APP, HOST, TABS, Front, source
+from tests.luci.front import APP, HOST, TABS, Front, minify, source
 from tests.luci.views.stand import broken
 
 if TYPE_CHECKING:
@@ -39,12 +38,11 @@ def chromium() -> Iterator[Browser]:
 def minified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our pages as LuCI's build leaves them: each through LuCI's own jsmin."""
     directory = tmp_path_factory.mktemp("minified")
-    made = subprocess.run(["cc", "-w", "-o", str(directory / "jsmin"), str(source() / "modules/luci-base/src/jsmin.c")], check=False)
-    if made.returncode:
-        pytest.skip("no C compiler makes LuCI's jsmin: the minified pages were not drawn")
     shutil.copytree(APP / "htdocs", directory / "htdocs")
-    for path in (directory / "htdocs").rglob("*.js"):
-        path.write_bytes(subprocess.run([directory / "jsmin"], input=path.read_bytes(), capture_output=True, check=True).stdout)
+    try:
+        minify(directory / "htdocs", directory)
+    except LookupError as reason:
+        pytest.skip(f"the minified pages were not drawn: {reason}")
     return directory / "htdocs"
 
 
