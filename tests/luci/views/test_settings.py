@@ -60,6 +60,16 @@ def test_the_very_line_is_mended(page: Page, router: Router) -> None:
     assert ("reload", {}) in router.recorded.calls
 
 
+def test_a_line_with_many_faults_is_there_once(page: Page, router: Router) -> None:
+    """A quote that ends lines later makes nonsense of all the words between."""
+    broken(router)
+    words = [f"warning: /etc/config/vpnpt:9: value '{word}': not the name of a zone" for word in range(20)]
+    router.checked = "\n".join(["error: /etc/config/vpnpt:9: too many words", *words, "error: /etc/config/vpnpt:12: no", ""])
+    show(page, "view.vpnpt.settings")
+    assert page.locator("[data-line]").count() == 2 and page.inner_text(".vp-mend >> nth=0").count("not the name") == 2
+    assert page.is_visible("text=Line 9: too many words") and page.is_visible("text=Line 12: no")
+
+
 def test_a_line_is_taken_out_and_the_whole_file_is_there(page: Page, router: Router) -> None:
     broken(router)
     show(page, "view.vpnpt.settings")

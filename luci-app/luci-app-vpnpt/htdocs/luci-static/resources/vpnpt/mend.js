@@ -10,18 +10,20 @@
 
 /* A configuration that LuCI can't read, because one line of it is none: that line, to be mended here. */
 
-/* { line, text } of what the service or `vpnpt check` says of the file: /etc/config/vpnpt:12: ... */
+const MOST = 3; /* of what is said of one line: the rest follows from it */
+
+/* { line, texts } of what the service or `vpnpt check` says of the file: /etc/config/vpnpt:12: ... Each line once. */
 function complaints(texts) {
-	const found = [];
+	const found = new Map();
 
 	for (const text of texts) {
 		const match = String(text).match(/\/vpnpt:(\d+): (.*)$/);
 
-		if (match && !found.some(one => one.line == match[1] && one.text == match[2]))
-			found.push({ line: Number(match[1]), text: match[2] });
+		if (match)
+			found.set(match[1], (found.get(match[1]) ?? new Set()).add(match[2]));
 	}
 
-	return found;
+	return [ ...found ].map(([ line, said ]) => ({ line: Number(line), texts: [ ...said ] }));
 }
 
 return baseclass.extend({
@@ -76,7 +78,7 @@ return baseclass.extend({
 	},
 
 	/* The line itself. The text of the whole file is what counts: this changes it there. */
-	renderLine(area, { line, text }, readonly) {
+	renderLine(area, { line, texts }, readonly) {
 		const put = value => {
 			const lines = area.value.split('\n');
 
@@ -87,7 +89,9 @@ return baseclass.extend({
 			'readonly': readonly, 'aria-label': _('Line %d').format(line), 'input': () => put(input.value) });
 
 		return E('div', { 'class': 'vp-mend' }, [
-			E('p', {}, [ E('strong', {}, [ _('Line %d').format(line) ]), ': ', text ]),
+			E('p', {}, [ E('strong', {}, [ _('Line %d').format(line) ]), ': ', texts[0] ]),
+			...texts.slice(1, MOST).map(text => E('p', {}, [ text ])),
+			...(texts.length > MOST ? [ E('p', {}, [ '…' ]) ] : []),
 			E('div', { 'class': 'vp-tools' }, [
 				input,
 				...(readonly == null ? [ parts.button(_('Take it out'), () => {
