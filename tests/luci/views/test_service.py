@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("view", VIEWS[:4])
 def test_the_service_is_down(page: Page, router: Router, view: str) -> None:
+    """Said at once, also where nothing is asked of it before somebody presses a button."""
     router.recorded.down = True
     show(page, view)
-    if view.endswith("doctor"):
-        page.click("#vpnpt-run")
     page.wait_for_selector("text=The service does not run")
     assert not page.is_visible(".vp-card") and page.locator(".vp-panel .cbi-button-positive").count() == 1, "a button to start it"
 
@@ -35,6 +34,17 @@ def test_it_is_started_and_stopped(page: Page, router: Router) -> None:
     page.click(".modal .cbi-button-negative")
     page.wait_for_selector("text=The service does not run")
     assert router.executed == [["start"], ["stop"]]
+
+
+def test_a_start_takes_a_moment(page: Page, router: Router) -> None:
+    """Until it answers there is nothing to show: the doctor does not say again that it is down."""
+    router.recorded.down, answer, looks = True, router.recorded.answer, iter(range(3))
+    router.recorded.answer = lambda call: (  # type: ignore[method-assign]
+        {"id": call["id"], "error": {"code": -32000}} if router.executed and next(looks, None) is not None else answer(call))
+    show(page, "view.vpnpt.doctor")
+    page.click(".vp-panel .cbi-button-positive")
+    page.wait_for_selector(".vp-finding")
+    assert router.executed == [["start"]] and not page.is_visible("text=The service does not run")
 
 
 def test_who_may_only_read(page: Page, router: Router) -> None:

@@ -178,6 +178,12 @@ return baseclass.extend({
 		return L.resolveDefault(callServices('vpnpt'), {}).then(list => list.vpnpt ?? null);
 	},
 
+	/* The first answer of a service that was just started, which takes a moment; after ten seconds, whatever there is. */
+	awaited(tries = 20) {
+		return this.status().then(answer => answer.error && tries
+			? new Promise(resolve => window.setTimeout(resolve, 500)).then(() => this.awaited(tries - 1)) : answer);
+	},
+
 	/* start, stop, restart, enable or disable. Rejects with what went wrong. */
 	control(action) {
 		return fs.exec(SERVICE, [ action ]).then(done => {

@@ -77,12 +77,12 @@ return baseclass.extend({
 	/* A part of a finding in the reader's language, as far as the router gives its code. */
 	said: (finding, part) => messages.text(finding.said?.[part], finding[part]),
 
-	/* Starts the service, then calls back. */
+	/* Starts the service, then calls back, when it answers. */
 	starter(done) {
 		return L.hasViewPermission() ? [ this.button(_('Start'), ev => {
 			ev.currentTarget.disabled = true;
 
-			return api.control('start').catch(() => null).then(done);
+			return api.control('start').catch(() => null).then(() => api.awaited()).then(done);
 		}, 'positive') ] : null;
 	},
 

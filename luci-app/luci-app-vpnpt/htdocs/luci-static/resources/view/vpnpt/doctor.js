@@ -35,10 +35,12 @@ function report(answer, status) {
 return view.extend({
 	load() {
 		parts.style();
+
+		return api.status();
 	},
 
-	render() {
-		this.result = E('div', { 'id': 'vpnpt-result' });
+	render(status) {
+		this.result = E('div', { 'id': 'vpnpt-result' }, status.error ? [ parts.unreachable(status, parts.starter(() => this.check())) ] : []);
 		this.live = E('p', { 'role': 'status', 'aria-live': 'polite' });
 		this.progress = E('div', { 'class': 'vp-progress', 'role': 'progressbar', 'aria-label': _('The check runs'), 'hidden': '' }, [ E('div') ]);
 		this.run = parts.button(_('Run the check'), () => this.check(), 'action important', { 'id': 'vpnpt-run' });
