@@ -91,6 +91,9 @@ def test_a_poll_of_a_thousand_sessions_is_small(page: Page, router: Router) -> N
     router.recorded.capped = True
     show(page, OVERVIEW)
     assert page.is_visible("text=The service keeps no more sessions than these")
+    page.fill("#vpnpt-overview input[type=search]", "10.0.3")
+    assert page.is_visible("text=The service keeps no more sessions than these"), "also while it is looked through"
+    page.fill("#vpnpt-overview input[type=search]", "")
     for _ in range(4):
         count = len(router.recorded.bytes)
         ask_until(page, lambda: len(router.recorded.bytes) > count)  # noqa: B023
@@ -145,6 +148,17 @@ def test_throughput_is_asked_for_only_while_it_is_shown(page: Page, router: Rout
     again(page)
     page.wait_for_timeout(300)
     assert [method for method, _ in router.recorded.calls].count("throughput") == 1
+
+
+def test_nothing_was_counted_yet(page: Page, router: Router) -> None:
+    """A sentence, and no axis from 1 B to 1 B."""
+    call = router.recorded.call
+    router.recorded.call = lambda method, arguments: (  # type: ignore[method-assign]
+        {"hours": [], "days": []} if method == "throughput" else call(method, arguments))
+    show(page, OVERVIEW)
+    page.click("#vpnpt-throughput > summary")
+    page.wait_for_selector("text=Nothing was counted in this time")
+    assert page.locator("#vpnpt-throughput .vp-chart").count() == 0
 
 
 def test_an_alert_goes_when_its_cause_goes(page: Page) -> None:

@@ -155,6 +155,7 @@ const Sessions = baseclass.extend({
 
 		this.list = list;
 		this.now = answer.now ?? this.now;
+		this.capped = answer.sessions ? answer.capped : this.capped; /* not asked anew where only another part is shown */
 		tools.hidden = list.length < 2 && !words;
 		parts.replace(count, [ list.length ? words || this.client ? `${found.length}/${list.length}` : String(list.length) : '' ]);
 		table.update(found);
@@ -167,7 +168,7 @@ const Sessions = baseclass.extend({
 		]);
 		parts.replace(more, [
 			...(found.length > SHOWN ? [ _('%d more are not shown: search for what you need.').format(found.length - SHOWN), ' ' ] : []),
-			...(answer.capped ? [ _('The service keeps no more sessions than these: further ones work, and are not listed.') ] : [])
+			...(this.capped ? [ _('The service keeps no more sessions than these: further ones work, and are not listed.') ] : [])
 		]);
 		save.hidden = !list.length;
 	},

@@ -129,6 +129,9 @@ const Throughput = baseclass.extend({
 		const rects = bars.flatMap((bar, i) => bar.sums.map((value, way) => parts.svg('rect', { class: way ? 'vp-out' : 'vp-in', x: i * 10 + 1 + way * 4,
 			y: 100 - 100 * value / top, width: 4, height: 100 * value / top }, [ parts.svg('title', {}, [ `${label(bar.time)}: ↓ ${api.bytes(bar.sums[0])} ↑ ${api.bytes(bar.sums[1])}` ]) ])));
 
+		if (!total[0] && !total[1])
+			return E('p', { 'class': 'vp-dim' }, [ _('Nothing was counted in this time. What passes is counted every five minutes.') ]);
+
 		return E('div', {}, [
 			E('p', { 'class': 'vp-dim' }, [ words ]),
 			E('div', { 'class': 'vp-chart' }, [
