@@ -28,6 +28,8 @@ def test_why_it_does_not_connect(page: Page, router: Router) -> None:
                                                   "Etwas auf dem Weg verwirft ESP.")
     text = page.inner_text("#vpnpt-why")
     assert "Es geht unterwegs verloren" in text and "bitten Sie den Anbieter, ESP durchzulassen" in text
+    gap = "getComputedStyle(document.querySelector('#vpnpt-why .vp-panel > p + p')).marginTop"
+    assert page.evaluate(gap) != "0px", "what to do stands apart from what is wrong"
     assert "6 Pakete kamen vom Client" in text
     assert overflow(page) == 0
     asked = [arguments for method, arguments in router.recorded.calls if method == "why"]
