@@ -240,8 +240,8 @@ class Box:
         (self.root / "tmp" / package.name).write_bytes(package.read_bytes())
         return self.sh(f"opkg install /tmp/{package.name} 2>&1")
 
-    def pretend(self, package: Path) -> None:
-        """Where the root is no whole OpenWrt, what a package depends on counts as installed."""
+    def pretend(self, package: Path, *others: str) -> None:
+        """Where the root is no whole OpenWrt, what a package depends on counts as installed, and others."""
         known = self.root / "usr/lib/opkg/status"
         if known.exists():
             return
@@ -249,10 +249,11 @@ class Box:
         (self.root / "etc/opkg.conf").write_text("dest root /\nlists_dir ext /tmp/opkg-lists\narch all 1\n")
         (self.root / "tmp/opkg-lists").mkdir(exist_ok=True)
         depends = next(line for line in ipk.read_control(package.read_bytes()).splitlines() if line.startswith("Depends: "))
-        for name in depends.removeprefix("Depends: ").split(", "):
+        names = [*depends.removeprefix("Depends: ").split(", "), *others]
+        for name in names:
             (self.root / f"usr/lib/opkg/info/{name}.list").touch()
         known.write_text("".join(f"Package: {name}\nVersion: 1\nStatus: install ok installed\nArchitecture: all\n\n"
-                                 for name in depends.removeprefix("Depends: ").split(", ")))
+                                 for name in names))
 
     def ready(self) -> bool:
         """Has the daemon put its configuration in force, and is it on ubus, which comes a moment later?"""

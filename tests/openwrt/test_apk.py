@@ -32,13 +32,13 @@ def build(box: Box, work: Path, version: str) -> str:
     return " ".join(paths)
 
 
-def stubs(box: Box, work: Path) -> str:
-    """Packages with nothing in them, named as what ours depends on."""
+def stubs(box: Box, work: Path, *others: str) -> str:
+    """Packages with nothing in them, named as what ours depends on, and others."""
     program = apk.tool()
     assert program is not None
     empty = work / "empty"
     empty.mkdir()
-    depends = read("vpnpt", work / "depends", split_helpers=True).depends
+    depends = (*read("vpnpt", work / "depends", split_helpers=True).depends, *others)
     for name in depends:
         subprocess.run([program, "mkpkg", "--info", f"name:{name}", "--info", "version:1-r1", "--info", "arch:noarch", "--files", empty,
                         "--output", box.root / "tmp" / f"{name}.apk"], check=True)
