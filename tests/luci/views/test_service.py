@@ -36,14 +36,16 @@ def test_it_is_started_and_stopped(page: Page, router: Router) -> None:
     assert router.executed == [["start"], ["stop"]]
 
 
-def test_a_start_takes_a_moment(page: Page, router: Router) -> None:
-    """Until it answers there is nothing to show: the doctor does not say again that it is down."""
+@pytest.mark.parametrize(("view", "then"), [(OVERVIEW, ".vp-card"), ("view.vpnpt.doctor", ".vp-finding")])
+def test_a_start_takes_a_moment(page: Page, router: Router, view: str, then: str) -> None:
+    """It is waited for: nobody is told once more that the service does not run."""
     router.recorded.down, answer, looks = True, router.recorded.answer, iter(range(3))
     router.recorded.answer = lambda call: (  # type: ignore[method-assign]
         {"id": call["id"], "error": {"code": -32000}} if router.executed and next(looks, None) is not None else answer(call))
-    show(page, "view.vpnpt.doctor")
+    show(page, view)
     page.click(".vp-panel .cbi-button-positive")
-    page.wait_for_selector(".vp-finding")
+    page.wait_for_function(f"document.querySelector('{then}')?.checkVisibility() || (!document.querySelector('.modal') && "
+                           "[ ...document.querySelectorAll('.vp-panel button') ].some(button => !button.disabled))")
     assert router.executed == [["start"]] and not page.is_visible("text=The service does not run")
 
 

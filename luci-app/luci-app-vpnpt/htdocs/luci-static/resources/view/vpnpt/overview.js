@@ -182,14 +182,15 @@ return view.extend({
 		ui.showModal(null, [ E('p', { 'class': 'spinning' }, [ _('Please wait…') ]) ]);
 
 		return api.control(action)
+			.then(() => [ 'start', 'restart' ].includes(action) ? api.awaited() : null)
 			.catch(error => ui.addNotification(_('That did not work'), E('p', {}, [ error.message ]), 'danger'))
 			.then(() => api.service())
 			.then(service => {
 				this.known = service ?? this.known;
-				ui.hideModal();
 
 				return this.watch.now();
-			});
+			})
+			.then(() => ui.hideModal());
 	},
 
 	confirmStop() {
