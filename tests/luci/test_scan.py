@@ -14,6 +14,10 @@ import pytest
 from buildroot import po
 from tests.luci.front import APP, source
 
+OTHERS = ("modules/luci-base/po/{}/base.po", "applications/luci-app-firewall/po/{}/firewall.po",
+          "applications/luci-app-package-manager/po/{}/package-manager.po")
+"""Catalogues that every LuCI has beside ours."""
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -47,3 +51,19 @@ def test_one_that_the_template_lacks_is_seen(tmp_path: Path) -> None:
     names = {path.stem for path in (APP / "htdocs").rglob("*.js")}
     template = set(po.read(APP / "po/templates/vpnpt.pot"))
     assert scan(tmp_path / "app", tmp_path) - template == {f"Last of {name}" for name in names}
+
+
+@pytest.mark.parametrize("language", po.languages())
+def test_shared_texts_are_translated_as_by_luci(language: str) -> None:
+    """All catalogues are one in LuCI, and which one wins nobody knows: what needs another word there has to be another text here.
+
+    Its "Log" is "Protokoll" in German, as is "Protocol"; its "State" is a region in Russian.
+    """
+    try:
+        catalogues = [source() / path.format(language) for path in OTHERS]
+    except LookupError as reason:
+        pytest.skip(f"whether LuCI translates what we share as we do was not tested: {reason}")
+    ours = po.read(APP / f"po/{language}/vpnpt.po")
+    theirs = [po.read(path) for path in catalogues if path.exists()]
+    assert theirs and len(ours.keys() & theirs[0].keys()) > 10
+    assert {(text, ours[text], words[text]) for words in theirs for text in ours if words.get(text) and words[text] != ours[text]} == set()

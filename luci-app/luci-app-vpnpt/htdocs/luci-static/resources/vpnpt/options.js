@@ -31,7 +31,7 @@ const OPTIONS = {
 		{ name: 'lan_zone', kind: 'zone', def: [], tab: 'general', title: _('LAN zones'), help: _('Only the VPN clients of these firewall zones. Empty: of every zone that is forwarded to a WAN zone.') },
 		{ name: 'wan_zone', kind: 'zone', def: [], tab: 'general', title: _('WAN zones'), help: _('Only the VPN servers behind these firewall zones. Empty: behind every zone that masquerades for others.') },
 		{ name: 'log_level', kind: 'choice', def: 'info', choices: { error: _('errors only'), warning: _('warnings'), info: _('what happens'), debug: _('every detail') },
-			tab: 'general', title: _('Log'), help: _('The least important messages that go to the system log.') },
+			tab: 'general', title: _('Logged messages'), help: _('The least important messages that go to the system log.') },
 		{ name: 'lan_device', kind: 'device', def: [], tab: 'advanced', title: _('LAN devices'), help: _('Network devices instead of the LAN zones above. Empty: the zones count.') },
 		{ name: 'wan_device', kind: 'device', def: [], tab: 'advanced', title: _('WAN devices'), help: _('Network devices instead of the WAN zones above. Empty: the zones count.') },
 		number('max_clients', 4096, 1, 65535, _('Clients at once'), _('How many LAN clients are known at once, at most as many as there are conntrack zones.')),

@@ -102,7 +102,7 @@ const Sessions = baseclass.extend({
 			{ title: _('Server'), value: row => row.server_name || row.server, says: row => `${row.server_name} ${row.server}`, cell: row => address(row.server_name, row.server) },
 			{ title: _('Protocol'), value: row => `${row.protocol} ${row.variant}`, says: row => `${row.protocol} ${row.variant}`, cell: row =>
 				[ api.name(row.protocol), ' ', row.variant && row.variant != api.name(row.protocol) ? E('span', { 'class': 'vp-chip' }, [ row.variant ]) : '' ] },
-			{ title: _('State'), value: row => row.state, says: row => String(row.state), cell: row => [ parts.badge(api.state(row.state)), ...([ 'failing', 'blocked' ].includes(row.state)
+			{ title: _('Status'), value: row => row.state, says: row => String(row.state), cell: row => [ parts.badge(api.state(row.state)), ...([ 'failing', 'blocked' ].includes(row.state)
 				? [ ' ', parts.button(_('Why?'), () => this.why(row), 'neutral', { 'aria-label': `${_('Why?')} ${row.client_name || row.client} → ${row.server_name || row.server}` }) ] : []) ] },
 			{ title: _('Age'), class: 'vp-number', value: row => -row.since, says: row => api.duration(this.now - row.since), cell: row => [ E('span', { 'class': 'vp-nowrap' }, [ api.duration(this.now - row.since) ]) ] },
 			{ title: _('Data'), class: 'vp-number', value: bytesOf, says: row => `${api.bytes(row.bytes_in)} ${api.bytes(row.bytes_out)}`, cell: row => parts.bothWays(api.bytes(row.bytes_in), api.bytes(row.bytes_out)) },

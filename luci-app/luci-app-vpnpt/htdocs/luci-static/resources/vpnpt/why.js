@@ -116,7 +116,7 @@ return baseclass.extend({
 
 	renderPassages(passages) {
 		const number = (title, value) => E('td', { 'class': 'vp-number', 'data-title': title }, [ value ]);
-		const titles = [ _('Kind'), _('Server'), _('From the device'), _('Left the router'), _('Came back'), _('Delivered'), _('State') ];
+		const titles = [ _('Kind'), _('Server'), _('From the device'), _('Left the router'), _('Came back'), _('Delivered'), _('Status') ];
 
 		return E('table', { 'class': 'vp-table', 'id': 'vpnpt-why-seen' }, [
 			E('thead', {}, [ E('tr', {}, titles.map(title => E('th', { 'scope': 'col' }, [ title ]))) ]),

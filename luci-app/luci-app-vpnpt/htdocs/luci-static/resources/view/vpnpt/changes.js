@@ -44,7 +44,7 @@ return view.extend({
 		poll.add(this.watch.turn, INTERVAL);
 
 		return E('div', { 'class': 'vpnpt', 'id': 'vpnpt-changes' }, [
-			E('h2', { 'name': 'content' }, [ _('Log') ]),
+			E('h2', { 'name': 'content' }, [ _('Event log') ]),
 			E('div', { 'class': 'cbi-map-descr' }, [
 				_('What the service did since it started. The system log has the same lines, under the name vpnptd.')
 			]),

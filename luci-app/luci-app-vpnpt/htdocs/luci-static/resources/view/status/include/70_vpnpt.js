@@ -26,7 +26,7 @@ return baseclass.extend({
 
 			return E('tr', { 'class': 'tr' }, [
 				E('td', { 'class': 'td', 'data-title': _('Protocol') }, [ api.name(name) ]),
-				E('td', { 'class': 'td', 'data-title': _('State') }, [ parts.badge(api.behaviour(name, status)) ]),
+				E('td', { 'class': 'td', 'data-title': _('Status') }, [ parts.badge(api.behaviour(name, status)) ]),
 				E('td', { 'class': 'td right', 'data-title': _('Sessions') }, [ entry.sessions ?? '–' ]),
 				E('td', { 'class': 'td right', 'data-title': _('Data') },
 					[ entry.bytes_in == null ? '–' : `↓ ${api.bytes(entry.bytes_in)} ↑ ${api.bytes(entry.bytes_out)}` ])
@@ -37,7 +37,7 @@ return baseclass.extend({
 		return E('div', { 'class': 'vpnpt' }, [
 			E('table', { 'class': 'table', 'id': 'vpnpt-widget' }, [
 				E('tr', { 'class': 'tr table-titles' }, [
-					E('th', { 'class': 'th' }, [ _('Protocol') ]), E('th', { 'class': 'th' }, [ _('State') ]),
+					E('th', { 'class': 'th' }, [ _('Protocol') ]), E('th', { 'class': 'th' }, [ _('Status') ]),
 					E('th', { 'class': 'th right' }, [ _('Sessions') ]), E('th', { 'class': 'th right' }, [ _('Data') ])
 				]),
 				...rows
