@@ -51,6 +51,21 @@ def test_what_passes_is_counted_and_kept(lab: Lab) -> None:
     assert again["protocols"]["ipsec"] >= hour["protocols"]["ipsec"]
 
 
+def test_what_goes_to_several_clients_is_counted(sandbox: None) -> None:
+    """Nobody looks at the sessions meanwhile. Conntrack does not see it: what is for one of two that can't be told apart."""
+    with Lab(clients=2, servers=1, ipv6=False) as lab:
+        router = lab.router
+        folder = private_folder("/tmp/vpnpt")
+        router.start_vpnpt(CONFIG.format(lan=router.lan_device, wan=router.wan_device, history=folder / "history"))
+        stage = Stage(lab, {}, {}, str)
+        stage.stock = False
+        assert stage.do_up("c1..c2", together=True) == {"c1": "up", "c2": "up"}
+        assert stage.do_traffic(size=900, out=10, back=10)["copies"] > 0
+        assert control.call(str(router.run_dir), {"method": "reload"})["applied"]
+        found = control.call(str(router.run_dir), {"method": "throughput"})["hours"][-1]["clients"]
+        assert min(came for came, _ in found.values()) > 10 * 900 and len(found) == 2, found
+
+
 def test_a_file_of_somebody_else_is_left_alone(lab: Lab) -> None:
     router = lab.router
     folder = private_folder("/tmp/vpnpt")

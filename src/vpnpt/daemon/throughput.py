@@ -38,6 +38,7 @@ class Counting:
         if self._feed.sessions.live:
             with contextlib.suppress(NetlinkError):
                 self._feed.refresh()
+                self._feed.learn()  # what is copied to several: conntrack does not see it
         now = time.time()
         if self.sums.sample(int(now), time.localtime(now).tm_gmtoff, self._rows()):
             self.write()
