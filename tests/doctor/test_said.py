@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 
 import pytest
@@ -43,3 +44,9 @@ def test_places_have_names(code: str) -> None:
     """As LuCI's own replacement knows them."""
     for _, name, form, conversion in string.Formatter().parse(TEXTS[code]):
         assert name is None or (name.isidentifier() and not form and not conversion)
+
+
+def test_no_number_stands_before_a_plural() -> None:
+    """`1 packets`: a number goes to the end, or is followed by a unit."""
+    assert [code for code, text in TEXTS.items()
+            if re.search(r"\{(?:packets|flows|attempts|asked|left|came|delivered|seconds)\} (?:packets|flows|seconds)\b", text)] == []

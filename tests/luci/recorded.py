@@ -108,7 +108,7 @@ SEEN = {"kind": "ESP", "server": "198.51.100.10", "asked": 6, "left": 6, "came":
 VERDICT = {
     "code": "ESP_UNANSWERED", "place": "way", "action": {}, "link": "", "more": [],
     "text": "198.51.100.10 answers IKE (UDP 500), and ESP does not come back: something on the way drops ESP.",
-    "evidence": ["ESP to 198.51.100.10: 6 packets came from the client, 6 left the router; 0 came back, 0 were delivered"],
+    "evidence": ["ESP to 198.51.100.10, packets: 6 from the client, 6 out of the router; 0 back, 0 delivered"],
     "remedy": "Use NAT traversal (UDP 4500) or another protocol, or ask the provider to let ESP pass.",
     "said": {"text": {"code": "why-data", "values": {"server": "198.51.100.10", "control": "IKE (UDP 500)", "kind": "ESP"}},
              "evidence": [{"code": "why-seen", "values": SEEN}], "remedy": {"code": "why-do-data", "values": {"kind": "ESP"}}}}

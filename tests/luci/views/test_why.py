@@ -30,7 +30,7 @@ def test_why_it_does_not_connect(page: Page, router: Router) -> None:
     assert "Es geht unterwegs verloren" in text and "bitten Sie den Anbieter, ESP durchzulassen" in text
     gap = "getComputedStyle(document.querySelector('#vpnpt-why .vp-panel > p + p')).marginTop"
     assert page.evaluate(gap) != "0px", "what to do stands apart from what is wrong"
-    assert "6 Pakete kamen vom Client" in text
+    assert "Pakete: vom Client 6, aus dem Router 6; zurück 0, zugestellt 0" in text
     assert overflow(page) == 0
     asked = [arguments for method, arguments in router.recorded.calls if method == "why"]
     assert (asked[0]["client"], asked[0]["server"]) == ("192.168.1.5", "198.51.100.24")
