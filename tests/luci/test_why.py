@@ -68,6 +68,10 @@ def refused(box: LuciBox, stage: Stage) -> None:
     put(box, "add_list vpnpt.ipsec.deny_src=192.168.1.101")
 
 
+def untrusted(box: LuciBox, stage: Stage) -> None:
+    put(box, "add_list vpnpt.ipsec.allow_src=192.168.1.7")
+
+
 def switched_off(box: LuciBox, stage: Stage) -> None:
     put(box, "set vpnpt.ipsec=0")
 
@@ -141,6 +145,7 @@ FAULTS = {
     "double-nat": Fault(double_nat, ("Der Router vor diesem lässt ESP nicht durch", "192.168.178.23", "als Modem")),
     "rule": Fault(a_rule, ("Regel „Kein-VPN“", "Ändern oder entfernen Sie diese Regel")),
     "refused": Fault(refused, ("Liste der abgewiesenen Clients",), "Wieder zulassen"),
+    "untrusted": Fault(untrusted, ("Nur aufgeführte Clients dürfen es verwenden",), "Diesem Client IPsec erlauben"),
     "off": Fault(switched_off, ("Es ist ausgeschaltet",), "IPsec einschalten"),
     "dead": Fault(dead, ("198.51.100.11 antwortet nicht", "Prüfen Sie die Adresse des Servers")),
     "esp": Fault(no_esp, ("ESP kommt nicht zurück", "Verwenden Sie NAT-Traversal")),
@@ -176,8 +181,10 @@ def test_why(box: LuciBox, page: Page, stage: Stage, tmp_path: Path, name: str) 
     assert complaints.lines == []
     if fault.button:
         page.click(f"#vpnpt-why-act:has-text('{fault.button}')")
-    if name == "off":  # a change of the configuration: LuCI's own list of what is staged opens, with its Save & Apply
+    if name in ("off", "untrusted"):  # a change of the configuration: LuCI's own list of what is staged opens, with its Save & Apply
         page.wait_for_selector(".uci-change-list:has-text('vpnpt')")
+        page.click(".modal .cbi-dropdown > ul > li >> nth=0")
+        box.until(lambda: stage.do_probe(["ike"], "c1", "s1") == {"ike": "arrived"}, 60)
     elif fault.button:
         box.until(lambda: "192.168.1.101" not in box.sh("uci -q get vpnpt.ipsec.deny_src", check=False))
 
