@@ -93,8 +93,7 @@ def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, 
                    "by cookie: to its client")
         last = table.chain("flow_begin", "nat hook prerouting priority dstnat + 5; policy accept;")
         last.rule(f"{zoned} goto begin_zoned", "what a server begins, and the user does not forward")
-        last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @slot1 {BEGINNING} goto begin_shared",
-                  "the same, where the server has several clients")
+        last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @slot1 goto begin_shared", "the same, where the server has several clients")
         own = table.chain("begin_zoned")
         own.rule(f"{IKE_BOTH} socket transparent 0-1 goto begin_own", "the router itself listens: as without vpnpt")
         own.rule("dnat to ct zone map @zone_client", "the server speaks first: to the zone's client")
@@ -107,11 +106,12 @@ def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, 
         # Which address is ours nobody can tell here: SNAT may be to one that is on no device.
         shared.rule("fib daddr type != { local, unicast } return", "a broadcast, or to nowhere")
         add_not_ours(shared, devices)
+        shared.rule("@th,128,64 != 0 goto copies_ike", "it does not begin one")
         shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for the client that has just closed its SA")
         shared.rule("goto copies", "several clients could be meant")
         router = table.chain("begin_router")
-        router.rule(f"update @begun {{ ip saddr . {COOKIE} }}", "the server begins an IKE SA: whose it is the answer tells")
+        router.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }}", "the server begins an IKE SA: whose it is the answer tells")
         router.rule(f"add @left_out {{ {SERVER} timeout 60s }} goto copies", "the packet itself goes on, beside copies")
 
 

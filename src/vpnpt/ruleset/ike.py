@@ -200,9 +200,8 @@ def _add_in(table: Table, devices: Devices) -> None:
     router.rule("goto copies", "a copy for each client")
 
     # Whoever gets a message of an IKE SA that it has not can't read it. But the first one of a new IKE SA any client can answer, and the
-    # server takes the first answer for that of the one it means. It may mean no client at all: that is seen after NAT (`begin_shared`).
+    # server takes the first answer for that of the one it means. Both may be for no client at all: that is seen after NAT (`begin_shared`).
     shared = table.chain("ike_in_shared")
-    shared.rule("@th,128,64 != 0 goto copies", "not known whose: a copy for each")
     shared.rule("ip saddr @other_500 goto ike_in_router", "UDP 500 that is no IKE: only copies")
 
     whose = table.chain("ike_in_whose")

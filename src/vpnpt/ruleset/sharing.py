@@ -13,7 +13,7 @@ passes (`waiting`), until an unknown SPI is given to it. `answered` is that gift
 
 from __future__ import annotations
 
-from .ike import BEGINNING
+from .ike import BEGINNING, looks_like_ike
 from .maps import COOKIE, SERVER, SERVER_OUT, SLOTS, SPI, UNPROVEN
 from .notices import FANNED, GROUP_SPILLED, GROUP_WHOLE, PAIRED, SHARED, add_teller
 from .text import Table, names
@@ -118,6 +118,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called.rule(f"{IKE_BOTH} {BEGINNING} ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} goto copies",
                 "forwarded by the user, but it may be one of its clients that is meant")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
+    called.rule(f"{IKE_BOTH} ip saddr @slot1 goto copies_ike", "it may be a client's IKE SA that is meant")
 
 
 def _add_refresh(table: Table) -> None:
@@ -182,6 +183,9 @@ def _add_copies(table: Table) -> None:
     per_server = ("rate_notice", "ip saddr")
     table.counter("copies_refused", "packets beyond the rate of copies")
     table.counter("copies", "packets copied")
+    unknown = table.chain("copies_ike")
+    looks_like_ike(unknown)
+    unknown.rule("goto copies", "of an IKE SA that is not known: a copy for each")
     copies = table.chain("copies")
     copies.rule(f'update @rate_copies {{ ip saddr limit rate over {COPY_RATE} }} counter name "copies_refused" goto copies_end',
                 "an attack in this server's name")
