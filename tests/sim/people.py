@@ -5,7 +5,7 @@ bursts  each asks now and then, and gets a short answer or a longer one
 rates   transfers at different rates, begun at once
 onsets  transfers at equal rates, begun half a second apart
 calls   both ends send every 20 ms, as telephones do, begun half a second apart
-push    the servers send by themselves, at times of their own, and nobody answers; one client asks at even intervals
+push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 """
 from __future__ import annotations
 
@@ -131,5 +131,6 @@ class People:
             self.at(self.now + every, ask, number, every)
 
         for number, when in enumerate(begins):
-            self.at(when + self.random.uniform(0, 1), tell, number)
+            self.at(when, self._out, number)
+            self.at(when + self.random.uniform(0.1, 1), tell, number)
         self.at(0.3, ask, 0, self.random.choice((0.02, 0.25, 0.5, 1.0)))

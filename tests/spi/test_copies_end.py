@@ -69,8 +69,24 @@ def test_telephones_in_step_prove_nothing_wrong(clients: int, jitter: float) -> 
     assert people.router.missing == {}
 
 
-def test_even_questions_teach_no_round_trip() -> None:
-    """Servers with manual keys speak by themselves; whoever asks every second is always as far from what comes every second."""
-    people = People("push", 3, ike=False)
-    people.run(20.0)
-    assert all(server.round_trip == 0.0 for server in people.router.engine.servers.values())
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("far", "ike_far", "settled"), [(0.012, 0.0015, 4.5), (0.012, 0.09, 6.0), (0.05, 0.02, 7.0)])
+def test_copies_end_where_ike_tells_another_distance(far: float, ike_far: float, settled: float, seed: int) -> None:
+    """Its daemon computes, or hosts far behind the server answer: how long that takes is learned of each client."""
+    people = People("bursts", seed, ike=True, far=far, ike_far=ike_far, confirms=(0.001, 0.004), even=0.8, jitter=0.001, pace=0.01)
+    people.run(settled)
+    copies = people.router.copies
+    people.run(OVER)
+    people.router.until(OVER + 1)
+    assert (people.router.copies - copies, people.router.missing) == (0, {})
+
+
+@pytest.mark.parametrize("clients", [2, 3, 5, 8])
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+def test_even_questions_prove_nothing_over_who_is_silent(ike: bool, clients: int) -> None:
+    """The servers speak by themselves; whoever asks every second is always as far from what comes every second."""
+    for seed in range(15):
+        people = People("push", seed, ike=ike, clients=clients)
+        people.run(20.0)
+        people.router.until(21.0)
+        assert people.router.missing == {}, seed

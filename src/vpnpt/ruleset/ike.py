@@ -61,7 +61,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
                "from another port: only watched")
     chain = table.chain("from_ike")
     chain.rule(f"iifname {names(devices.lan)} @th,16,16 != 4500 ct zone set {SERVER_OUT} . {COOKIE} map @cookie_zone return",
-               "the answer to a caller that NAT has given another port")
+               "the answer to a caller with another port")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @ike_moved goto ike_in_moved", "also used from another port than 500")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow",
                "a known cookie, to the port that NAT gave the client")

@@ -81,7 +81,7 @@ def _add_out(table: Table) -> None:
     out.rule(f"{CONTROL} @th,208,16 {SCCRQ} ip daddr @l2tp_servers update @l2tp_asks {{ ip daddr }}", "the client waits for an answer")
     out.rule("ip saddr . udp sport . ip daddr != @l2tp_flows return", "a flow that has not passed the firewall yet")
     out.rule("update @l2tp_flows { ip saddr . udp sport . ip daddr } update @l2tp_pairs { ip daddr . ip saddr } "
-             "update @l2tp_servers { ip daddr }", "in use: a control message a minute renews the flow")
+             "update @l2tp_servers { ip daddr }", "renewed once a minute")
     out.rule("ip daddr . udp sport @l2tp_ports update @l2tp_ports { ip daddr . udp sport } "
              "update @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "and the way of its answers")
     out.rule("ip daddr @l2tp_odd update @l2tp_odd { ip daddr } update @l2tp_solo { ip daddr : udp sport }", "renewed, not replaced")
@@ -160,7 +160,7 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register.rule(f"{CONTROL} @th,208,16 {SCCRQ} update @l2tp_waits {{ ip daddr . udp sport }} update @l2tp_asks {{ ip daddr }}",
                   "the client waits for an answer")
     register.rule("add @l2tp_flows { ip saddr . udp sport . ip daddr } add @l2tp_ports { ip daddr . udp sport } "
-                  "add @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "the port is kept unless it clashes: the first has it")
+                  "add @l2tp_way { ip daddr . udp sport : ip saddr . udp sport }", "the first one keeps the port")
     register.rule(f"udp sport != {ports} update @l2tp_odd {{ ip daddr }}", "its port is not the server's")
     register.rule("ip daddr . ip saddr @l2tp_pairs delete @l2tp_solo { ip daddr : udp sport } "
                   "add @l2tp_solo { ip daddr : udp sport } return", "from another port than before")
@@ -179,7 +179,7 @@ def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
     add_not_ours(other, devices)
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
     other.rule(f"udp sport {ports} ip saddr . udp dport @l2tp_ports goto l2tp_deliver",
-               "from the port that was asked: conntrack has forgotten")
+               "from the port that was asked")
     other.rule("ip saddr . udp sport . udp dport @l2tp_moved goto l2tp_deliver", "the server has answered from there before")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr . udp dport @l2tp_waits goto l2tp_moves", "the answer to a request")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr @l2tp_asks update @l2tp_plain {{ ip saddr }} goto l2tp_hold",
@@ -187,7 +187,7 @@ def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
     moves = table.chain("l2tp_moves")
     moves.rule("delete @l2tp_waits { ip saddr . udp dport } update @l2tp_moved { ip saddr . udp sport . udp dport }",
                "from here and nowhere else")
-    moves.rule(notice(L2TP_MOVED), "tell the daemon from which port this server answers")
+    moves.rule(notice(L2TP_MOVED), "tell the daemon")
     moves.rule("goto l2tp_deliver", "to its client")
     deliver = table.chain("l2tp_deliver")
     deliver.rule(f"ct mark set ct mark or {MARK:#x}", "fw4's forward chain lets it in")

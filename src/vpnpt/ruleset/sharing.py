@@ -116,9 +116,9 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
     called.rule(f"{IKE_BOTH} ip saddr . {COOKIE} @begun return", "clients have copies of it")
     called.rule(f"{IKE_BOTH} {BEGINNING} ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} goto copies",
-                "forwarded by the user, but it may be one of its clients that is meant")
+                "forwarded, but a client may be meant")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
-    called.rule(f"{IKE_BOTH} ip saddr @slot1 goto copies_ike", "it may be a client's IKE SA that is meant")
+    called.rule(f"{IKE_BOTH} ip saddr @slot1 goto copies_ike", "forwarded, but a client may be meant")
 
 
 def _add_refresh(table: Table) -> None:
@@ -132,7 +132,7 @@ def _add_refresh(table: Table) -> None:
     renew = table.chain("renew_in")
     pair = f"ip saddr . {ZONE}"
     renew.rule(f"{pair} @renewing return", "renewed a moment ago")
-    renew.rule(f"add @renewing {{ {pair} }} add @renewed {{ {pair} : ip daddr }}", "remember the address to which the packet was sent")
+    renew.rule(f"add @renewing {{ {pair} }} add @renewed {{ {pair} : ip daddr }}", "remember where it was sent to")
     # Before Linux 6.5 a rule can't ask whether a map has a key, but only use its value: where there was no room, there is none.
     renew.rule(f"ip daddr set {pair} map @renewed ip daddr set {ZONE} map @zone_client jump refresh_in", "as if addressed to its client")
     renew.rule(f"ip daddr set {pair} map @renewed", "its own address again")
@@ -166,7 +166,7 @@ def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None
 
     slots = table.chain(f"slots_{way}")
     slots.rule(f"update @servers {{ {server} }} update @solo {{ {raw} : {ZONE} }} update @client0 {{ {server} : {client} }}",
-               "the server is in use: renewed with all its clients")
+               "renewed with all its clients")
     for slot in range(1, SLOTS):
         slots.rule(f"{server} != @slot{slot} return", f"fewer than {slot + 1} clients")
         mark = f"update @contended {{ {raw} }} " if slot == 1 else ""
@@ -185,7 +185,7 @@ def _add_copies(table: Table) -> None:
     table.counter("copies", "packets copied")
     unknown = table.chain("copies_ike")
     looks_like_ike(unknown)
-    unknown.rule("goto copies", "of an IKE SA that is not known: a copy for each")
+    unknown.rule("goto copies", "a copy for each client")
     copies = table.chain("copies")
     copies.rule(f'update @rate_copies {{ ip saddr limit rate over {COPY_RATE} }} counter name "copies_refused" goto copies_end',
                 "an attack in this server's name")

@@ -63,7 +63,7 @@ def add_zones(table: Table, config: Config, byteorder: str, seed: int) -> None:
         zone = _hash(config, (seed + probe) & 0xFFFFFFFF, byteorder)
         new.rule(f"{zone} != @zones add @client_zone {{ ip saddr timeout {timeout}s : {zone} }} add @zones {{ {zone} timeout {timeout}s }} "
                  f"add @zone_client {{ {zone} timeout {timeout}s : ip saddr }} return", f"free zone, probe {probe}")
-    new.rule("ip daddr != @servers goto zone_none", "a server that no other client uses: as without vpnpt")
+    new.rule("ip daddr != @servers goto zone_none", "no other client uses it: as without vpnpt")
     new.rule(f"{SERVER_OUT} @left_out goto zone_none", "a host without a zone talks with it already")
     new.rule('counter name "clients_full"', "no zone left")
     new.rule(notice(FULL, "1/second burst 5 packets"), "the daemon logs it")

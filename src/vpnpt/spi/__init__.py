@@ -2,8 +2,9 @@
 """Who owns an inbound SPI of a server with several clients. Pure: events in, actions out, no clock of its own.
 
 messages.py has the events and actions, candidates.py who may own an SPI that is first seen, newcomers.py who may have owned one,
-evidence.py what is known of whom, tally.py what speaks for whom, echoes.py and counts.py the same where packets follow each other closely
-(transfers), engine.py the one door: `handle(event, now) -> [Action]`, `next_deadline()`.
+evidence.py what is known of whom, tally.py what speaks for whom: timing.py and answers.py packets that come alone, assignment.py the other
+open SPIs, echoes.py and counts.py packets that follow each other closely (transfers); engine.py the one door:
+`handle(event, now) -> [Action]`, `next_deadline()`.
 
 The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
@@ -21,11 +22,10 @@ The rules
     number of hits that chance gives with a probability below e^-SURE, while no other candidate's are more than chance; who has waited
     for less time needs fewer of them. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
     proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
-    silent too, unless there is a hint that the winner owns another SPI. Nothing is proven against a candidate that has spoken whenever
-    such a packet came: hosts that ask at the same intervals (pings) are always as far from each other, and an answer in ESP may be
-    faster than one of IKE. Who begins to send says more than who sends, but for him who does so after as long a pause as before: a
-    rhythm proves nothing. As silent counts a candidate that asked once, if the times from its questions to these packets are not alike:
-    then they are no answers to it.
+    silent too, unless there is a hint that the winner owns another SPI, or it only has the rhythm of these packets. Nothing is proven
+    against a candidate that has spoken whenever such a packet came: hosts that ask at the same intervals (pings) are always as far from
+    each other, and an answer in ESP may be faster than one of IKE. As silent counts a candidate when a packet came as long after none of
+    its questions as the others did: then that is no answer to it (11).
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the incumbent
     until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept. The same for
@@ -50,8 +50,12 @@ The rules
     probability of a wrong proof, looked at after each packet, would be e^-CERTAIN (Ville), one in 440,000. Rhythms in step with each other
     (telephones, hosts that wait together) prove nothing, and stay copied; nor is anything proven over a rival whose own packets say as
     exactly how many come: they may only take turns.
-11. Where IKE does not tell how far a server is (manual keys, after a restart), that is learned: the time from question to answer that two
-    clients with uneven pauses have in common, if no other client's explains several, and half as many, of the same SPI's packets.
+11. How long answers take is learned while they come, of each candidate for itself: the owner has begun to speak as long before each
+    packet that comes alone as before the others. IKE may not tell it (manual keys, a restart), or something else (its daemon computes; who
+    answers is behind the server). Each time that a guess is right, the candidate gains the logarithm of how often its guesses are, over
+    how probable that was by chance: by how often it begins to speak, how many others did then, and whether it does so after as long a
+    pause as before: a rhythm proves nothing. That proves like rule 5. What one SPI's packets have told so is the first guess for the others
+    of this server, and for all the packets that they had before.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
     came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count
@@ -59,4 +63,7 @@ The rules
     given an SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
 13. Lost notices: for a minute it is not known who needs an SPI. Every client of the server that it has answered is a candidate, if the
     kernel can copy to all of its clients; elimination tells nothing, and one that was never answered ends nobody's candidacy.
+14. Where a group of clients needs just as many SPIs as are open among themselves (2), who is the owner of one by timing owns none of the
+    others. If that were wrong, one of these were its own, and that one's owner wrong, too: what speaks for the one against it there counts
+    here as well, the least of it. The clients for which most speaks must be others for each SPI, or they are no assignment.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tells whose an SPI is where packets come one after the other (rule 10); and how far a server is, where IKE does not tell."""
+"""What tells whose an SPI is where packets come one after the other (rule 10)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from math import log
 
+from .assignment import claims
 from .counts import EVERY, LEARNS, Counts
 from .evidence import MANY, NEVER
 from .tally import CERTAIN, FAR_PAST, HINT
@@ -29,12 +30,6 @@ TURNS = 0.75
 """Of how often a candidate's own count predicts right: who does as often as this may be its SPI's owner."""
 HISTORY = 5
 """Packets of a client by which its habits are known, at least."""
-FARTHEST = 0.5
-"""Seconds that a round trip may take, for it to be learned."""
-UNEVEN = 1.3
-"""The longest of a client's pauses between its questions, as a multiple of the shortest, for them to be uneven."""
-ALONE_CAP = 24
-"""Packets from which it is learned, at most."""
 
 
 def listen(found: Open, client: bytes, server: Server, now: float) -> None:
@@ -138,69 +133,3 @@ def _turns(found: Open, client: bytes, rival: bytes) -> bool:
     """
     own, other = found.tally[client].counts, found.tally[rival].counts if rival in found.tally else None
     return own is not None and other is not None and other.heard() and other.own.right() > TURNS * own.own.right()
-
-
-def claims(server: Server, client: bytes) -> int:
-    """For how many open SPIs does something speak for this client, and not much more for another one?
-
-    Who asks another client gets that one's answer, too: what comes out there looks like an answer as well.
-    """
-    count = 0
-    for found in server.open.values():
-        speaks = {name: tally.evidence() for name, tally in found.tally.items()}
-        count += client in speaks and speaks[client] > max(HINT, max(speaks.values()) - HINT)
-    return count
-
-
-def learn(server: Server, found: Open, now: float) -> None:
-    """A packet came alone, and no round trip is known: a time from question to answer that most of such packets have in common is one.
-
-    Two clients must have it in common, and ask now and then: whoever asks at even intervals is always as far from everything else. So
-    are those that ask in step, however uneven: no other time may explain as well the packets that this one explains.
-    """
-    asked = {client: now - pair.spurts[-1][0] for client in found.candidates if (pair := server.pairs[client]).spurts}
-    server.alone.append((found, now, asked))
-    del server.alone[:-ALONE_CAP]
-    for common in asked.values():
-        fits: dict[bytes, list[float]] = {}
-        explained: dict[int, dict[bytes, int]] = {}
-        for opened, when, delays in server.alone:
-            for client, delay in delays.items():
-                if common < FARTHEST and abs(delay - common) < _width(common):
-                    fits.setdefault(client, []).append(when)
-                    counts = explained.setdefault(id(opened), {})
-                    counts[client] = counts.get(client, 0) + 1
-        pauses = [[late - early for early, late in pairwise(times)] for times in fits.values() if len(times) > 2]
-        if sum(max(between) > UNEVEN * min(between) for between in pauses) > 1 and not _another(server, common, explained):
-            server.sample(common, now)
-            for other, when, _ in server.alone:
-                if other in server.open.values():
-                    other.judge(server.pairs, server.windows(when), when)
-            server.alone.clear()
-            return
-
-
-def _width(common: float) -> float:
-    """Seconds by which times from question to answer differ that are taken to be this one."""
-    return 0.005 + common / 8
-
-
-def _another(server: Server, common: float, explained: dict[int, dict[bytes, int]]) -> bool:
-    """Does another time, from somebody else's question to its answer, explain half as many packets of one of these SPIs as the common one?
-
-    That a client is sometimes answered later is nothing to wonder at; and the longer a time is, the more are about as long by chance.
-    """
-    others: dict[tuple[int, bytes], list[float]] = {}
-    for opened, _, asked in server.alone:
-        if id(opened) not in explained:
-            continue
-        own = explained[id(opened)]
-        owner = max(own, key=own.__getitem__)
-        for client, delay in asked.items():
-            if client != owner and delay < FARTHEST and abs(delay - common) >= _width(common):
-                others.setdefault((id(opened), client), []).append(delay)
-    for (which, _), delays in others.items():
-        most = max(sum(abs(delay - one) < _width(common) for delay in delays) for one in delays)
-        if most > 1 and 2 * most >= max(explained[which].values()):
-            return True
-    return False

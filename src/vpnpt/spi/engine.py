@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from math import log
 
+from .assignment import claims, jointly
 from .bounds import Known, forget_open
 from .candidates import STARVES, UNSURE, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
-from .echoes import claims, confirmed, learn, listen
-from .evidence import FAN, OUTBOUND_CAP, Open, Pair, Server, Settled, cap
+from .echoes import confirmed, listen
+from .evidence import FAN, MANY, OUTBOUND_CAP, Open, Pair, Server, Settled, cap
 from .messages import (
     Alive,
     Ask,
@@ -35,6 +36,7 @@ from .messages import (
 )
 from .newcomers import came_before, overstayed
 from .tally import APART, ASKED, CERTAIN, CHALLENGE, FAR_PAST, HINT, SURE, Tally
+from .timing import judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +54,6 @@ GONE = 600.0
 """Seconds: a need that is younger may be of a pair that the kernel has not registered yet."""
 DOUBT_RENEWED = 1800.0
 """Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
-ALONE = 0.1
-"""Seconds before a packet without another one of its SPI, for it to be alone where no round trip is known."""
 SETTLED_CAP = 1024
 
 
@@ -356,15 +356,12 @@ class Engine:
     # evidence
 
     def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
-        """Rule 5: whose question may this packet answer? Only one that comes alone tells anything."""
-        early, late = server.window(now)
-        if not server.round_trip and found.incumbent:
+        """Rules 5 and 11: whose question may this packet answer? Only one that comes alone tells anything."""
+        if not server.round_trip:
             found.answers(server.pairs, now)
-        if not server.round_trip and now - found.last > ALONE and found.plain():
-            learn(server, found, now)
-        if not server.round_trip or found.first < now < found.last + late - early or found.shared or found.loose:
+        if not server.alone(found, now) or found.shared or found.loose:
             return False
-        found.judge(server.pairs, server.windows(now), now)
+        judge(found, server, now)
         return True
 
     def _proof(self, name: bytes, server: Server, spi: bytes, found: Open, now: float) -> list[Action]:
@@ -380,21 +377,24 @@ class Engine:
         # More than one may be right: the one asks the other, through the server.
         rivals = {client for client in others if found.tally[client].evidence() > HINT + chance}
         lead = scores[best] - max((scores[client] for client in others if client not in rivals), default=0.0) - chance
+        lead += jointly(server, found, best) if HINT < lead < SURE else 0.0
         if lead < SURE or found.tally[best].evidence() < HINT:
             return actions
         # Who has spoken whenever a packet came may be right as well.
-        together = {client for client in set(others) - chatterers(server, found, best)
-                    if lead * found.tally[best].apart_from(found.tally[client]) < APART}
+        chatter = chatterers(server, found, best)
+        together = {client for client in set(others) - chatter if lead * found.tally[best].apart_from(found.tally[client]) < APART}
         claimed = claims(server, best)
         if claimed > max(1, server.pairs[best].needs()):
             return actions
-        certain = lead > CERTAIN and claimed == 1
+        # Nobody looks for a rhythm where there are many.
+        steady = len(scores) <= MANY and found.tally[best].uneven_score() - chance <= SURE
+        certain = lead > CERTAIN and claimed == 1 and not steady
         if rivals:
             return actions + self._without(name, server, spi, found, set(others) - rivals - together - protected(server, found, best, now)
                                            if certain else (), [])
-        out = {client for client in others if certain or client == found.incumbent or found.tally[client].unanswered >= ASKED
-               or not server.pairs[client].must_have()} - together
-        return actions + self._out(name, server, spi, found, best, out, now, certain=not together)
+        out = {client for client in others if certain or client in chatter or client == found.incumbent
+               or found.tally[client].unanswered >= ASKED or not server.pairs[client].must_have()} - together
+        return actions + self._out(name, server, spi, found, best, out, now, certain=not together and not steady)
 
     def _out(self, name: bytes, server: Server, spi: bytes, found: Open, best: bytes, out: set[bytes], now: float, *, certain: bool = False,
              ) -> list[Action]:

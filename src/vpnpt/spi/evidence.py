@@ -8,7 +8,7 @@ from itertools import islice
 from math import log
 
 from .counts import between
-from .tally import ASKS, BEGINS, EXACTLY, FAR_PAST, KINDS, KINDS_OF_FEW, KINDS_OF_MANY, REACTS_TO, SHARPLY, STEP, Tally
+from .tally import FAR_PAST, REACTS_TO, Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ RHYTHM = 3
 """Questions by which it is known whether a client asks in a rhythm, at least."""
 FAN = 8
 """Candidates that the kernel can copy to."""
+ALONE = 0.1
+"""Seconds before a packet without another one of its SPI, for it to be alone where no round trip is known."""
 MANY = 16
 """Candidates beyond which nobody looks who confirms what, nobody counts, and nobody asks who has begun to send: each look takes time."""
 CHANCE = 0.01
@@ -165,29 +167,31 @@ class Pair:
                 return start >= early
         return False
 
-    def rhythm(self, windows: Iterable[tuple[float, float]]) -> list[float]:
-        """Of its pauses between questions, as far as they are known then, the part after which it would ask in each of these windows."""
-        found, starts = [], [start for start, _ in self.spurts]
-        for early, late in windows:
-            count, about = bisect_left(starts, early), (late - early) / 2
-            if count < RHYTHM:
-                found.append(0.0)
-                continue
-            least, most = early - about - starts[count - 1], late + about - starts[count - 1]
-            found.append(sum(least < starts[at] - starts[at - 1] < most for at in range(1, count)) / (count - 1))
-        return found
-
-    def only_question(self, since: float) -> float | None:
-        """When it began to speak for the only time since then; None if it did so more than once, or spoke at that time."""
-        if not self.spurts or self.spurts[-1][0] < since or (len(self.spurts) > 1 and self.spurts[-2][1] >= since):
-            return None
-        return self.spurts[-1][0]
+    def rhythm(self, early: float, late: float) -> float:
+        """Of its pauses between questions, as far as they are known then, the part after which it would ask at this time."""
+        starts, about = [start for start, _ in self.spurts], (late - early) / 2
+        count = bisect_left(starts, early)
+        if count < RHYTHM:
+            return 0.0
+        least, most = early - about - starts[count - 1], late + about - starts[count - 1]
+        return sum(least < starts[at] - starts[at - 1] < most for at in range(1, count)) / (count - 1)
 
     def chances(self, now: float, widths: Iterable[float]) -> list[float]:
         """How probable it is that there is a question in a window of so many seconds that has nothing to do with this client."""
+        speaks = self._speaks(now)
+        return [min(1.0, max(share + rate * width for share, rate in speaks)) for width in widths]
+
+    def chance_to_begin(self, now: float, width: float) -> float:
+        """The same, of the beginning of one."""
+        return min(1.0, max(share if share == 1.0 else rate * width for share, rate in self._speaks(now)))
+
+    def _speaks(self, now: float) -> list[tuple[float, float]]:
+        """The part of the time in which it speaks, and how often in a second it begins to: over long, lately, and just now."""
+        if not self.spurts:
+            return [(0.0, 0.0)]
         start, end = self.spurts[-1]
         if end - start > STREAM and now - end < SPURT:
-            return [1.0 for _ in widths]
+            return [(1.0, 0.0)]
         speaks = []
         for period in (RECENT, LONG):
             covered, count = 0.0, 0
@@ -207,8 +211,7 @@ class Pair:
         if len(lately) >= STEADY:
             period = max(now - lately[0][0], SPURT)
             speaks.append((sum(end - start for start, end in lately) / period, len(lately) / period))
-        return [min(1.0, max((0.0 if kind in (BEGINS, EXACTLY) else share) + rate * width for share, rate in speaks))
-                for kind, width in enumerate(widths)]
+        return speaks
 
     def prior(self, now: float) -> float:
         """How much more likely it is that an SPI that is seen first now is this client's than that of one that has waited for very long.
@@ -221,16 +224,17 @@ class Pair:
 class Open:
     """An inbound SPI whose owner is not known.
 
-    judged_at: when the last packet came that tells something. ahead: the server is the first to use it. begun: it was first seen with
-    sequence number 1. shared: several own it. loose: nobody is known to need it, so that nothing is concluded; unsure: notices were lost,
-    so that elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the
-    server had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it,
-    though it is not decided yet. came: when its last packets did. heard: when it was looked at last who confirms them; followed: whether
-    anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last one's sequence number.
+    judged_at: when the last packet came that was judged. ahead: the server is the first to use it. begun: it was first seen with sequence
+    number 1. shared: several own it. loose: nobody is known to need it, so that nothing is concluded; unsure: notices were lost, so that
+    elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the server
+    had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
+    is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
+    confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
+    one's sequence number.
     """
 
-    __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "proven", "incumbent", "ahead", "shared", "loose",
-                 "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number")
+    __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -238,7 +242,7 @@ class Open:
         self.tally: dict[bytes, Tally] = {}
         self.first = self.last = now
         self.came, self.heard = [now], FAR_PAST
-        self.judged_at = FAR_PAST
+        self.judged_at, self.alone = FAR_PAST, list[float]()
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
         self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.kept = self.begun = False
@@ -286,36 +290,6 @@ class Open:
             if client in self.candidates and pairs[client].asked(self.last, now):
                 tally.unanswered = max(0, tally.unanswered - 1)
 
-    def judge(self, pairs: dict[bytes, Pair], windows: tuple[tuple[float, float], ...], now: float) -> None:
-        """A packet came alone, which may answer a question asked in one of these windows: one for each kind of hits but REACTS_TO."""
-        window, kinds = windows[ASKS], KINDS_OF_FEW if len(self.candidates) <= MANY else KINDS_OF_MANY
-        asked = {kind: {client for client in self.candidates
-                        if (pairs[client].asked if kind < BEGINS else pairs[client].began)(*windows[kind])} for kind in kinds}
-        # Where many start at once, many have asked just now. Who speaks all the time tells nothing of that.
-        rest, widths = max(1, len(self.candidates) - 1), (*(late - early for early, late in windows), REACTS)
-        chances = {client: pairs[client].chances(now, widths) if pairs[client].spurts else [0.0] * KINDS for client in self.candidates}
-        common = {kind: sum(chances[client][kind] < 1 for client in who) for kind, who in asked.items()}
-        common[REACTS_TO] = common[SHARPLY]
-        for client, chance in chances.items():
-            tally, pair = self.tally.setdefault(client, Tally()), pairs[client]
-            if BEGINS in kinds:
-                for kind, part in zip((BEGINS, EXACTLY), pair.rhythm(windows[BEGINS:]), strict=True):
-                    chance[kind] = max(chance[kind], part)
-            tally.judged += 1
-            for kind, count in common.items():
-                tally.by_chance[kind] += max((count - 1) / rest, CHANCE, chance[kind])
-            for kind, who in asked.items():
-                tally.hits[kind] += client in who
-            near = now - max(NEAR, now - window[0])
-            if not pair.asked(near, now):
-                tally.apart += 1
-            elif (asked_at := pair.only_question(near)) is not None:
-                step = int((now - asked_at) / STEP)
-                tally.delays[step] = tally.delays.get(step, 0) + 1
-            if client in asked[ASKS]:
-                tally.unanswered = max(0, tally.unanswered - 1)
-        self.judged_at = now
-
 
 class Settled:
     """A decision that may have to be revised: owner, who else it could have been, since when, whether it was challenged already, and
@@ -333,7 +307,7 @@ class Server:
         self.open: dict[bytes, Open] = {}
         self.settled: dict[bytes, Settled] = {}
         self.round_trip = 0.0
-        self.alone: list[tuple[Open, float, dict[bytes, float]]] = []
+        self.usual = 0.0  # seconds from question to answer, in ESP, when that was learned first
         self.measured = FAR_PAST  # when last by an answer that needs no computing
         self.doubted: float | None = None  # when the kernel was told last that it may not decide alone
         self.passed = 0  # packets with SPIs that are open or unanswered
@@ -378,10 +352,10 @@ class Server:
         """From when to when a question was asked that is answered now."""
         return now - self.round_trip * 2.5 - 0.03, now - self.round_trip * 0.8 + 0.005
 
-    def windows(self, now: float) -> tuple[tuple[float, float], ...]:
-        """The same, by kinds of hits; sharply where nothing is slow: the server answers by itself, or what is near it."""
-        sharp = now - self.round_trip * 1.25 - 0.015, now - self.round_trip * 0.9 + 0.003
-        return self.window(now), sharp, sharp, (now - self.round_trip * 1.1 - 0.004, now - self.round_trip * 0.95 + 0.001)
+    def alone(self, found: Open, now: float) -> bool:
+        """Has no other packet of this SPI come for so long that the one which comes now may answer a question?"""
+        early, late = self.window(now)
+        return not found.first < now < found.last + (late - early if self.round_trip else ALONE)
 
     def sated(self, waiting: set[bytes]) -> set[bytes]:
         """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
