@@ -6,6 +6,7 @@ rates   transfers at different rates, begun at once
 onsets  transfers at equal rates, begun half a second apart
 calls   both ends send every 20 ms, as telephones do, begun half a second apart
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
+oneway  the same, but each client sends at even intervals, and nobody answers
 """
 from __future__ import annotations
 
@@ -121,7 +122,7 @@ class People:
             self.at(when + 0.5 * number, speak, number, 1, when + 0.5 * number)
             self.at(when + 0.5 * number + 0.1, hear, number, 1, when + 0.5 * number + 0.1)
 
-    def _push(self, begins: list[float]) -> None:
+    def _push(self, begins: list[float], asking: int = 1) -> None:
         def tell(number: int) -> None:
             self._arrives(number, self.now)
             self.at(self.now + self.random.choice((0.01, 0.5, 1.0)), tell, number)
@@ -133,4 +134,8 @@ class People:
         for number, when in enumerate(begins):
             self.at(when, self._out, number)
             self.at(when + self.random.uniform(0.1, 1), tell, number)
-        self.at(0.3, ask, 0, self.random.choice((0.02, 0.25, 0.5, 1.0)))
+        for number in range(asking):
+            self.at(0.3 + self.random.uniform(0, 1), ask, number, self.random.choice((0.02, 0.25, 0.5, 1.0)))
+
+    def _oneway(self, begins: list[float]) -> None:
+        self._push(begins, len(begins))

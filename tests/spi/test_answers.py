@@ -52,6 +52,17 @@ def test_a_wrong_guess_never_speaks_for_anybody() -> None:
     assert BACKLOG <= answers.best()[0] <= 0
 
 
+def test_one_late_answer_is_no_proof_that_the_others_are_none() -> None:
+    """Who asks another client through the server is as far from that one's packets as that one is from its own."""
+    answers = Answers()
+    for times in ([0.01], [0.01], [0.4], [0.01]):
+        comes(answers, times)
+    assert answers.wrong() == 0
+    for _ in range(5):
+        comes(answers, [])
+    assert answers.wrong() == 4
+
+
 def asked(engine: Engine, times: int) -> bool:
     """A and B ask by turns, unevenly, each a tenth of a second before its answer. Is anything decided?"""
     chance, now, decided = Random(3), 1.0, False

@@ -82,8 +82,8 @@ class Answers:
         return guess.speaks, int(guess.right) - 1
 
     def wrong(self) -> int:
-        """How many packets were surely no answers: no guess was right, even where times may differ most."""
-        return min(round(guess.made - guess.right - 0.5) for guess in self.guesses)
+        """How many packets were surely no answers: as many as more guesses were wrong than right, even where times may differ most."""
+        return max(0, min(round(guess.made - 2 * guess.right + 0.5) for guess in self.guesses))
 
 
 NOTHING = Answers()

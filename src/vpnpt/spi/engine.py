@@ -386,15 +386,15 @@ class Engine:
         claimed = claims(server, best)
         if claimed > max(1, server.pairs[best].needs()):
             return actions
-        # Nobody looks for a rhythm where there are many.
-        steady = len(scores) <= MANY and found.tally[best].uneven_score() - chance <= SURE
+        # Is it only the rhythm that speaks for it? Nobody looks for that where there are many.
+        steady = len(scores) <= MANY and lead - scores[best] + found.tally[best].uneven_score() < SURE
         certain = lead > CERTAIN and claimed == 1 and not steady
         if rivals:
             return actions + self._without(name, server, spi, found, set(others) - rivals - together - protected(server, found, best, now)
                                            if certain else (), [])
-        out = {client for client in others if certain or client in chatter or client == found.incumbent
-               or found.tally[client].unanswered >= ASKED or not server.pairs[client].must_have()} - together
-        return actions + self._out(name, server, spi, found, best, out, now, certain=not together and not steady)
+        out = chatter if steady else {client for client in others if certain or client == found.incumbent
+                                      or found.tally[client].unanswered >= ASKED or not server.pairs[client].must_have()}
+        return actions + self._out(name, server, spi, found, best, out - together, now, certain=not together and not steady)
 
     def _out(self, name: bytes, server: Server, spi: bytes, found: Open, best: bytes, out: set[bytes], now: float, *, certain: bool = False,
              ) -> list[Action]:
