@@ -115,10 +115,10 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
                 "the answers take the same way")
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
     called.rule(f"{IKE_BOTH} ip saddr . {COOKIE} @begun return", "clients have copies of it")
-    called.rule(f"{IKE_BOTH} {BEGINNING} ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} goto copies",
+    called.rule(f"{IKE_BOTH} {BEGINNING} ct original proto-dst 500 ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} goto copies",
                 "forwarded, but a client may be meant")
     called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
-    called.rule(f"{IKE_BOTH} ip saddr @slot1 goto copies_ike", "forwarded, but a client may be meant")
+    called.rule(f"{IKE_BOTH} ct original proto-dst 500 ip saddr @slot1 goto copies_ike", "forwarded, but a client may be meant")
 
 
 def _add_refresh(table: Table) -> None:
