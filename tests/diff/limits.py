@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.diff.plan import is_inside
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,12 +25,29 @@ def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
 
 
 def server_first(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """The flow is older on ours, where an earlier packet was delivered that stock drops, and keeps the address that it began with."""
+    """The flow is older on ours, where an earlier packet was delivered that stock drops, and keeps the address that it began with.
+
+    That packet may have been meant for another host, which the server knows and we do not: the client that waits got it.
+    """
     if find.kind != "address" or step["do"] != "send":
         return False
     flow = plan["flows"][step["flow"]]
     return any(_reached(ours, number) and not _reached(stock, number) or (before.get("start") == "b" and before["by"] == "b")
-               for number, before in _before(plan, step, flow))
+               for number, before in _before(plan, step, flow)) or _other_s(plan, step, flow, stock, ours)
+
+
+def _other_s(plan: Plan, step: Step, flow: Flow, stock: Notes, ours: Notes) -> bool:
+    """Has this flow's host got, on ours alone, an earlier packet of this kind that the same server sent to somebody else?"""
+    inside, outside = ("a", "b") if is_inside(flow["a"]) else ("b", "a")
+    host = "c2" if flow[inside].startswith("h") else flow[inside]
+    for place, before in enumerate(plan["steps"]):
+        if before is step:
+            return False
+        other, number = plan["flows"].get(before.get("flow"), {}), int(before.get("n", place))
+        if (before["do"] == "send" and other["kind"] == flow["kind"] and other[before["by"]] == flow[outside] and number in ours
+                and host in ours[number]["hosts"] and host not in stock.get(number, {"hosts": []})["hosts"]):
+            return True
+    return False
 
 
 def program_listens(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
