@@ -357,7 +357,7 @@ class Engine:
 
     def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
         """Rules 5 and 11: whose question may this packet answer? Only one that comes alone tells anything."""
-        if not server.round_trip:
+        if not server.round_trip and (found.incumbent or server.alone(found, now)):
             found.answers(server.pairs, now)
         if not server.alone(found, now) or found.shared or found.loose:
             return False
