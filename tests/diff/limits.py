@@ -40,14 +40,8 @@ def _other_s(plan: Plan, step: Step, flow: Flow, stock: Notes, ours: Notes) -> b
     """Has this flow's host got, on ours alone, an earlier packet of this kind that the same server sent to somebody else?"""
     inside, outside = ("a", "b") if is_inside(flow["a"]) else ("b", "a")
     host = "c2" if flow[inside].startswith("h") else flow[inside]
-    for place, before in enumerate(plan["steps"]):
-        if before is step:
-            return False
-        other, number = plan["flows"].get(before.get("flow"), {}), int(before.get("n", place))
-        if (before["do"] == "send" and other["kind"] == flow["kind"] and other[before["by"]] == flow[outside] and number in ours
-                and host in ours[number]["hosts"] and host not in stock.get(number, {"hosts": []})["hosts"]):
-            return True
-    return False
+    return any(other["kind"] == flow["kind"] and other[before["by"]] == flow[outside] and number in ours and host in ours[number]["hosts"]
+               and host not in stock.get(number, {"hosts": []})["hosts"] for number, before, other in _earlier(plan, step))
 
 
 def program_listens(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
@@ -110,10 +104,14 @@ def _reached(notes: Notes, number: int) -> bool:
 
 def _before(plan: Plan, step: Step, flow: Flow) -> Iterator[tuple[int, Step]]:
     """The earlier steps, with their numbers, of flows of this kind between the same two."""
+    return ((number, before) for number, before, other in _earlier(plan, step)
+            if other["kind"] == flow["kind"] and {other["a"], other["b"]} == {flow["a"], flow["b"]})
+
+
+def _earlier(plan: Plan, step: Step) -> Iterator[tuple[int, Step, dict[str, Any]]]:
+    """The packets that were sent before, with their numbers and flows."""
     for place, before in enumerate(plan["steps"]):
         if before is step:
             return
         if before["do"] == "send":
-            other: dict[str, Any] = plan["flows"][before["flow"]]
-            if other["kind"] == flow["kind"] and {other["a"], other["b"]} == {flow["a"], flow["b"]}:
-                yield int(before.get("n", place)), before
+            yield int(before.get("n", place)), before, plan["flows"][before["flow"]]
