@@ -85,13 +85,13 @@ class Kernel:
         self.spilled = Bucket(2000, 2000)
         self.spills: set[bytes] = set()
 
-    def _paired(self, server: bytes, client: bytes, now: float) -> Peer:
+    def _paired(self, server: bytes, client: bytes, now: float, *, speaks: bool = False) -> Peer:
         peer = self.peers.get(server)
         if peer is None:
             peer = self.peers[server] = Peer(server)
         if client not in peer.clients:
             peer.clients.append(client)
-            self.tell(Paired(server=server, client=client), now)
+            self.tell(Paired(server=server, client=client, speaks=speaks), now)
         return peer
 
     def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, sure: bool) -> None:
@@ -103,16 +103,17 @@ class Kernel:
         self.tell(Exchange(server=server, client=client, message=message, outbound=outbound, auth=auth, sure=sure), now)
 
     def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:
-        peer = self._paired(server, client, now)
+        first = server not in self.peers or client not in self.peers[server].clients
+        peer = self._paired(server, client, now, speaks=True)
         key = (client, spi)
+        peer.sequences[key] = peer.sequences.get(key, 0) + 1
         if key in peer.known_out:
             return
         if peer.answered.pop(client, -1.0) > now:
             peer.known_out.add(key)
             return
         peer.wait(client, now)
-        peer.sequences[key] = peer.sequences.get(key, 0) + 1
-        if self.outward.take(now):
+        if not first and self.outward.take(now):
             self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key]), now)
 
     def esp_in(self, server: bytes, spi: bytes, sequence: int, packet: bytes, now: float) -> tuple[bytes, ...]:

@@ -105,7 +105,7 @@ class Engine:
             pair = server.pairs[event.client]
             pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
             pair.answered = max(pair.answered, 0.0) if event.heard else pair.answered  # some time before we began
-            return self._joins(event.server, server, event.client, now) if event.speaks else []
+            return self._joins(event.server, server, event.client, now) if event.speaks and pair.speaks(now) else []
         if isinstance(event, CookieShared):
             return deliver(event.packet, server.pairs, event.copied)
         if isinstance(event, SpiOfRouter):
@@ -284,7 +284,7 @@ class Engine:
         if had:
             found.incumbent, found.unasked = event.owner, True
         found.loose, found.unsure, found.begun = loose, unsure, event.sequence == 1
-        found.tally = {client: Tally(server.pairs[client].prior(now)) for client in candidates}
+        found.tally = {client: Tally(server.pairs[client].prior(now, waits=client in (event.waiting or ()))) for client in candidates}
         found.ahead = server.surplus(candidates, event.waiting or (), now)
         actions = deliver(event.packet, candidates, event.copied)
         if len(candidates) == 1:

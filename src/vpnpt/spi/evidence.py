@@ -213,12 +213,14 @@ class Pair:
             speaks.append((sum(end - start for start, end in lately) / period, len(lately) / period))
         return speaks
 
-    def prior(self, now: float) -> float:
+    def prior(self, now: float, *, waits: bool) -> float:
         """How much more likely it is that an SPI that is seen first now is this client's than that of one that has waited for very long.
 
-        Of those who wait, each is the less likely to begin now the longer it has waited: in proportion. As a natural logarithm.
+        Of those who wait, each is the less likely to begin now the longer it has waited: in proportion. As a natural logarithm. waits: the
+        kernel says so, though nothing else may: of a pair's first packet it tells that there is a pair.
         """
-        return log(NEVER / min(max(now - self.latest(), AT_ONCE), NEVER))
+        began = self.spurts[-1][0] if waits and self.spurts and not self.needs() else self.latest()
+        return log(NEVER / min(max(now - began, AT_ONCE), NEVER))
 
 
 class Open:

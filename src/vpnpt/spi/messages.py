@@ -12,7 +12,8 @@ from ..record import Record
 class Paired(Record):
     """A client's first flow to a server passed the firewall, or the kernel was found to know the pair.
 
-    heard: it knows of an SPI or an IKE SA of theirs. ike: of an IKE SA. speaks: the flow is ESP.
+    heard: it knows of an SPI or an IKE SA of theirs. ike: of an IKE SA. speaks: the flow is ESP: its first
+    packet, of which no SpiOut tells.
     """
 
     __slots__ = ("server", "client", "heard", "ike", "speaks")
