@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be; functions'
-own variables and what begins with an underscore have short names. Every line keeps its number for a traceback.
+own variables, arguments that no call names, and what begins with an underscore have short names. Every line keeps its number for a
+traceback.
 
 usage: strip.py SOURCE TARGET [only|without NAME...]
 
@@ -19,7 +20,7 @@ import string
 import sys
 import tokenize
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -30,9 +31,11 @@ PRIVATE = re.compile(r"\b_[A-Za-z]\w+\b")
 SPACE = {tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT}
 
 
-def stripped(text: str, private: Mapping[str, str] = MappingProxyType({}), *, shorten: bool = True) -> str:
+def stripped(text: str, private: Mapping[str, str] = MappingProxyType({}), named: Collection[str] | None = None, *,
+             shorten: bool = True) -> str:
     """The same program. Of a body that has nothing but a docstring, `""` is left. private: names and their short ones, as `private_names`
-    finds them. shorten: local variables, too. Raises SyntaxError for no program."""
+    finds them. shorten: local variables, too. named: arguments that calls name, as `keywords` finds them, so that only others get short
+    names; None: all keep theirs. Raises SyntaxError for no program."""
     lines = [line.encode() for line in _without_comments(text)]
     tree = ast.parse(text)
     arrows = [(token.start[0] - 1, len(token.line[:token.start[1]].encode())) for token in _tokens(text) if token.string == "->"]
@@ -63,7 +66,7 @@ def stripped(text: str, private: Mapping[str, str] = MappingProxyType({}), *, sh
     result = _narrowed("\n".join(line.decode() for line in lines) + "\n")
     result = PRIVATE.sub(lambda name: private.get(name[0], name[0]), result)
     ast.parse(result)
-    return _shortened(result) if shorten else result
+    return _shortened(result, named) if shorten else result
 
 
 def private_names(texts: Iterable[str]) -> dict[str, str]:
@@ -84,6 +87,12 @@ def private_names(texts: Iterable[str]) -> dict[str, str]:
     free = (f"_{short}" for short in _short_names(string.ascii_letters) if f"_{short}" not in used)
     own = sorted((name for name in bound - said if PRIVATE.fullmatch(name)), key=lambda name: (-used[name], name))
     return {name: short for name, short in zip(own, free, strict=False) if len(short) < len(name)}
+
+
+def keywords(texts: Iterable[str]) -> set[str]:
+    """Of all files of a program together: what is named in a call."""
+    return {word.arg for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)
+            for word in node.keywords if word.arg is not None}
 
 
 def _is_nothing(node: ast.stmt) -> bool:
@@ -124,15 +133,16 @@ def _narrowed(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shortened(text: str) -> str:
-    """Variables of a function have names of a letter or two: those that nothing but the function's own code reads."""
+def _shortened(text: str, named: Collection[str] | None) -> str:
+    """Variables of a function have names of a letter or two: those that nothing but its own code reads. named: as of `stripped`."""
     tree, lines = ast.parse(text), [line.encode() for line in text.splitlines()]
     nested = {id(inner) for node in ast.walk(tree) if isinstance(node, FUNCTIONS) for inner in ast.walk(node) if inner is not node}
-    shared = {name for node in ast.walk(tree) if id(node) not in nested for name in _bound(node)} | set(dir(builtins))
+    shared = {name for node in ast.walk(tree) if id(node) not in nested
+              for name in ({node.name} if isinstance(node, FUNCTIONS) else _bound(node))} | set(dir(builtins))
     edits: list[tuple[int, int, bytes, bytes]] = []
     for function in ast.walk(tree):
         if isinstance(function, FUNCTIONS) and id(function) not in nested:
-            edits += _renamings(function, shared)
+            edits += _renamings(function, shared, named)
     for row, column, old, new in sorted(edits, reverse=True):
         before, after = lines[row][:column], lines[row][column + len(old):]
         assert lines[row] == before + old + after
@@ -142,13 +152,20 @@ def _shortened(text: str) -> str:
     return result
 
 
-def _renamings(function: ast.FunctionDef | ast.AsyncFunctionDef, shared: set[str]) -> list[tuple[int, int, bytes, bytes]]:
-    """Row, column, old and new name. shared: what has a meaning outside of the function.
+def _renamings(function: ast.FunctionDef | ast.AsyncFunctionDef, shared: set[str],
+               named: Collection[str] | None) -> list[tuple[int, int, bytes, bytes]]:
+    """Row, column, old and new name. shared: what has a meaning outside of the function. named: as of `stripped`.
 
-    Left alone: arguments (they are named in calls), what a function, a lambda or a class within knows, what the syntax tree has no place
-    of (exceptions, imports), and what an f-string says (its places are right since Python 3.12 only).
+    Left alone: arguments that calls name, or that stand beside any that calls may name (`**values`), what a function, a lambda or a class
+    within knows, what the syntax tree has no place of (exceptions, imports), and what an f-string says (its places are right since Python
+    3.12 only).
     """
-    kept, places, used = set(_bound(function)), dict[str, list[ast.Name]](), set[str]()
+    kept, places, used = set(_bound(function)), dict[str, list[ast.Name | ast.arg]](), set[str]()
+    if named is not None and function.args.kwarg is None:
+        for argument in (*function.args.posonlyargs, *function.args.args, *filter(None, [function.args.vararg])):
+            if argument.arg not in named:
+                kept.discard(argument.arg)
+                places[argument.arg] = [argument]
     pending: list[tuple[ast.AST, bool]] = [(node, False) for node in function.body]
     while pending:
         node, within = pending.pop()
@@ -162,7 +179,7 @@ def _renamings(function: ast.FunctionDef | ast.AsyncFunctionDef, shared: set[str
             kept.add(node.id)
         pending += [(child, within) for child in ast.iter_child_nodes(node)]
     own = [name for name, found in places.items() if len(name) > 1 and name not in kept | shared
-           and any(isinstance(node.ctx, ast.Store) for node in found)]
+           and any(isinstance(node, ast.arg) or isinstance(node.ctx, ast.Store) for node in found)]
     if used & {"locals", "vars", "dir", "eval", "exec"}:
         return []
     taken = used | kept | shared | set(keyword.kwlist)
@@ -238,13 +255,14 @@ def main(source: Path, target: Path, which: str = "without", *names: str) -> Non
     if which not in ("only", "without") or any(not (source / name).exists() for name in names):
         raise SystemExit(f"strip.py: only or without, and names within {source}, not {which} {' '.join(names)}")
     paths = sorted(source.rglob("*.py"))
-    private = private_names(path.read_text() for path in paths)
+    texts = [path.read_text() for path in paths]
+    private, named = private_names(texts), keywords(texts)
     for path in paths:
         if any(path.is_relative_to(source / name) for name in names) != (which == "only"):
             continue
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(stripped(path.read_text(), private))
+        copy.write_text(stripped(path.read_text(), private, named))
         copy.chmod(0o644)
 
 

@@ -22,7 +22,7 @@ import pytest
 import vpnpt as source
 from buildroot import apk, build, ipk
 from buildroot.recipe import RECIPES, TOP, read
-from buildroot.strip import private_names, stripped
+from buildroot.strip import keywords, private_names, stripped
 from buildroot.translations import LANGUAGES
 
 if TYPE_CHECKING:
@@ -227,23 +227,30 @@ def test_shorter_names_make_the_same_program() -> None:
             else:
                 yield from outermost(child)
 
-    def names(node: ast.AST) -> list[ast.Name]:
-        return [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+    def names(node: ast.AST) -> list[ast.Name | ast.arg]:
+        return [each for each in ast.walk(node) if isinstance(each, (ast.Name, ast.arg))]
 
-    shortened = 0
-    for path in (TOP / "src" / "vpnpt").rglob("*.py"):
-        long, short = stripped(path.read_text(), shorten=False), stripped(path.read_text())
+    def name(node: ast.Name | ast.arg) -> str:
+        return node.arg if isinstance(node, ast.arg) else node.id
+
+    shortened, paths = 0, list((TOP / "src" / "vpnpt").rglob("*.py"))
+    named = keywords(path.read_text() for path in paths)
+    for path in paths:
+        long, short = stripped(path.read_text(), shorten=False), stripped(path.read_text(), named=named)
         before, after = ast.parse(long), ast.parse(short)
         known = {name for symbols in tables(symtable.symtable(long, str(path), "exec")) for name in symbols} | set(dir(builtins))
         for one, other in zip(outermost(before), outermost(after), strict=True):
-            pairs = {(old.id, new.id) for old, new in zip(names(one), names(other), strict=True)}
+            pairs = {(name(old), name(new)) for old, new in zip(names(one), names(other), strict=True)}
             changed = {pair for pair in pairs if pair[0] != pair[1]}
             assert len({old for old, _ in pairs}) == len({new for _, new in pairs}) == len(pairs), path
-            arguments = {each.arg for each in ast.walk(one) if isinstance(each, ast.arg)}
-            assert not {name for pair in changed for name in pair} & (known | arguments), path
+            spoken = {each.arg for each in ast.walk(one) if isinstance(each, ast.arg)} & named
+            assert not {each for pair in changed for each in pair} & (known | spoken), path
             shortened += len(changed)
             for old, new in zip(names(one), names(other), strict=True):
-                new.id = old.id
+                if isinstance(new, ast.arg):
+                    new.arg = name(old)
+                else:
+                    new.id = name(old)
         assert ast.dump(before) == ast.dump(after), path
         assert len(long.splitlines()) == len(short.splitlines()), path
     assert shortened > 1000
@@ -309,6 +316,21 @@ def test_variables_that_must_keep_their_names() -> None:
     for name in ("path", "argument", "other", "said", "inner", "nested", "json", "error", "text", "value"):
         assert len(re.findall(rf"\b{name}\b", shipped)) == len(re.findall(rf"\b{name}\b", program)), name
     assert "local=" not in shipped and "again" not in shipped
+
+
+def test_arguments_that_must_keep_their_names() -> None:
+    """A call names them, here or in another file, or may name any."""
+    program = """
+        class Shown:
+            def show(self, spoken, silent=1, *rest, other): return spoken + silent + self.width + other + len(rest)
+        def say(code, **values): return code.format(**values)
+        def call(shown, text): return shown.show(2, other=3), say(text, one=1)
+    """
+    shipped = stripped(textwrap.dedent(program), named=keywords([textwrap.dedent(program), "print(x.show(spoken=2))"]))
+    for name in ("spoken", "other", "code", "values", "width"):
+        assert len(re.findall(rf"\b{name}\b", shipped)) == len(re.findall(rf"\b{name}\b", program)), name
+    for name in ("self", "silent", "rest", "shown", "text"):
+        assert not re.search(rf"\b{name}\b", shipped), name
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
