@@ -38,7 +38,8 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
     needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
     if needy:
         needy.update(client for client, pair in server.pairs.items() if pair.follows)
-        if not any(server.pairs[client].heard for client in needy):
+        surely = [server.pairs[client] for client in needy if server.pairs[client].needs() or server.pairs[client].exchanges]
+        if not any(pair.heard for pair in surely):
             needy.update(listeners(server))
     if unsure and len(server.pairs) <= FAN:
         needy.update(client for client, pair in server.pairs.items() if pair.heard)
@@ -90,9 +91,14 @@ def _unexplained(server: Server, client: bytes, now: float, pending: float) -> b
 
 
 def doubts(server: Server, now: float, pending: float) -> bool:
-    """May the kernel not decide alone, because a client needs an SPI of which it no longer knows?"""
+    """May the kernel not decide alone, because a client needs an SPI of which it no longer knows?
+
+    Nor where the server is the first to use new keys: who then asks may have its SPI already, and the next one be another client's.
+    """
     forgotten = now - SURELY * pending
-    return len(server.pairs) > 1 and any(pair.follows or (pair.needs() and pair.latest() < forgotten) for pair in server.pairs.values())
+    return len(server.pairs) > 1 and (
+        any(pair.follows or (pair.needs() and pair.latest() < forgotten) for pair in server.pairs.values())
+        or (any(found.loose for found in server.open.values()) and bool(listeners(server))))
 
 
 def lost(server: Server, client: bytes, since: float) -> list[tuple[bytes, float]]:
