@@ -12,12 +12,13 @@ import sys
 import time
 
 from .. import TOOLS_MISSING, __version__
-from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, NflogGroups, Overrun, has_flowtable
+from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, Overrun, has_flowtable
 from ..ruleset import notices
 from ..wire.nftables import decode_change
 from . import safe_file
 from .api import answer
 from .apply import Service
+from .backlog import Notices
 from .context import Context
 from .control import SOCKET, ControlServer
 from .instance import begin
@@ -72,7 +73,7 @@ class Daemon:
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
         self.selector.register(self.changes, selectors.EVENT_READ, self._on_changes)
         self.service.watch.catch_up = self._read_changes
-        self.logs = NflogGroups()
+        self.logs = Notices()
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)

@@ -30,7 +30,7 @@ DUMP_TRIES = 8
 FILTER_RANGES = (RANGES_MAX // 2, 64, 8, 1)
 DRAIN = 1000
 """Reads at most, where a queue is to be emptied."""
-PORTIONS = 32
+PORTIONS = 4
 """Of each log group, before something else has its turn."""
 HALF = 1 << 31
 
@@ -335,8 +335,8 @@ class NflogSocket:
     def receive(self, limit: int = 256) -> list[nflog.LogPacket | Overrun]:
         """The packets that have arrived, at most about `limit`; what can't be decoded is skipped. Never blocks.
 
-        After an overrun the queue is emptied, whatever the limit, and one Overrun stands before its packets: until the queue is empty
-        the kernel drops packets without a further error (netlink_overrun()).
+        After an overrun the queue is emptied, whatever the limit, and one Overrun stands before the newest of its packets: until the queue
+        is empty the kernel drops packets without a further error (netlink_overrun()), and who is too slow for them gains nothing by more.
         """
         messages = self._netlink.receive(limit)
         found: list[nflog.LogPacket | Overrun] = []
@@ -346,7 +346,7 @@ class NflogSocket:
                 more = self._netlink.receive(limit)
                 if not more:
                     break
-                messages += more
+                messages = (messages + more)[-limit:]
         for message in messages:
             if isinstance(message, Overrun):
                 continue

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""More notices than can be handled: a few at a time, and without what is old and tells little."""
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vpnpt.daemon.backlog import FRESH, MOST, TURN, Notices, thinned
+from vpnpt.kernel.netfilter import NflogGroups, Overrun
+from vpnpt.ruleset import notices
+from vpnpt.wire.nflog import LogPacket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERIAL = count(1)
+
+
+def notice(prefix: str = notices.FANNED, spi: int = 7, sequence: int = 2, *, group: int = notices.GROUP, proto: int = 50) -> LogPacket:
+    """Of a server's packet, or a client's."""
+    packet = bytes(9) + bytes([proto]) + bytes(2) + b"\x0a\0\0\1\x0a\0\0\2" + spi.to_bytes(4, "big") + sequence.to_bytes(4, "big")
+    return LogPacket(group, prefix, packet, sequence=next(SERIAL))
+
+
+def test_the_newest_stay_and_of_the_older_each_spi_s_first() -> None:
+    old = [notice(prefix, spi) for _ in range(50) for spi in (1, 2) for prefix in (notices.FANNED, notices.SHARED, notices.SPI_OUT)]
+    new = [notice() for _ in range(FRESH)]
+    assert thinned([*old, *new]) == [*old[:6], *new]
+
+
+@pytest.mark.parametrize("one", [
+    notice(notices.EXCHANGE), notice(notices.PAIRED), notice(notices.SPI_TAKEN), notice(notices.SAME_SPI), notice(notices.LEARNED),
+    notice(notices.FANNED, sequence=1), notice(notices.SHARED, group=notices.GROUP_WHOLE), notice(notices.SHARED, proto=17), Overrun(),
+], ids=["exchange", "pair", "taken", "same SPI", "round trip", "an SA begins", "to be delivered", "IKE", "overrun"])
+def test_what_is_decided_or_begins_or_is_to_be_delivered_stays(one: LogPacket | Overrun) -> None:
+    assert thinned([one, one, *(notice() for _ in range(FRESH))])[:2] == [one, one]
+
+
+@pytest.fixture
+def arriving(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LogPacket | Overrun]]:
+    """What the kernel has for us."""
+    found: list[LogPacket | Overrun] = []
+
+    def receive(_groups: NflogGroups) -> tuple[list[LogPacket | Overrun], bool]:
+        now, found[:] = found[:], []
+        return now, False
+
+    monkeypatch.setattr(NflogGroups, "receive", receive)
+    yield found
+
+
+def test_a_few_at_a_time_in_their_order(arriving: list[LogPacket | Overrun]) -> None:
+    everything = [notice(notices.EXCHANGE) for _ in range(3 * MOST)]
+    arriving += everything
+    groups, heard, turns = Notices(), list[LogPacket | Overrun](), 0
+    more = True
+    while more:
+        found, more = groups.receive()
+        assert 0 < len(found) <= TURN
+        heard, turns = heard + found, turns + 1
+    assert heard == everything and turns == 3 * MOST // TURN
+    assert groups.receive() == ([], False)
+
+
+def test_as_many_as_may_wait_are_left_as_they_are(arriving: list[LogPacket | Overrun]) -> None:
+    everything: list[LogPacket | Overrun] = [notice() for _ in range(MOST)]
+    arriving += everything
+    groups, heard = Notices(), list[LogPacket | Overrun]()
+    while found := groups.receive()[0]:
+        heard += found
+    assert heard == everything
+    arriving += [notice() for _ in range(MOST + 1)]
+    assert len(groups.receive()[0]) == TURN
+    left = 0
+    while found := groups.receive()[0]:
+        left += len(found)
+    assert left == 1 + FRESH - TURN
