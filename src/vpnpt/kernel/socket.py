@@ -30,6 +30,8 @@ NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 1, 10, 11
 SO_ATTACH_FILTER = 26
 
 DATAGRAM_MAX = 0x10000
+TRUNCATED = int(socket.MSG_TRUNC)
+"""With the enumeration's member each datagram takes nearly twice as long."""
 SEND_BUFFER = 1 << 18
 SEND_OVERHEAD = 32
 """Bytes of the send buffer that a datagram can't use (netlink_sendmsg())."""
@@ -179,7 +181,7 @@ class Socket:
                 return None
             if sender[0] != 0:
                 continue
-            if flags & socket.MSG_TRUNC:
+            if flags & TRUNCATED:
                 raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
             return data
 
