@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERIAL = count(1)
+READ = 3000
+"""Notices that one look at the groups gives, at most."""
 
 
 def notice(prefix: str = notices.FANNED, spi: int = 7, sequence: int = 2, *, group: int = notices.GROUP, proto: int = 50) -> LogPacket:
@@ -44,8 +46,8 @@ def arriving(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LogPacket | Overr
     found: list[LogPacket | Overrun] = []
 
     def receive(_groups: NflogGroups) -> tuple[list[LogPacket | Overrun], bool]:
-        now, found[:] = found[:], []
-        return now, False
+        now, found[:] = found[:READ], found[READ:]
+        return now, bool(found)
 
     monkeypatch.setattr(NflogGroups, "receive", receive)
     yield found
@@ -77,3 +79,14 @@ def test_as_many_as_may_wait_are_left_as_they_are(arriving: list[LogPacket | Ove
     while found := groups.receive()[0]:
         left += len(found)
     assert left == 1 + FRESH - TURN
+
+
+def test_a_flood_that_can_t_be_thinned_waits_in_the_kernel(arriving: list[LogPacket | Overrun]) -> None:
+    """Each packet with an SPI of its own: who is slow remembers no more of them."""
+    everything = [notice(spi=spi) for spi in range(10 * READ)]
+    arriving += everything
+    groups, heard, most = Notices(), list[LogPacket | Overrun](), 0
+    while found := groups.receive()[0]:
+        heard += found
+        most = max(most, 10 * READ - len(arriving) - len(heard))
+    assert heard == everything and most < MOST + READ

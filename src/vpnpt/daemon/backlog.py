@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TURN = 64
 """Notices that are handled before something else has its turn: half a second of a slow router."""
 MOST = 512
-"""Notices that may wait before some are left out."""
+"""Notices that may wait before some are left out; as long as so many are left, the rest stays in the kernel, whose queues are bounded."""
 FRESH = 128
 """The newest, of which none is."""
 EVIDENCE = (SHARED, FANNED, SPI_OUT)
@@ -35,10 +35,12 @@ class Notices(NflogGroups):
 
     def receive(self) -> tuple[list[LogPacket | Overrun], bool]:
         """The oldest that wait, and whether there are more. Never blocks."""
-        found, more = super().receive()
-        self._waiting += found
-        if len(self._waiting) > MOST:
-            self._waiting = thinned(self._waiting)
+        more = False
+        if len(self._waiting) < MOST:
+            found, more = super().receive()
+            self._waiting += found
+            if len(self._waiting) > MOST:
+                self._waiting = thinned(self._waiting)
         turn, self._waiting = self._waiting[:TURN], self._waiting[TURN:]
         return turn, more or bool(self._waiting)
 

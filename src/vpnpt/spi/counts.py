@@ -14,6 +14,7 @@ is soon believed: even rhythms, a link that stalls, a fair queue, hosts that wai
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from math import log
 
 TYPE_CHECKING = False
@@ -74,7 +75,7 @@ class Way:
         return probable
 
     def _judge(self, start: int, wrong: int) -> float:
-        far = sum(abs(wrong) >= bound for bound in BOUNDS)
+        far = bisect_right(BOUNDS, abs(wrong))
         place = RIGHT + (far if wrong > 0 else -far)
         counts = self.classes[start:start + CLASSES]
         total = sum(counts)
