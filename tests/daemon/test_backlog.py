@@ -90,3 +90,18 @@ def test_a_flood_that_can_t_be_thinned_waits_in_the_kernel(arriving: list[LogPac
         heard += found
         most = max(most, 10 * READ - len(arriving) - len(heard))
     assert heard == everything and most < MOST + READ
+
+
+def test_what_waits_has_passed_when_it_was_read(arriving: list[LogPacket | Overrun], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 6.6 the kernel tells no times, and later none of what leaves the router: that has the time of what came before it."""
+    day = count(100.0)
+    monkeypatch.setattr("time.time", lambda: next(day))
+    told, untold = notice(), [notice() for _ in range(2 * TURN)]
+    told.time = 7.0
+    arriving += untold
+    groups, heard = Notices(), list[LogPacket | Overrun]()
+    for _ in range(2):
+        heard += groups.receive()[0]
+    arriving += [told, notice()]
+    heard += groups.receive()[0]
+    assert [one.time for one in heard if isinstance(one, LogPacket)] == [100.0] * (2 * TURN) + [7.0, 7.0]

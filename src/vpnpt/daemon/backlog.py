@@ -7,6 +7,8 @@ of those that wait the newest stay as they are, and of the older ones each SPI's
 """
 from __future__ import annotations
 
+import time
+
 from ..kernel.netfilter import NflogGroups, Overrun
 from ..ruleset.notices import FANNED, GROUP, SHARED, SPI_OUT
 from ..wire.conntrack import ESP
@@ -38,6 +40,11 @@ class Notices(NflogGroups):
         more = False
         if len(self._waiting) < MOST:
             found, more = super().receive()
+            when = time.time()
+            for notice in found:
+                if not isinstance(notice, Overrun):
+                    # Where the kernel does not say it: when the one before passed, or when we read of it, not when its turn comes.
+                    notice.time = when = notice.time or when
             self._waiting += found
             if len(self._waiting) > MOST:
                 self._waiting = thinned(self._waiting)
