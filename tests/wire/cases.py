@@ -222,6 +222,16 @@ def case_after_an_overrun_all_is_read() -> None:
         assert [isinstance(item, nflog.LogPacket) for item in log.receive()] == [True]
 
 
+def case_after_an_overrun_the_newest_headers_stay_and_all_whole_packets() -> None:
+    """A whole packet is one that we are to deliver."""
+    for snaplen, least, most in ((128, 8, 8), (0, 9, 1000)):
+        with NflogSocket(kernel.GROUP, snaplen=snaplen, receive_buffer=1 << 16) as log:
+            for number in range(1000):
+                kernel.send_udp(500, b"%100d" % number)
+            items = log.receive(8)
+            assert items[0] == Overrun() and least <= len(items) - 1 <= most, (snaplen, len(items))
+
+
 def case_groups_are_read_in_the_order_of_their_packets() -> None:
     """Whichever is read first, however much each has."""
     kernel.load(f"add rule ip {TABLE} out udp dport 510 log prefix \"ours\" group 11; "

@@ -30,6 +30,8 @@ DUMP_TRIES = 8
 FILTER_RANGES = (RANGES_MAX // 2, 64, 8, 1)
 DRAIN = 1000
 """Reads at most, where a queue is to be emptied."""
+HEADERS_MAX = 128
+"""Bytes of a packet that are headers, at most."""
 PORTIONS = 4
 """Of each log group, before something else has its turn."""
 HALF = 1 << 31
@@ -310,7 +312,7 @@ class NflogSocket:
     """Receives what `log group N` sends. snaplen: bytes kept of each packet. Raises NetlinkError, EPERM if the group is taken."""
 
     def __init__(self, group: int, snaplen: int = 128, receive_buffer: int = 1 << 20, threshold: int = 1, flags: int = 0) -> None:
-        self._netlink = Netlink(receive_buffer=receive_buffer)
+        self._netlink, self._headers = Netlink(receive_buffer=receive_buffer), 0 < snaplen <= HEADERS_MAX
         try:
             self._netlink.request(nflog.bind(group))
             self._netlink.request(nflog.options(group, snaplen, threshold, flags=flags))
@@ -335,8 +337,9 @@ class NflogSocket:
     def receive(self, limit: int = 256) -> list[nflog.LogPacket | Overrun]:
         """The packets that have arrived, at most about `limit`; what can't be decoded is skipped. Never blocks.
 
-        After an overrun the queue is emptied, whatever the limit, and one Overrun stands before the newest of its packets: until the queue
-        is empty the kernel drops packets without a further error (netlink_overrun()), and who is too slow for them gains nothing by more.
+        After an overrun the queue is emptied, whatever the limit, and one Overrun stands before its packets: until the queue is empty
+        the kernel drops packets without a further error (netlink_overrun()). Of headers only the newest are kept: who is too slow for them
+        gains nothing by more.
         """
         messages = self._netlink.receive(limit)
         found: list[nflog.LogPacket | Overrun] = []
@@ -346,7 +349,7 @@ class NflogSocket:
                 more = self._netlink.receive(limit)
                 if not more:
                     break
-                messages = (messages + more)[-limit:]
+                messages = (messages + more)[-limit if self._headers else 0:]
         for message in messages:
             if isinstance(message, Overrun):
                 continue
