@@ -261,7 +261,7 @@ class Engine:
         if event.sequence == 1 and now - known.first > (TWICE if known.begun else BEGINS) and not known.shared:
             return self._begins_anew(server, event, known, now)
         actions = deliver(event.packet, known.candidates, event.copied)
-        if self._judge_timing(server, known, now, event.sequence):
+        if self._judge_timing(server, known, now):
             actions += self._proof(event.server, server, event.spi, known, now)
         best, beaten = confirmed(server, known)
         if beaten and event.spi in server.open:
@@ -291,7 +291,7 @@ class Engine:
             return [*actions, self._settle(event.server, server, event.spi, found, candidates[0]),
                     *self._given(event.server, server, candidates[0], now)]
         server.open[event.spi] = found
-        self._judge_timing(server, found, now, event.sequence)
+        self._judge_timing(server, found, now)
         return [*actions, self._fan(event.server, event.spi, found), *forget_open(event.server, server, self.servers)]
 
     def _begins_anew(self, server: Server, event: SpiShared, known: Open, now: float) -> list[Action]:
@@ -355,11 +355,11 @@ class Engine:
 
     # evidence
 
-    def _judge_timing(self, server: Server, found: Open, now: float, sequence: int) -> bool:
-        """Rules 5 and 11: whose question may this packet answer? Only one that comes alone tells anything, as far as notices tell."""
+    def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
+        """Rules 5 and 11: whose question may this packet answer? Only one that comes alone tells anything."""
         if not server.round_trip and (found.incumbent or server.alone(found, now)):
             found.answers(server.pairs, now)
-        if not server.alone(found, now) or found.shared or found.loose or 0 < found.number < sequence - 1:
+        if not server.alone(found, now) or found.shared or found.loose:
             return False
         judge(found, server, now)
         return True

@@ -219,7 +219,7 @@ class Pair:
         Of those who wait, each is the less likely to begin now the longer it has waited: in proportion. As a natural logarithm. waits: the
         kernel says so, though nothing else may: of a pair's first packet it tells that there is a pair.
         """
-        began = self.spurts[-1][0] if waits and self.spurts and not self.needs() else self.latest()
+        began = self.spurts[0][0] if waits and len(self.spurts) == 1 and not self.needs() else self.latest()
         return log(NEVER / min(max(now - began, AT_ONCE), NEVER))
 
 
