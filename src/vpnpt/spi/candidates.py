@@ -38,6 +38,7 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
     needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
     if needy:
         needy.update(client for client, pair in server.pairs.items() if pair.follows)
+        # Of the others, each may have what it waits for: the server was the first to use it.
         surely = [server.pairs[client] for client in needy if server.pairs[client].needs() or server.pairs[client].exchanges]
         if not any(pair.heard for pair in surely):
             needy.update(listeners(server))
