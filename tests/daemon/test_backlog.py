@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vpnpt.daemon.backlog import FRESH, MOST, TURN, Notices, thinned
+from vpnpt.daemon.moments import Moments
 from vpnpt.kernel.netfilter import NflogGroups, Overrun
 from vpnpt.ruleset import notices
 from vpnpt.wire.nflog import LogPacket
@@ -105,3 +106,16 @@ def test_what_waits_has_passed_when_it_was_read(arriving: list[LogPacket | Overr
     arriving += [told, notice()]
     heard += groups.receive()[0]
     assert [one.time for one in heard if isinstance(one, LogPacket)] == [100.0] * (2 * TURN) + [7.0, 7.0]
+
+
+def test_one_without_a_time_takes_none_from_those_after_it(arriving: list[LogPacket | Overrun], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new pair is told of when its packet leaves the router, without a time. What else was read then has passed before we read."""
+    clock = 50.0
+    monkeypatch.setattr("time.time", lambda: clock + 1000.0)
+    arriving += [notice(notices.PAIRED), notice(), notice(notices.PAIRED), notice()]
+    for one, told in zip(arriving, (None, 1049.2, None, 1049.6), strict=True):
+        if isinstance(one, LogPacket):
+            one.time = told
+    moments, found = Moments(lambda: clock + 1000.0), Notices().receive()[0]
+    moments.look(lambda: clock)
+    assert [round(moments.of(one.time, clock), 3) for one in found if isinstance(one, LogPacket)] == [49.2, 49.2, 49.2, 49.6]

@@ -39,12 +39,13 @@ class Notices(NflogGroups):
         """The oldest that wait, and whether there are more. Never blocks."""
         more = False
         if len(self._waiting) < MOST:
+            read = time.time()
             found, more = super().receive()
-            when = time.time()
-            for notice in found:
-                if not isinstance(notice, Overrun):
-                    # Where the kernel does not say it: when the one before passed, or when we read of it, not when its turn comes.
-                    notice.time = when = notice.time or when
+            packets = [notice for notice in found if not isinstance(notice, Overrun)]
+            # Where the kernel does not say when one passed, it passed with those beside it, or when we read of it, not when its turn comes.
+            when = next((notice.time for notice in packets if notice.time is not None), read)
+            for notice in packets:
+                notice.time = when = notice.time or when
             self._waiting += found
             if len(self._waiting) > MOST:
                 self._waiting = thinned(self._waiting)
