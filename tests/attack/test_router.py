@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.attack.forge import Trial, esp, stage, udp
 from tests.lab import router as lab_router
+from tests.lab.sandbox import private_folder
 from tests.lab.topology import Lab
 
 EVIL = ("$(touch {0})", "`touch {0}`", "; touch {0} ;", "| touch {0}", "\" ; flush ruleset ; #", "} flush ruleset ; #", "-q", "--help",
@@ -75,6 +77,33 @@ def test_files_only_where_they_belong(sandbox: None, option: str) -> None:
         assert kept.read_text() == "precious"
         assert sorted(item.name for item in place.iterdir()) == ["iface", "kept", "link", "pipe"]
         assert lab.router.ask(method="status")
+
+
+def test_a_history_that_a_shell_runs_does_nothing(sandbox: None) -> None:
+    """In a folder below one of /tmp with our name, as hotplug would run it: what is in it, the names of firewall rules among it, is no
+    command."""
+    place = private_folder("/tmp/vpnpt-attacked") / "hotplug.d"
+    place.mkdir()
+    written = place / "99-x"
+    with Lab(1, 1, "vpnpt", f"config vpnpt 'global'\n\toption history '{written}'\nconfig 1 ipsec\n", ipv6=False) as lab:
+        for number, command in enumerate(("$(touch {0})", "`touch {0}`", "';touch {0};'", "|touch {0}|", "&touch {0}&")):
+            name = command.replace("{0}", f"{place}/run{number}")
+            with (lab.router.config_dir / "firewall").open("a") as firewall:
+                firewall.write(f'config rule\n\toption name "{name}"\n\toption proto esp\n\toption target DROP\n')
+            lab.router.ask(method="reload")
+            assert lab.pump.run(lambda number=number: f"run{number}" in written.read_text(), 10.0), "what is written there"
+        subprocess.run(["sh", "-c", f". {written}"], capture_output=True, check=False)
+        assert [item.name for item in place.iterdir()] == ["99-x"]
+
+
+def test_no_file_in_a_folder_of_somebody_else(sandbox: None) -> None:
+    """Who made the folder in /tmp before us could exchange what is in it."""
+    theirs = private_folder("/tmp/vpnpt-theirs")
+    (theirs / "ours").mkdir()
+    os.chown(theirs, 1000, 1000)
+    with Lab(1, 1, "vpnpt", f"config vpnpt 'global'\n\toption history '{theirs}/ours/history'\nconfig 1 ipsec\n", ipv6=False) as lab:
+        assert lab.pump.run(lambda: "belongs to somebody else" in lab.router.log_text(), 10.0)
+        assert not list((theirs / "ours").iterdir())
 
 
 def test_a_pipe_or_a_device_keeps_nobody_waiting(sandbox: None) -> None:

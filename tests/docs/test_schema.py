@@ -42,7 +42,7 @@ def _value(option: Option) -> dict[str, Any]:
         ending = "(" + "|".join(choice.replace(".", "\\.") for choice in option.choices) + ")" if option.choices else ""
         return {"type": "string", "maxLength": MAX_PATH,
                 "pattern": f"^(?!{FOLDERS[0]}/({'|'.join(RESERVED)})$)(/etc/vpnpt|/(var|tmp)/(vpnpt|prometheus)|"
-                           f"/mnt/{plain}/vpnpt)/{plain}{'(?<=' + ending + ')' if ending else ''}$"}
+                           f"/mnt/{plain}/vpnpt|/tmp/vpnpt-[A-Za-z0-9._-]*(/{plain})*)/{plain}{'(?<=' + ending + ')' if ending else ''}$"}
     if option.kind == "zone":
         return {"type": "string", "pattern": "^[A-Za-z0-9_.][A-Za-z0-9_.-]*$"}
     if option.kind == "device":
@@ -134,7 +134,8 @@ GOOD: dict[str, list[Any]] = {
     "device": ["br-lan", "eth0.2", "pppoe-wan", "wlan0-1", "a@b", "x" * 15],
     "source": ["192.168.1.2", "192.168.1.0/24", "192.168.1.0/255.255.255.0", "2001:db8::1", "2001:db8::/32", "00:00:5e:00:53:01",
                "00-00-5E-00-53-01", "::1", "::ffff:192.0.2.1"],
-    "path": [*(f"{folder}/history" for folder in FOLDERS), "/mnt/usb-stick/vpnpt/x", "/var/vpnpt/usage", "/etc/vpnpt/a.b_c-D"]}
+    "path": [*(f"{folder}/history" for folder in FOLDERS), "/mnt/usb-stick/vpnpt/x", "/var/vpnpt/usage", "/etc/vpnpt/a.b_c-D",
+             "/tmp/vpnpt-site/history", "/tmp/vpnpt-a.b/c/d/history"]}
 BAD: dict[str, list[Any]] = {
     "bool": ["maybe", 7], "choice": ["", "purple"], "zone": ["-lan", "a/b", "a*"],
     "device": ["br-*", "x" * 16, "a/b", "a:b", ".", "..", 'a"b', "a\\b", ""],
@@ -143,6 +144,7 @@ BAD: dict[str, list[Any]] = {
              "/etc/vpnpt/" + "x" * 200, '/etc/vpnpt/a"b', "/etc/vpnpt", "/etc/vpnpt/", "/etc/vpnpt/a/b", "/var/run/vpnpt/x",
              "/etc/vpnpt/.x",
              "/etc/vpnpt/in-force", "/etc/hotplug.d/iface/99-x", "/etc/init.d/x", "/etc/crontabs/root", "/tmp/dnsmasq.d/x", "/mnt/vpnpt/x",
+             "/tmp/vpnpt-x", "/tmp/vpnpt-x/../y", "/tmp/vpnpt-x/.y/z", "/tmp/vpnptx/y",
              "/mnt/../vpnpt/x", "/mnt/-a/vpnpt/x", "/tmp/x", "/var/vpnpt/$(id)", "/var/vpnpt/a b", "/var/vpnpt/a\nb", "/var/vpnpt/\u00e9"]}
 
 

@@ -23,7 +23,8 @@ MAX_DEVICE = 15  # IFNAMSIZ of <linux/if.h>, less the closing NUL
 HEX = frozenset("0123456789abcdef")
 MAX_PATH = 200
 FOLDERS = ("/etc/vpnpt", "/var/vpnpt", "/var/prometheus", "/tmp/vpnpt", "/tmp/prometheus")
-"""Where a configured file may be, besides /mnt/NAME/vpnpt: folders from which nothing is executed, included or configured."""
+"""Where a configured file may be, besides /mnt/NAME/vpnpt and below /tmp/vpnpt-NAME: folders from which nothing is executed, included or
+configured."""
 RESERVED = ("usage", "in-force")
 """Names of the daemon's own files in /etc/vpnpt."""
 PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -143,14 +144,15 @@ def parse_path(word: str, option: Option) -> str:
 
     Whoever may set this option must not thereby choose what is executed (hotplug.d, init.d), included (fw4, dnsmasq) or configured.
     """
-    valid = f"valid: a plain file name in {', '.join(FOLDERS)} or /mnt/NAME/vpnpt"
+    valid = f"valid: a plain file name in {', '.join(FOLDERS)}, /mnt/NAME/vpnpt or below /tmp/vpnpt-NAME"
     folder, _, name = word.rpartition("/")
     parts = word.split("/")[1:]
     if not word.startswith("/") or len(word) > MAX_PATH or not all(part and PLAIN.issuperset(part) for part in parts):
         raise BadValue("not a plain absolute path (letters, digits, '.', '_' and '-')", valid)
     if any(part[0] in ".-" for part in parts):
         raise BadValue("has a part that begins with '.' or '-'", valid)
-    if folder not in FOLDERS and not (len(parts) == 4 and parts[0] == "mnt" and parts[2] == "vpnpt"):
+    disk = len(parts) == 4 and parts[0] == "mnt" and parts[2] == "vpnpt"
+    if folder not in FOLDERS and not disk and not (len(parts) > 2 and word.startswith("/tmp/vpnpt-")):
         raise BadValue("is not in a folder of our own", valid)
     if folder == FOLDERS[0] and name in RESERVED:
         raise BadValue("is a file of the daemon's own", valid)

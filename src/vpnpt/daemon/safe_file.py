@@ -121,7 +121,9 @@ def _folder(path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
             inner = os.open(part, FOLDER | (0 if not place and part in LINKED else os.O_NOFOLLOW), dir_fd=folder)
             os.close(folder)
             folder = inner
-        found = os.fstat(folder)
+            found = os.fstat(folder)
+            if found.st_uid not in (0, os.geteuid()):
+                raise OSError(errno.EPERM, "a folder that it is in belongs to somebody else", path)
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise OSError(errno.EPERM, "the folder belongs to, or may be written by, somebody else", path)
         yield folder, parts[-1]
