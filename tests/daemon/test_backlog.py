@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vpnpt.daemon.backlog import FRESH, MOST, TURN, Notices, thinned
+from vpnpt.daemon.backlog import AT_ONCE, FRESH, MOST, SILENCE, TURN, Notices, loudest, thinned
 from vpnpt.daemon.moments import Moments
 from vpnpt.kernel.netfilter import NflogGroups, Overrun
 from vpnpt.ruleset import notices
@@ -46,7 +46,7 @@ def arriving(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LogPacket | Overr
     """What the kernel has for us."""
     found: list[LogPacket | Overrun] = []
 
-    def receive(_groups: NflogGroups) -> tuple[list[LogPacket | Overrun], bool]:
+    def receive(_groups: NflogGroups, _enough: int) -> tuple[list[LogPacket | Overrun], bool]:
         now, found[:] = found[:READ], found[READ:]
         return now, bool(found)
 
@@ -57,7 +57,7 @@ def arriving(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LogPacket | Overr
 def test_a_few_at_a_time_in_their_order(arriving: list[LogPacket | Overrun]) -> None:
     everything = [notice(notices.EXCHANGE) for _ in range(3 * MOST)]
     arriving += everything
-    groups, heard, turns = Notices(), list[LogPacket | Overrun](), 0
+    groups, heard, turns = Notices(lambda servers, seconds: None), list[LogPacket | Overrun](), 0
     more = True
     while more:
         found, more = groups.receive()
@@ -70,7 +70,7 @@ def test_a_few_at_a_time_in_their_order(arriving: list[LogPacket | Overrun]) -> 
 def test_as_many_as_may_wait_are_left_as_they_are(arriving: list[LogPacket | Overrun]) -> None:
     everything: list[LogPacket | Overrun] = [notice() for _ in range(MOST)]
     arriving += everything
-    groups, heard = Notices(), list[LogPacket | Overrun]()
+    groups, heard = Notices(lambda servers, seconds: None), list[LogPacket | Overrun]()
     while found := groups.receive()[0]:
         heard += found
     assert heard == everything
@@ -86,7 +86,7 @@ def test_a_flood_that_can_t_be_thinned_waits_in_the_kernel(arriving: list[LogPac
     """Each packet with an SPI of its own: who is slow remembers no more of them."""
     everything = [notice(spi=spi) for spi in range(10 * READ)]
     arriving += everything
-    groups, heard, most = Notices(), list[LogPacket | Overrun](), 0
+    groups, heard, most = Notices(lambda servers, seconds: None), list[LogPacket | Overrun](), 0
     while found := groups.receive()[0]:
         heard += found
         most = max(most, 10 * READ - len(arriving) - len(heard))
@@ -100,7 +100,7 @@ def test_what_waits_has_passed_when_it_was_read(arriving: list[LogPacket | Overr
     told, untold = notice(), [notice() for _ in range(2 * TURN)]
     told.time = 7.0
     arriving += untold
-    groups, heard = Notices(), list[LogPacket | Overrun]()
+    groups, heard = Notices(lambda servers, seconds: None), list[LogPacket | Overrun]()
     for _ in range(2):
         heard += groups.receive()[0]
     arriving += [told, notice()]
@@ -116,6 +116,32 @@ def test_one_without_a_time_takes_none_from_those_after_it(arriving: list[LogPac
     for one, told in zip(arriving, (None, 1049.2, None, 1049.6), strict=True):
         if isinstance(one, LogPacket):
             one.time = told
-    moments, found = Moments(lambda: clock + 1000.0), Notices().receive()[0]
+    moments, found = Moments(lambda: clock + 1000.0), Notices(lambda servers, seconds: None).receive()[0]
     moments.look(lambda: clock)
     assert [round(moments.of(one.time, clock), 3) for one in found if isinstance(one, LogPacket)] == [49.2, 49.2, 49.2, 49.6]
+
+
+SERVER, OTHER = b"\x0a\0\0\1", b"\x0a\0\0\2"
+"""Who sends what `notice` makes, and to whom."""
+
+
+def test_the_kernel_is_to_be_silent_about_whom_it_tells_most_of() -> None:
+    inward, outward = [notice() for _ in range(TURN)], [notice(notices.SPI_OUT) for _ in range(TURN + 1)]
+    begins = [notice(notices.SPI_TAKEN) for _ in range(2 * TURN)]
+    assert loudest([*inward, *outward, *begins, Overrun()]) == [OTHER]
+    assert loudest([*inward, notice()]) == [SERVER]
+
+
+@pytest.mark.parametrize("each", [0.00001, 0.0005, 0.006, 0.06], ids=["PC", "router", "slow router", "very slow router"])
+def test_silence_is_for_twice_as_long_as_the_notices_take(arriving: list[LogPacket | Overrun], monkeypatch: pytest.MonkeyPatch,
+                                                          each: float) -> None:
+    """Who keeps up hears everything."""
+    now, asked = 100.0, list[tuple[list[bytes], float]]()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    groups = Notices(lambda servers, seconds: asked.append((list(servers), seconds)))
+    for _ in range(20):
+        arriving += [notice() for _ in range(READ)]
+        now += each * len(groups.receive()[0])
+    expected = min(SILENCE, 2 * each * FRESH)
+    assert asked == [] if expected < AT_ONCE else max(seconds for _, seconds in asked) == pytest.approx(expected, rel=0.7)
+    assert all(servers == [SERVER] and 0 < seconds <= SILENCE for servers, seconds in asked)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import scenario
-from tests.lab.people import PATIENCE, People
+from tests.lab.people import PATIENCE, QUIET, People
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
 from vpnpt.daemon import control
@@ -31,6 +31,24 @@ def test_copies_end(sandbox: None, keys: str, what: str) -> None:
         if keys == "ipsec":
             assert set(stage.do_rekey(names).values()) == {"done"}
             assert people.until_copies_end(MOST) < MOST
+        everything = lab.ledger.tally(kind="esp")
+        assert (everything.wrong, everything.lost) == (0, 0)
+
+
+def test_what_a_slow_router_is_not_told_of_ends_later(sandbox: None) -> None:
+    """Of servers in `hushed` the daemon hears what begins, and no more: their packets go to all meanwhile, and nothing is lost."""
+    with Lab(3, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage, names = Stage(lab, {}, {}, scenario.uci), [client.name for client in lab.clients]
+        lab.router.nft(f"add element ip vpnpt hushed {{ {lab.servers[0].address} timeout 1h }}")
+        stage.do_up(names, kind="manual", together=True)
+        people = People(stage, names, 1)
+        people.begin("rates")
+        people.go_on(MOST)
+        mark = lab.ledger.mark()
+        people.go_on(4 * QUIET)
+        assert lab.ledger.tally(mark).copies >= QUIET
+        lab.router.nft(f"delete element ip vpnpt hushed {{ {lab.servers[0].address} }}")
+        assert people.until_copies_end(MOST) < MOST
         everything = lab.ledger.tally(kind="esp")
         assert (everything.wrong, everything.lost) == (0, 0)
 

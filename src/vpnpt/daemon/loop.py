@@ -73,7 +73,7 @@ class Daemon:
         self.changes = Netlink([NFTABLES_GROUP], receive_buffer=1 << 20)
         self.selector.register(self.changes, selectors.EVENT_READ, self._on_changes)
         self.service.watch.catch_up = self._read_changes
-        self.logs = Notices()
+        self.logs = Notices(self.service.tracker.hush)
         self._open_log(notices.GROUP, notices.HEADERS)
         self._open_log(notices.GROUP_WHOLE, 0xFFFF)
         self._open_log(notices.GROUP_SPILLED, 0xFFFF)

@@ -79,18 +79,17 @@ class Tracker:
         self.engine = Engine()
         self.pending_timeout = 10.0  # vpnpt.global.pending_timeout, in force from the next `resync` on
         self._learned, self._log, self._clock = Learned(sock), log, clock
+        self.hush = self._learned.hush
         self._clients: dict[int, bytes | None] = {}  # zones, as long as one batch of notices is handled
         self._slots: dict[bytes, list[bytes]] = {}
         self._lists = Lists(self._learned, clock)
-        self._moments = Moments()
-        self._moves = Moves(self._learned, self._lists)
+        self._moments, self._moves = Moments(), Moves(self._learned, self._lists)
         self._held: dict[tuple[bytes, bytes], Fan] = {}
         self._opening: tuple[bytes, bytes] | None = None
         self._begun: dict[bytes, float] = {}
         self._ended: set[tuple[bytes, bytes]] = set()
-        self._asked, self._asked_since = 0, 0.0
+        self._asked, self._asked_since, self._not_before = 0, 0.0, 0.0
         self._read_at: float | None = None  # when the maps are to be read again
-        self._not_before = 0.0
         self._injector = Injector()
         self.l2tp = L2tpTracker(sock, log, clock, self._injector)
 
@@ -239,6 +238,7 @@ class Tracker:
     def on_notices(self, batch: Iterable[LogPacket]) -> None:
         """Packets that the rules logged, in their order. What can't be read is none."""
         self._clients.clear()
+        self._learned.routers.clear()
         self._moments.look(self._clock)
         for notice in batch:
             self.on_notice(notice)

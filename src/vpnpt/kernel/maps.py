@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from errno import EEXIST, ENOENT
 
 from ..ruleset import TABLE
 from ..ruleset.maps import SLOTS, UNPROVEN
 from ..wire import nftables
 from ..wire.nftables import IPV4, Element, pack_key, pack_zone, unpack_key, unpack_zone
-from .netfilter import NetlinkError, delete_elements, dump_elements, get_element
+from .netfilter import NetlinkError, add_elements, delete_elements, dump_elements, get_element
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ TOGETHER = 1000
 class Learned:
     """Reads and writes elements of `table ip vpnpt`. Raises NetlinkError when the kernel refuses (ENOENT: the table is gone).
 
-    removing: is told which keys are about to be taken out, by map and key.
+    removing: is told which keys are about to be taken out, by map and key. routers: what `router_speaks` has found, until it is emptied.
     """
 
     def __init__(self, sock: Netlink) -> None:
         self._sock = sock
         self._left: dict[bytes, None] = {}
+        self.routers: dict[bytes, bool] = {}
         self.removing: Callable[[list[tuple[str, bytes]]], None] | None = None
 
     def _dump(self, name: str) -> list[Element]:
@@ -116,7 +118,15 @@ class Learned:
 
     def router_speaks(self, server: bytes) -> bool:
         """Does the router itself speak IPsec with this server, or a host that is no client of ours?"""
-        return self._get("router_hosts", server) is not None or self._get("left_out", server) is not None
+        if server not in self.routers:
+            self.routers[server] = self._get("router_hosts", server) is not None or self._get("left_out", server) is not None
+        return self.routers[server]
+
+    def hush(self, servers: Iterable[bytes], seconds: float) -> None:
+        """For so long the kernel says nothing of these servers' packets that would only say again who may own an SPI."""
+        elements = [Element(server, timeout_ms=max(1, round(1000 * seconds))) for server in servers]
+        with contextlib.suppress(NetlinkError):  # the tables may just have been deleted
+            add_elements(self._sock, IPV4, TABLE, "hushed", elements)
 
     # lists
 

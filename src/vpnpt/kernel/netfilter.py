@@ -376,8 +376,11 @@ class NflogGroups:
         self._logs.append(log)
         return log
 
-    def receive(self) -> tuple[list[nflog.LogPacket | Overrun], bool]:
-        """What has arrived in any group, and whether there is more of it: requests are waiting, too. Never blocks."""
+    def receive(self, enough: int = 1 << 30) -> tuple[list[nflog.LogPacket | Overrun], bool]:
+        """What has arrived in any group, and whether there is more of it: requests are waiting, too. Never blocks.
+
+        enough: packets after which no further portion is read.
+        """
         found: list[nflog.LogPacket | Overrun] = []
         for _ in range(PORTIONS):
             # What a group has and we have not read is later than the last that it gave, or, if it had nothing, than all that we held.
@@ -397,7 +400,7 @@ class NflogGroups:
                 found += ready
                 del self._held[:len(ready)]
                 self._last = ready[-1].sequence
-            if not more:
+            if not more or len(found) >= enough:
                 break
         return found, bool(self._held)
 

@@ -116,6 +116,8 @@ IPSEC: tuple[Map, ...] = (
     *_slots(),
     Map(name="crowded", key="ip saddr", meaning=f"servers with more than {SLOTS} clients", fills="kernel, daemon"),
     Map(name="contended", key=SERVER, meaning="servers with a second client, as ICMP errors quote them", fills="kernel, daemon"),
+    Map(name="hushed", key="ip saddr", lifetime=2, size=1024, meaning="servers of which the daemon has more notices than it can handle",
+        fills="daemon"),
     Map(name="doubted", key="ip saddr", lifetime=3600, meaning="servers of whose SPIs the daemon decides", fills="daemon"),
     Map(name="ended", key="ip saddr . ct zone", lifetime=3600, meaning="server, zone: ended by the user, until the client goes on",
         fills="daemon, kernel (deletes)"),

@@ -46,28 +46,30 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
     past, sent = server.pairs[client].sent[:-3], server.pairs[client].sent[-3:]
     if len(past) < HISTORY or past[-1] < found.came[0] or now - found.heard < EVERY:
         return
-    found.heard, at = now, sent[0]
+    found.heard, at, came = now, sent[0], found.came
 
     def lag(when: float) -> float:
-        place = bisect_right(found.came, min(when, now))
-        return min(when, now) - found.came[place - 1] if place else NEVER
+        if when > now:
+            when = now
+        place = bisect_right(came, when)
+        return when - came[place - 1] if place else NEVER
 
     length, middle = len(past), (len(past) - 1) / 2
     step = sum((turn - middle) * when for turn, when in enumerate(past)) * 12 / (length ** 3 - length)
-    habits = (sorted(lag(past[-1] + late - early) for early, late in pairwise(past)),
-              sorted(lag(when + step * (length - turn)) for turn, when in enumerate(past)))
-    in_step: dict[bytes, list[float]] = {}
+    paused = sorted(lag(past[-1] + late - early) for early, late in pairwise(past))
+    even = sorted(lag(when + step * (length - turn)) for turn, when in enumerate(past))
+    after, in_step = lag(at), dict[bytes, list[float]]()
     for kind, soon in enumerate(SOON):
-        chance = MARGIN * max((1 + bisect_right(lags, soon)) / (1 + len(lags)) for lags in habits)
+        chance = MARGIN * max((1 + bisect_right(paused, soon)) / length, (1 + bisect_right(even, soon)) / (1 + length))
         if chance >= CONFIRMS:
             continue
-        hit = lag(at) <= soon
+        hit = after <= soon
         gain = log(CONFIRMS / chance if hit else (1 - CONFIRMS) / (1 - chance))
         for rival in (b"", *found.candidates):
             over = gain
             if hit and rival not in (b"", client):
                 other = server.pairs[rival]
-                if other.spoke(at - lag(at), at + soon):
+                if other.spoke(at - after, at + soon):
                     continue
                 if rival not in in_step:
                     in_step[rival] = sorted(map(lag, _in_step(past, at, other.sent)))
