@@ -345,11 +345,14 @@ class NflogSocket:
         found: list[nflog.LogPacket | Overrun] = []
         if Overrun() in messages:
             found.append(Overrun())
-            for _ in range(DRAIN):
-                more = self._netlink.receive(limit)
-                if not more:
-                    break
-                messages = (messages + more)[-limit if self._headers else 0:]
+            if self._headers:
+                messages = [*messages, *self._netlink.newest(limit, DRAIN * limit)][-limit:]
+            else:
+                for _ in range(DRAIN):
+                    more = self._netlink.receive(limit)
+                    if not more:
+                        break
+                    messages += more
         for message in messages:
             if isinstance(message, Overrun):
                 continue

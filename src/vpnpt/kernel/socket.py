@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import struct
+from collections import deque
 
 from ..record import Record
 from ..wire import netlink as nl
@@ -171,6 +172,24 @@ class Socket:
                 break
             found += nl.messages(datagram)
         return found
+
+    def newest(self, limit: int, reads: int) -> list[nl.Message]:
+        """The last datagrams that have arrived, at most `limit`, after all before them, and overruns, were thrown away unread.
+
+        reads: of datagrams, at most. Never blocks.
+        """
+        kept: deque[bytes] = deque(maxlen=limit)
+        for _ in range(reads):
+            try:
+                datagram = self._datagram()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    break
+                continue
+            if datagram is None:
+                break
+            kept.append(datagram)
+        return [message for datagram in kept for message in nl.messages(datagram)]
 
     def _datagram(self) -> bytes | None:
         """One datagram of the kernel's; None if there is none. Raises OSError, with ENOBUFS for lost or cut ones."""
