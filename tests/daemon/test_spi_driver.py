@@ -18,6 +18,7 @@ from vpnpt.model import Devices
 from vpnpt.ruleset import compile_ruleset, notices
 from vpnpt.ruleset.maps import LIST, SLOTS
 from vpnpt.spi.evidence import MEASURED
+from vpnpt.spi.messages import Assign, Fan
 from vpnpt.wire.ike import AUTH, CREATE_CHILD, MAIN, QUICK, RESPONSE, SA_INIT
 from vpnpt.wire.nflog import LogPacket
 from vpnpt.wire.nftables import IPV4, pack_key, pack_zone, unpack_zone
@@ -278,3 +279,24 @@ def test_who_talks_with_a_crowded_server(tracker: Tracker, kernel: Kernel) -> No
 def test_what_is_no_ike_is_none(tracker: Tracker) -> None:
     tracker.on_notice(LogPacket(notices.GROUP, notices.EXCHANGE, b"\x45garbage"))
     assert SERVER not in tracker.engine.servers
+
+
+def test_packets_copied_before_an_spi_was_given_away_write_nothing(tracker: Tracker, kernel: Kernel) -> None:
+    """On a slow router there are hundreds of them in the queue by then."""
+    spi = b"\0\0\x12\x34"
+
+    def after(action: Assign | Fan, when: float) -> bool:
+        """Is it written, once it was gone?"""
+        kernel.load("flush map ip vpnpt spi_zone")
+        tracker._do(action, when)
+        return get_element(kernel.netlink, IPV4, "vpnpt", "spi_zone", pack_key(SERVER, spi)) is not None
+
+    given, old = Assign(server=SERVER, spi=spi, client=CLIENT, credit=False), time.monotonic()
+    assert after(given, old)
+    assert not after(given, old)
+    assert after(given, time.monotonic()), "a packet that was copied since"
+    assert after(given.replace(credit=True), old), "it counts as an answer"
+    tracker._do(Fan(server=SERVER, spi=spi, clients=(CLIENT,), spills=False), old)
+    assert after(given, old), "it was not its own meanwhile"
+    tracker.resync()
+    assert after(given, old), "who knows what is in the maps"

@@ -9,6 +9,7 @@ from ..ruleset.maps import LIST
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from typing import Any
 
     from ..kernel.maps import Learned
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 QUEUED = 10.0
 """Seconds for which a logged packet may have waited for us."""
-SERVERS_CAP = 1024
-"""Servers whose packets' addresses are remembered."""
+SERVERS_CAP, SPIS_CAP = 1024, 4096
+"""Servers whose packets' addresses are remembered; SPIs that were decided of."""
 
 
 class Lists:
@@ -29,6 +30,7 @@ class Lists:
         self._spills: set[Key] = set()
         self._written: dict[Key, float] = {}
         self._retired: dict[Key, list[tuple[float, tuple[bytes, ...]]]] = {}
+        self._given: dict[Key, tuple[bytes, float]] = {}
         self._addresses: dict[bytes, set[bytes]] = {}
 
     def __contains__(self, key: Key) -> bool:
@@ -39,7 +41,7 @@ class Lists:
 
     def read(self) -> list[tuple[Key, tuple[bytes, ...], bool]]:
         """Takes over what the kernel has: each key, its clients, and whether there are more of them than those."""
-        for known in (self._slots, self._spills, self._written, self._retired):
+        for known in (self._slots, self._spills, self._written, self._retired, self._given):
             known.clear()
         self._spills |= self._learned.spilled()
         self._slots.update((key, tuple(slots)) for key, slots in self._learned.fans().items())
@@ -48,8 +50,7 @@ class Lists:
     def came(self, server: bytes, address: bytes) -> None:
         """This server sent something to this address of the router's."""
         self._addresses.setdefault(server, set()).add(address)
-        if len(self._addresses) > SERVERS_CAP:
-            del self._addresses[next(iter(self._addresses))]
+        cap(self._addresses, SERVERS_CAP)
 
     def renumbered(self, local: Collection[bytes]) -> None:
         """These are the router's addresses now."""
@@ -60,6 +61,7 @@ class Lists:
         before = self._slots.get(key, ())
         if before:
             self._retired[key] = [*self._retired.get(key, ())[-3:], (self._clock(), before)]
+        self._given.pop(key, None)
         self._slots[key] = arranged(before, clients)
         (self._spills.add if spills else self._spills.discard)(key)
         self._write(key)
@@ -87,3 +89,20 @@ class Lists:
         self._spills.discard(key)
         self._written.pop(key, None)
         self._retired.pop(key, None)
+        self._given.pop(key, None)
+
+    def give(self, key: Key, client: bytes) -> None:
+        """It is this client's alone from now on."""
+        self._given[key] = client, self._clock()
+        cap(self._given, SPIS_CAP)
+
+    def was_given(self, key: Key, client: bytes, when: float) -> bool:
+        """Has it become this client's since `when`? Then a packet that was copied at that time is no reason to write so again."""
+        owner, since = self._given.get(key, (b"", 0.0))
+        return owner == client and when < since
+
+
+def cap(remembered: dict[Any, Any], limit: int) -> None:
+    """The oldest go."""
+    while len(remembered) > limit:
+        del remembered[next(iter(remembered))]

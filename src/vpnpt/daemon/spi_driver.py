@@ -40,14 +40,13 @@ from ..wire.esp import parse_esp
 from ..wire.ike import AGGRESSIVE, AUTH, CREATE_CHILD, MAIN, SA_INIT, parse_ike
 from ..wire.ip import parse_ipv4, parse_udp
 from .l2tp_driver import L2tpTracker
-from .lists import Lists
+from .lists import Lists, cap
 from .moments import Moments
 from .moved import Moves
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
-    from typing import Any
 
     from ..kernel.netfilter import Netlink
     from ..spi.messages import Action, Event
@@ -337,7 +336,7 @@ class Tracker:
             return []
         if not answered:
             self._begun[ike.icookie] = when
-            _cap(self._begun, BEGUN_CAP)
+            cap(self._begun, BEGUN_CAP)
             return []
         began = self._begun.pop(ike.icookie, None)
         return [] if began is None else [RoundTrip(server=packet.src, seconds=when - began)]
@@ -360,7 +359,7 @@ class Tracker:
         if not spi:
             if server not in self._slots:
                 self._slots[server] = self._learned.slots(server)
-                _cap(self._slots, SERVERS_CAP)
+                cap(self._slots, SERVERS_CAP)
             return frozenset(self._slots[server])
         return self._lists.copied((server, spi))
 
@@ -401,10 +400,14 @@ class Tracker:
             for following in self.engine.handle(action.event.replace(waiting=self._waiting(action)), now):
                 self._do(following, now)
         elif isinstance(action, Assign):
-            self._forget(action.server, action.spi)
+            key = (action.server, action.spi)
+            if not action.credit and self._lists.was_given(key, action.client, now):
+                return
+            self._forget(*key)
             zone = self._learned.zone_of(action.client)
             if zone is not None:
-                self._learned.assign(action.server, action.spi, zone, credit=action.credit)
+                self._learned.assign(*key, zone, credit=action.credit)
+                self._lists.give(key, action.client)
                 self._log.debug("ASSIGNED", f"an SPI of {_text(action.server)} is {_text(action.client)}'s")
         elif isinstance(action, AssignRouter):
             self._forget(action.server, action.spi)
@@ -427,7 +430,7 @@ class Tracker:
         if key not in self._lists and key == self._opening:
             # Made-up SPIs are seen once and are not worth the kernel's time: the kernel copies to all until the second packet.
             self._held[key] = action
-            _cap(self._held, HELD_CAP)
+            cap(self._held, HELD_CAP)
             return
         self._held.pop(key, None)
         self._lists.put(key, action.clients, spills=action.spills)
@@ -437,12 +440,6 @@ class Tracker:
         """The list of this SPI is no more. Was it only held back, so that the kernel does not have it?"""
         self._lists.drop((server, spi))
         return self._held.pop((server, spi), None) is not None
-
-
-def _cap(remembered: dict[Any, Any], limit: int) -> None:
-    """The oldest go."""
-    while len(remembered) > limit:
-        del remembered[next(iter(remembered))]
 
 
 def _text(address: bytes) -> str:
