@@ -2,7 +2,8 @@
 """Plays a plan on one router, one step at a time, and notes who received each packet.
 
 Steps, each {do: ..., ...}:
-    send      flow, by (a or b), what, ...: one packet; b answers to where it last heard a from, and is silent if it never did
+    send      flow, by (a or b), what, ...: one packet; b answers to where it last heard a from (in that IKE SA, if it did), and is silent
+              if it never heard it
     knock     from, from_port, at, port: an outsider's datagram to a port of the router
     forget    what (all, udp, esp or a client): conntrack entries are gone, as if they had expired
     readdress who, to: a client has another address from now on
@@ -66,6 +67,7 @@ class Player:
         self.flows: dict[str, Flow] = plan["flows"]
         self.notes: dict[int, Note] = {}
         self.heard: dict[str, tuple[str, int]] = {}
+        self.partners: dict[tuple[str, int], tuple[str, int]] = {}  # of each IKE SA, as programs remember them (RFC 7296 section 2.11)
         self.sequences: dict[tuple[str, str, int], int] = {}
         self.sockets: dict[tuple[str, int, str], Datagrams] = {}
         self.esp: set[str] = set()
@@ -129,7 +131,7 @@ class Player:
         if meant and (side == "b" or (address, source) == asked):
             note.got, note.source = True, (address, source)
             if side == "b":
-                self.heard[name] = (address, source)
+                self.heard[name] = self.partners[name, int(step.get("gen", 0))] = (address, source)
         else:
             note.odd.append((host.name, address, source))
 
@@ -152,7 +154,7 @@ class Player:
         note = self.notes[number] = Note()
         name, by = step["flow"], step["by"]
         flow = self.flows[name]
-        target = self._target(name, flow, by)
+        target = self._target(name, flow, by, int(step.get("gen", 0)))
         if target is None:
             return
         if flow["kind"] == "esp":
@@ -165,11 +167,11 @@ class Player:
         self._out(self._program(flow, by), data, target, note)
         self._wait(note, number)
 
-    def _target(self, name: str, flow: Flow, by: str) -> tuple[str, int] | None:
+    def _target(self, name: str, flow: Flow, by: str, gen: int) -> tuple[str, int] | None:
         if by == "a":
             return self._at(flow), int(flow.get("to_port", 0))
         if name in self.heard:
-            return self.heard[name]
+            return self.partners.get((name, gen), self.heard[name]) if flow["kind"] == "ike" else self.heard[name]
         if flow["kind"] != "esp":
             return None
         if "of" not in flow:

@@ -81,6 +81,7 @@ def _add_router(table: Table, devices: Devices) -> None:
     output.rule(f"{IKE_BOTH} goto router_ike", "the router's own IPsec")
     output.rule(f"ip protocol udp @th,16,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "from another port")
     output.rule(f"ip protocol udp @th,0,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "to another port")
+    output.rule("ip protocol udp @th,0,16 4500 @th,64,32 0 goto router_watch_natt", "to where IKE moves")
     esp = table.chain("router_esp")
     esp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
     esp.rule(f"update @router_hosts {{ {SERVER_OUT} }} update @out_zone {{ {SERVER_OUT} . {SPI} : 0 }}",
@@ -95,6 +96,9 @@ def _add_router(table: Table, devices: Devices) -> None:
     shared = table.chain("cookie_shared")
     shared.rule(f"update @cookie_many {{ ip daddr . {COOKIE} }} delete @ike_fast_in {{ ip daddr . {COOKIE} : {ZONE} }}",
                 "two hosts have this cookie")
+    # Both ends may move there without NAT between them: then ESP stays as it is (RFC 4555 section 3.3).
+    moved = table.chain("router_watch_natt")
+    moved.rule(f"@th,232,4 {{ 1, 2 }} update @router_hosts {{ {SERVER_OUT} }}", "the router has SAs with this server")
     watch = table.chain("router_watch")
     looks_like_ike(watch)
     watch.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router is about to have SAs with this server")

@@ -237,3 +237,5 @@ def _add_copies(table: Table) -> None:
     stock = table.chain("copies_stock")
     stock.rule(f"ip protocol esp ip daddr set ip saddr . {SPI} map @came_esp return", "the packet itself goes to where it was sent")
     stock.rule(f"ip protocol udp ip daddr set ip saddr . {COOKIE} map @came_ike", "the packet itself goes to where it was sent")
+    # What begins outside and is forwarded is copied once it has its new address. The next of its IKE SA comes before that.
+    stock.rule(f"ct status dnat delete @came_ike {{ ip saddr . {COOKIE} : ip daddr }}", "forwarded by the user: not this address again")
