@@ -2,6 +2,7 @@
 """The overview: sessions, sorting, details, throughput, alerts."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,27 @@ def test_a_poll_of_a_thousand_sessions_is_small(page: Page, router: Router) -> N
     assert router.recorded.bytes[0] > 200_000 and max(router.recorded.bytes[1:]) < 20_000
     router.recorded.sessions = router.recorded.sessions[:2]
     ask_until(page, lambda: page.locator("#vpnpt-sessions tbody tr").count() == 2)
+
+
+def test_rates_of_sessions_that_take_turns(page: Page, router: Router) -> None:
+    """Of a thousand busy ones an answer has some: each shows its rate all the time, and the rate is what it was since it was last told."""
+    template = router.recorded.sessions[0]
+    router.recorded.sessions = [{**template, "id": f"ipsec-{number:08x}", "client": f"10.0.{number // 250}.{number % 250 + 1}"}
+                                for number in range(1000)]
+
+    def pass_time(seconds: int = 5) -> None:
+        router.recorded.now += seconds
+        for item in router.recorded.sessions:
+            item["bytes_in"] += 125_000 * seconds
+
+    router.recorded.pass_time = pass_time  # type: ignore[method-assign]
+    show(page, OVERVIEW)
+    cells = page.locator("#vpnpt-sessions tbody tr td:nth-child(7)")
+    for turn in range(1, 10):
+        ask_until(page, lambda: len(router.recorded.bytes) > turn)  # noqa: B023
+        page.wait_for_timeout(300)
+        rates = {re.sub("[^0-9]*([0-9.]+ .?bit/s).*", r"\1", text, flags=re.DOTALL) for text in cells.all_inner_texts()}
+        assert rates <= {"1.0 Mbit/s", "0 bit/s"} and (turn < 6 or rates == {"1.0 Mbit/s"}), (turn, rates)
 
 
 def test_saved_for_a_spreadsheet(page: Page, router: Router) -> None:

@@ -139,7 +139,7 @@ function merged(answer) {
 	table.revision = answer.revision;
 	table.ended = [ ...answer.ended.slice().reverse(), ...table.ended ].slice(0, ENDED);
 
-	return { now: answer.now, sessions: [ ...table.rows.values() ], ended: table.ended, capped: answer.capped };
+	return { now: answer.now, sessions: [ ...table.rows.values() ], ended: table.ended, capped: answer.capped, more: answer.more };
 }
 
 function pad(number) {

@@ -115,7 +115,7 @@ return view.extend({
 		}
 
 		if (!answer.error)
-			this.rates.add({ now: answer.now, sessions: list }, totals);
+			this.rates.add({ now: answer.now, sessions: list, more: answer.more }, totals);
 
 		this.refreshAlerts(api.alerts(status, this.now ?? Date.now() / 1000));
 		this.cards.refresh(status, totals, this.rates.samples);
