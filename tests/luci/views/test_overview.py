@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.luci.browser import PHONE
-from tests.luci.views.stand import OVERVIEW, again, ask_until, show
+from tests.luci.views.stand import OVERVIEW, again, ask_until, german, show
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -122,6 +122,16 @@ def test_rates_of_sessions_that_take_turns(page: Page, router: Router) -> None:
         page.wait_for_timeout(300)
         rates = {re.sub("[^0-9]*([0-9.]+ .?bit/s).*", r"\1", text, flags=re.DOTALL) for text in cells.all_inner_texts()}
         assert rates <= {"1.0 Mbit/s", "0 bit/s"} and (turn < 6 or rates == {"1.0 Mbit/s"}), (turn, rates)
+
+
+def test_a_state_is_found_by_its_word(page: Page) -> None:
+    """In the reader's language."""
+    german(page)
+    show(page, OVERVIEW)
+    state = page.locator("#vpnpt-sessions .vp-badge").first.inner_text()
+    page.fill("#vpnpt-overview input[type=search]", state)
+    assert page.locator("#vpnpt-sessions .vp-badge").count() > 0
+    assert set(page.locator("#vpnpt-sessions .vp-badge").all_inner_texts()) == {state}
 
 
 def test_saved_for_a_spreadsheet(page: Page, router: Router) -> None:

@@ -151,7 +151,7 @@ const Sessions = baseclass.extend({
 		const words = this.filter;
 		const own = this.client ? list.filter(row => row.client == this.client) : list;
 		const found = words ? own.filter(row => [ row.client, row.client_name, row.server, row.server_name, row.mac, api.name(row.protocol), row.variant,
-			row.state ].some(text => String(text ?? '').toLowerCase().includes(words))) : own;
+			row.state, api.state(row.state)[0] ].some(text => String(text ?? '').toLowerCase().includes(words))) : own;
 
 		this.list = list;
 		this.now = answer.now ?? this.now;
