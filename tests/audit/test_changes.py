@@ -61,6 +61,8 @@ def firewall(text: str) -> dict[str, str]:
     ("config rule\n option name A\n option proto esp\n option target DROP\n", {"firewall rule A": "proto esp, target DROP"}),
     ("config rule\n option proto udp\n option dest_port 500\n", {"firewall rule @rule[0]": "dest_port 500, proto udp"}),
     ("config rule\n option name A\n option dest_port '80 443'\n", {}),
+    ("config rule\n option name A\n option dest_port '1-²'\n", {}),
+    (f"config rule\n option name A\n option dest_port '1-{'9' * 5000}'\n", {}),
     ("config rule\n option name A\n option dest_port '1-65535'\n", {"firewall rule A": "dest_port 1-65535"}),
     ("config rule\n option name A\n option dest_port '4000:5000'\n", {"firewall rule A": "dest_port 4000:5000"}),
     ("config rule\n option name A\n option dest_port '!1701'\n", {"firewall rule A": "dest_port !1701"}),

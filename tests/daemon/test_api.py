@@ -59,6 +59,15 @@ def test_doctor(stage: Stage) -> None:
         assert (first["code"], first["severity"], first["evidence"]) == ("CONFIG", "error", ask(stage, "status")["problem"])
 
 
+def test_numbers_that_python_does_not_read(stage: Stage) -> None:
+    """Whoever may ask can't end the daemon with one: int() refuses digits of other kinds, and more than 4,300 of them."""
+    name = ask(stage, "sessions", since="")["revision"].rpartition(".")[0]
+    for number in ("9" * 5000, "²"):
+        assert "error" in ask(stage, "why", client=CLIENTS[0], seconds=number)
+        assert ask(stage, "sessions", since=f"{name}.{number}")["full"]
+    assert ask(stage, "status")["version"]
+
+
 def test_events(stage: Stage) -> None:
     first = ask(stage, "events")["events"][0]
     assert (first["severity"], first["code"]) == ("info", "APPLIED") and first["text"].startswith("pptp help, l2tp help, ipsec help")

@@ -92,7 +92,7 @@ def test_two_pages_end_with_the_table(seed: int) -> None:
         assert page.rows == {item["id"]: item for item in shot["sessions"]} and page.ended == shot["ended"]
 
 
-@pytest.mark.parametrize("since", ["", "nonsense", "2.1", "1.999", "1.-1", "1."])
+@pytest.mark.parametrize("since", ["", "nonsense", "2.1", "1.999", "1.-1", "1.", "1.\u0661", "1.²", f"1.{'9' * 5000}"])
 def test_who_names_no_number_of_ours_gets_everything(since: str) -> None:
     answer = Revisions("1").answer({"now": 1, "sessions": [row(1)], "ended": []}, since)
     assert answer["full"] and len(answer["sessions"]) == 1

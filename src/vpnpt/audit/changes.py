@@ -9,7 +9,7 @@ import json
 from collections import deque
 
 from ..config.options import OPTIONS
-from ..config.values import boolean
+from ..config.values import boolean, number
 from ..model import Source
 from ..record import Record
 
@@ -197,7 +197,8 @@ def _about_vpns(section: SectionText, ports: frozenset[str]) -> bool:
 
 def _covers(word: str, port: str) -> bool:
     first, _, last = word.lstrip("!").replace(":", "-").partition("-")
-    return first == port or (first.isdigit() and last.isdigit() and int(first) <= int(port) <= int(last))
+    low, high = number(first), number(last)
+    return first == port or (low is not None and high is not None and low <= int(port) <= high)
 
 
 def _joined(section: SectionText, name: str) -> str:

@@ -15,6 +15,7 @@ import signal
 import time
 
 from .. import TOOLS_MISSING
+from ..config.values import number
 from ..kernel.netfilter import NetlinkError
 from ..router.names import Hosts
 from ..sessions.table import packed_address, text_of
@@ -61,10 +62,10 @@ class Watches:
             clients = [one for one in clients if len(one) == len(server)]
             if not clients:
                 return {"error": "client and server must both be IPv4, or both IPv6"}
-        seconds = arguments.get("seconds", "") or str(SECONDS)
-        if not seconds.isdecimal() or not 1 <= int(seconds) <= LONGEST:
+        seconds = number(arguments.get("seconds") or str(SECONDS)) or 0
+        if not 1 <= seconds <= LONGEST:
             return {"error": f"seconds: a number from 1 to {LONGEST}"}
-        return self.start(clients[0], server or b"", int(seconds))
+        return self.start(clients[0], server or b"", seconds)
 
     def start(self, client: bytes, server: bytes, seconds: float) -> dict[str, Any]:
         """Begins to watch; a watch of before ends without a word. The state, as `answer` gives it."""

@@ -63,9 +63,9 @@ class Revisions:
 
     def _known(self, since: str) -> int | None:
         name, _, number = since.rpartition(".")
-        if name != self._name or not number.isdecimal() or not self._forgotten <= int(number) <= self._number:
-            return None
-        return int(number)
+        # int() refuses digits of other kinds, and more than 4,300 of them.
+        known = int(number) if name == self._name and number.isascii() and number.isdigit() and len(number) <= 18 else -1
+        return known if self._forgotten <= known <= self._number else None
 
     def _next(self) -> int:
         self._number += 1
