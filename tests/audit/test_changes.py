@@ -205,3 +205,13 @@ def test_a_broken_file_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert [item["text"] for item in made.history.answer()] == ["three", "one"]
     made.add("rules", "", "five")
     assert [item["text"] for item in watching(tmp_path).history.answer()] == ["five", "three", "one"]
+
+
+def test_another_file_is_told_from_its_beginning(tmp_path: Path) -> None:
+    """What comes before what a page knows is no news: it gets all."""
+    (tmp_path / "history").write_text('{"time":1,"what":"rules","how":"","text":"one"}\n')
+    made = changes.History()
+    made.add(2, "rules", "", "two")
+    known = made.count
+    history_file.HistoryFile(Log()).open(str(tmp_path / "history"), made)
+    assert made.count - known > len(made.changes) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -95,6 +95,30 @@ def test_the_last_lines_are_kept(clock: list[float], monkeypatch: pytest.MonkeyP
     assert [line["code"] for line in made.lines] == [f"C{number}" for number in range(LINES, 2 * LINES)]
     assert [line["code"] for line in made.alerts] == [f"C{number}" for number in range(2 * LINES - ALERTS, 2 * LINES)]
     assert len(heard) == 2 * LINES and heard[0] == ("warning", "C0", "x")
+
+
+def test_what_came_since_an_answer() -> None:
+    """One that names the last answer gets what it lacks; one of another daemon, or too far behind, gets all."""
+    made = Log("debug")
+
+    def ask(since: str) -> dict[str, Any]:
+        return made.since("events", made.lines, made.count, {"since": since})
+
+    made.error("A", "a")
+    first = ask("")
+    assert first["full"] and [line["code"] for line in first["events"]] == ["A"]
+    assert (again := ask(first["revision"])) == {"events": [], "full": False, "revision": first["revision"]}, again
+    made.error("B", "b")
+    made.error("C", "c")
+    later = ask(first["revision"])
+    assert not later["full"] and [line["code"] for line in later["events"]] == ["B", "C"]
+    name = later["revision"].rpartition(".")[0]
+    for since in ("x.1", f"{name}.4", f"{name}.", f"{name}.²", f"{name}.{'9' * 5000}", f"{name}.-1"):
+        assert ask(since)["full"] and [line["code"] for line in ask(since)["events"]] == ["A", "B", "C"], since
+    for number in range(LINES):
+        made.error(f"N{number}", "n")
+    assert ask(later["revision"])["full"] is False and len(ask(later["revision"])["events"]) == LINES
+    assert ask(first["revision"])["full"] and set(made.since("events", made.lines, made.count, {})) == {"events"}
 
 
 def test_a_quiet_minute_leaves_nothing_to_sum_up(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import math
 import time
 from typing import Any
 
+from vpnpt.daemon.log import Log
 from vpnpt.doctor.codes import CODES
 from vpnpt.sessions.revisions import Revisions
 
@@ -144,7 +145,8 @@ class Recorded:
         self.down = self.denied = self.unblocks = False
         self.watch: dict[str, Any] = {}
         self.looks = 0
-        self.revisions, self.capped = Revisions("812"), False
+        self.revisions, self.capped, self.log = Revisions("812"), False, Log()
+        self.changes, self.events = list(CHANGES), list(EVENTS)
         self.bytes: list[int] = []
         self.verdict: dict[str, Any] = VERDICT
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -200,11 +202,21 @@ class Recorded:
         if method == "why":
             return self.why(arguments)
         if method == "changes":
-            return {"changes": [{"time": self.now - ago, "what": what, "how": how, "text": text} for ago, what, how, text in CHANGES]}
+            return self.since("changes", [{"time": self.now - ago, "what": what, "how": how, "text": text}
+                                          for ago, what, how, text in self.changes], arguments)
         if method == "events":
-            return {"events": [{"time": self.now - ago, "severity": severity, "code": code, "text": text}
-                               for ago, severity, code, text in EVENTS]}
+            return self.since("events", [{"time": self.now - ago, "severity": severity, "code": code, "text": text}
+                                         for ago, severity, code, text in self.events], arguments)
         return {"error": f"unknown method {method!r}"}
+
+    def since(self, key: str, lines: list[dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
+        """As the daemon answers, by its own code; the newest change comes first, the newest event last."""
+        newest_last = lines if key == "events" else lines[::-1]
+        found = self.log.since(key, newest_last, len(lines), arguments)
+        if key == "changes":
+            found[key].reverse()
+        self.bytes.append(len(json.dumps(found)))
+        return found
 
     def why(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """A watch that sees two looks long how IKE is answered and ESP is not, and ends with `verdict`."""

@@ -87,11 +87,12 @@ def _is_state(data: object) -> bool:
 
 
 class History:
-    """The last LIMIT changes, and the state that the next one is compared with (None: nothing is known yet)."""
+    """The last LIMIT changes, and the state that the next one is compared with (None: nothing is known yet). count: grows with each."""
 
     def __init__(self) -> None:
         self.changes: deque[Change] = deque(maxlen=LIMIT)
         self.state: State | None = None
+        self.count = 0
 
     def load(self, lines: Iterable[str]) -> None:
         """Takes over what an earlier daemon wrote, oldest first."""
@@ -111,6 +112,7 @@ class History:
         text = text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT - 3] + "..."
         change = Change(time=int(time), what=what, how=how[:TEXT_LIMIT], text=text)
         self.changes.append(change)
+        self.count += 1
         return change
 
     def compare(self, time: float, how: str, state: State) -> list[Change]:

@@ -69,8 +69,8 @@ def _kill(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
     return {"ended": context.feed.kill(lambda one: one.key[1] == client and protocol in ("", one.key[0]))}
 
 
-def _events(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"events": list(context.log.lines)}
+def _events(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return context.log.since("events", context.log.lines, context.log.count, arguments)
 
 
 def _tool(name: str) -> Handler:

@@ -2,7 +2,7 @@
 """The file that holds the history. What can't be written is kept in memory and written as soon as that is possible."""
 from __future__ import annotations
 
-from ..audit.changes import History
+from ..audit.changes import LIMIT, History
 from . import safe_file
 
 TYPE_CHECKING = False
@@ -48,6 +48,7 @@ class HistoryFile:
         before.load(text.decode("utf-8", "replace").splitlines())
         history.changes.clear()
         history.changes.extend([*before.changes, *known])
+        history.count += LIMIT + 1  # whoever knows the end of it has all of it told
         if history.state is None:
             history.state = before.state
         if known or (text and not text.endswith(b"\n")):  # a power cut tore the last line

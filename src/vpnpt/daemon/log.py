@@ -14,9 +14,11 @@ import sys
 import time
 from collections import deque
 
+from ..config.values import number
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
 LEVELS = ("error", "warning", "info", "debug")
@@ -39,6 +41,8 @@ class Log:
         self.level = level
         self.listener: Callable[[str, str, str], None] | None = None  # hears severity, code and text of errors and warnings
         self.lines: deque[dict[str, Any]] = deque(maxlen=LINES)
+        self.count = 0  # of lines that were kept
+        self._name = f"{os.getpid()}-{int(time.time())}"
         self.alerts: deque[dict[str, Any]] = deque(maxlen=ALERTS)
         self.written: dict[tuple[str, str], int] = {}  # by severity and code, those that were summed up too
         self._syslog = syslog
@@ -69,6 +73,18 @@ class Log:
         if self.listener is not None and level in ("error", "warning"):
             self.listener(level, code, self.lines[-1]["text"])
 
+    def since(self, key: str, lines: Iterable[Any], count: int, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """A list that grows at its end, as an answer; count: how many there ever were. Who gives `since` ('' at first, then the last
+        answer's `revision`) gets what came after it, or all (`full`), where that is of another daemon or too old."""
+        found = list(lines)
+        if "since" not in arguments:
+            return {key: found}
+        name, _, known = arguments["since"].rpartition(".")
+        last = number(known) if name == self._name else None
+        late = -1 if last is None else count - last
+        full = not 0 <= late <= len(found)
+        return {key: found if full else found[len(found) - late:], "full": full, "revision": f"{self._name}.{count}"}
+
     def next_deadline(self) -> float | None:
         """When `sum_up` has something to say, by time.monotonic(); None if nothing is held back."""
         return min((since + MINUTE for since, count, _ in self._minute.values() if count > BURST), default=None)
@@ -94,6 +110,7 @@ class Log:
             text = text[:TEXT_LIMIT - 3] + "..."
         entry = {"time": int(time.time()), "severity": level, "code": code, "text": text}
         self.lines.append(entry)
+        self.count += 1
         if level in ("error", "warning"):
             self.alerts.append(entry)
         if self._syslog and self._to_syslog(level, code, text):

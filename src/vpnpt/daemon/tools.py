@@ -48,8 +48,14 @@ def metrics(context: Context) -> str:
     return collect(context.service, context.feed, context.log, context.status())
 
 
-def _changes(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"changes": context.service.history.history.answer() if context.service.history is not None else []}
+def _changes(context: Context, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Newest first."""
+    if context.service.history is None:
+        return {"changes": []}
+    history = context.service.history.history
+    found = context.log.since("changes", reversed(history.answer()), history.count, arguments)
+    found["changes"].reverse()
+    return found
 
 
 def _throughput(context: Context, _arguments: Mapping[str, str]) -> dict[str, Any]:

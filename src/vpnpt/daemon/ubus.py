@@ -24,7 +24,7 @@ OBJECT = "vpnpt"
 METHODS: Mapping[str, Mapping[str, int]] = {
     "status": {}, "sessions": {"since": wire.STRING}, "doctor": {},
     "why": {"client": wire.STRING, "server": wire.STRING, "seconds": wire.STRING, "watch": wire.STRING, "cancel": wire.STRING},
-    "changes": {}, "events": {}, "metrics": {}, "throughput": {}, "reload": {},
+    "changes": {"since": wire.STRING}, "events": {"since": wire.STRING}, "metrics": {}, "throughput": {}, "reload": {},
     "kill": {"session": wire.STRING, "client": wire.STRING, "protocol": wire.STRING},
     "block": {"client": wire.STRING, "protocol": wire.STRING}, "unblock": {"client": wire.STRING, "protocol": wire.STRING}}
 """Each with its arguments and their types, as `ubus -v list` shows them. All arguments are optional: the handler says what it needs."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.luci.browser import DESKTOP, PHONE, overflow
-from tests.luci.views.stand import EVIL, HTDOCS, OVERVIEW, VIEWS, show
+from tests.luci.views.stand import EVIL, HTDOCS, OVERVIEW, VIEWS, ask_until, show
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -46,6 +46,24 @@ def test_times_stay_aligned_over_midnight(page: Page, router: Router) -> None:
     page.wait_for_function("document.styleSheets.length > 1")
     places = page.eval_on_selector_all("#vpnpt-events-list .vp-kind", "nodes => nodes.map(node => node.getBoundingClientRect().left)")
     assert len(places) > 3 and len(set(places)) == 1 and page.locator("#vpnpt-events-list.vp-dated").count() == 1
+
+
+def test_a_full_log_is_told_once(page: Page, router: Router) -> None:
+    """After that a poll brings what came since, and the page shows what one shows that asks for all."""
+    router.recorded.events = [(500 - number, "debug", "FANNED", f"SPI {number:08x} of 198.51.100.10 may be of many" + 20 * " others")
+                              for number in range(200)]
+    router.recorded.changes = [(number, "rules", "nft", f"{number} rules are gone") for number in range(200)]
+    show(page, "view.vpnpt.changes")
+    assert page.locator("#vpnpt-events-list li").count() == page.locator("#vpnpt-changes-list li").count() == 200
+    router.recorded.events = [*router.recorded.events, (0, "error", "FULL", "the last one")]
+    router.recorded.changes.insert(0, (0, "service", "procd", "the last one"))
+    first = len(router.recorded.bytes)
+    ask_until(page, lambda: page.locator("#vpnpt-events-list li:has-text('the last one')").count() == 1)
+    assert max(router.recorded.bytes[:first]) > 30_000 and max(router.recorded.bytes[first:]) < 300
+    for place, gone in (("events", "SPI 00000000"), ("changes", ": 199 rules")):
+        assert page.locator(f"#vpnpt-{place}-list li").count() == 200, "the oldest is gone"
+        assert "the last one" in page.locator(f"#vpnpt-{place}-list li").first.inner_text()
+        assert gone not in page.inner_text(f"#vpnpt-{place}-list")
 
 
 def test_numbers(page: Page) -> None:

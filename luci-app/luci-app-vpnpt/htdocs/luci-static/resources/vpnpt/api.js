@@ -12,8 +12,8 @@ const callStatus = declare('status');
 const callSessions = declare('sessions', [ 'since' ]);
 const callDoctor = declare('doctor');
 const callWhy = declare('why', [ 'client', 'server', 'watch', 'cancel' ]);
-const callChanges = declare('changes');
-const callEvents = declare('events');
+const callChanges = declare('changes', [ 'since' ]);
+const callEvents = declare('events', [ 'since' ]);
 const callKill = declare('kill', [ 'session' ]);
 const callBlock = declare('block', [ 'client', 'protocol' ]);
 const callUnblock = declare('unblock', [ 'client', 'protocol' ]);
@@ -142,6 +142,26 @@ function merged(answer) {
 	return { now: answer.now, sessions: [ ...table.rows.values() ], ended: table.ended, capped: answer.capped, more: answer.more };
 }
 
+/* Asks for what came since the last answer, for a list that only grows. grown(known, news): both as one. */
+function growing(call, key, grown) {
+	let last = null;
+
+	return () => {
+		const before = last;
+
+		return settled(call(before?.revision ?? '')).then(answer => {
+			if (answer.error)
+				return answer;
+
+			last = answer.full === false && before ? { ...answer, [key]: grown(before[key], answer[key]) } : answer;
+
+			return last;
+		});
+	};
+}
+
+const LINES = 200; /* that the service keeps */
+
 function pad(number) {
 	return String(number).padStart(2, '0');
 }
@@ -163,8 +183,8 @@ return baseclass.extend({
 	whyNow: watch => settled(callWhy('', '', watch, '')),
 	whyCancel: watch => settled(callWhy('', '', watch, '1')),
 
-	changes: () => settled(callChanges()),
-	events: () => settled(callEvents()),
+	changes: growing(callChanges, 'changes', (known, news) => [ ...news, ...known ].slice(0, LINES)), /* newest first */
+	events: growing(callEvents, 'events', (known, news) => [ ...known, ...news ].slice(-LINES)),
 	throughput: () => settled(callThroughput()),
 	kill: session => settled(callKill(session)),
 	block: (client, protocol) => settled(callBlock(client, protocol)),
