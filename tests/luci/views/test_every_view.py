@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.reference import said
 from tests.luci.browser import DESKTOP, PHONE, overflow
-from tests.luci.views.stand import EVIL, HTDOCS, OVERVIEW, VIEWS, ask_until, show
+from tests.luci.views.stand import EVIL, HTDOCS, OVERVIEW, VIEWS, ask_until, german, show
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -64,6 +65,28 @@ def test_a_full_log_is_told_once(page: Page, router: Router) -> None:
         assert page.locator(f"#vpnpt-{place}-list li").count() == 200, "the oldest is gone"
         assert "the last one" in page.locator(f"#vpnpt-{place}-list li").first.inner_text()
         assert gone not in page.inner_text(f"#vpnpt-{place}-list")
+
+
+def test_what_a_warning_means_in_german(page: Page, router: Router) -> None:
+    """Before its line, which is English: in the log, on the overview and on LuCI's own page. Notes and details are as they were."""
+    german(page)
+    page.add_init_script("document.addEventListener('readystatechange', () => document.documentElement.lang = 'de')")
+    for view, place in (("view.vpnpt.changes", "#vpnpt-events-list li"), (OVERVIEW, "#vpnpt-alerts li"), (VIEWS[4], "#view p")):
+        show(page, view)
+        lines = [text for text in page.locator(place).all_text_contents() if "dieselbe SPI" in text]
+        assert len(lines) == 1 and "both get its packets" in lines[0], view
+    show(page, "view.vpnpt.changes")
+    page.fill("#vpnpt-changes input[type=search]", "dieselbe spi")
+    assert page.locator("#vpnpt-events-list li").count() == 1
+
+
+def test_every_warning_has_a_meaning(page: Page) -> None:
+    """Of those that the log knows; none is made up."""
+    show(page, OVERVIEW)
+    codes = {line.code for line in said() if line.level in ("error", "warning")}
+    with_meaning = {code for code in codes if page.evaluate("code => L.require('vpnpt.meanings').then(all => all.meaning(code))", code)}
+    assert codes == with_meaning
+    assert (HTDOCS / "luci-static/resources/vpnpt/meanings.js").read_text().count("_('") == len(with_meaning)
 
 
 def test_numbers(page: Page) -> None:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* globals api, messages */
+/* globals api, meanings, messages */
 'use strict';
 'require baseclass';
 'require vpnpt.api as api';
+'require vpnpt.meanings as meanings';
 'require vpnpt.messages as messages';
 
 /* Pieces of pages. What comes from the router is put into text nodes only: children are always arrays or nodes. */
@@ -76,6 +77,17 @@ return baseclass.extend({
 
 	/* A part of a finding in the reader's language, as far as the router gives its code. */
 	said: (finding, part) => messages.text(finding.said?.[part], finding[part]),
+
+	/* What an error or a warning of the log means, for who reads another language than the log's, which is English. */
+	meaning: ({ code, severity }) => [ 'error', 'warning' ].includes(severity) && !(document.documentElement.lang || 'en').startsWith('en')
+		? meanings.meaning(code) : '',
+
+	logged(line) {
+		const meaning = this.meaning(line);
+		const text = line.text;
+
+		return meaning ? [ meaning, E('br'), E('span', { 'class': 'vp-dim', 'lang': 'en' }, [ text ]) ] : [ text ];
+	},
 
 	/* Starts the service, then calls back, when it answers. */
 	starter(done) {

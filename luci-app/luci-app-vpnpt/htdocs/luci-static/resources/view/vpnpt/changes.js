@@ -63,15 +63,15 @@ return view.extend({
 			return false;
 
 		this.fill(this.changes, (changes.changes ?? []).map(change => [ change.time, [ api.CHANGES[change.what] ?? String(change.what) ],
-			change.how ? `${change.text} (${change.how})` : change.text ]), _('Nothing has changed since the service started.'));
+			[ change.how ? `${change.text} (${change.how})` : change.text ] ]), _('Nothing has changed since the service started.'));
 
 		const last = LEVELS.indexOf(this.level.value);
 		const words = this.words.value.trim().toLowerCase();
 		const found = (events.events ?? []).filter(event => LEVELS.indexOf(event.severity) <= last &&
-			(!words || `${event.code} ${event.text}`.toLowerCase().includes(words)));
+			(!words || `${event.code} ${event.text} ${parts.meaning(event)}`.toLowerCase().includes(words)));
 
 		this.fill(this.events, found.slice().reverse().map(event => [ event.time,
-			[ parts.badge(api.severity(event.severity)), ' ', E('span', { 'class': 'vp-mono vp-dim' }, [ event.code ]) ], event.text ]),
+			[ parts.badge(api.severity(event.severity)), ' ', E('span', { 'class': 'vp-mono vp-dim' }, [ event.code ]) ], parts.logged(event) ]),
 			(events.events ?? []).length ? _('No line matches.') : _('Nothing has been logged yet.'));
 
 		return true;
@@ -79,7 +79,7 @@ return view.extend({
 
 	fill(list, lines, empty) {
 		const next = lines.map(([ time, kind, text ]) => E('li', {}, [
-			E('time', {}, [ api.moment(time) ]), E('span', { 'class': 'vp-kind' }, kind), E('span', { 'class': 'vp-text' }, [ text ])
+			E('time', {}, [ api.moment(time) ]), E('span', { 'class': 'vp-kind' }, kind), E('span', { 'class': 'vp-text' }, text)
 		]));
 		list.className = parts.listClass(lines.map(line => line[0]));
 

@@ -172,7 +172,7 @@ return view.extend({
 			E('ul', { 'class': parts.listClass(recent.map(alert => alert.time)) }, recent.map(alert => E('li', {}, [
 				E('time', {}, [ api.moment(alert.time) ]),
 				E('span', { 'class': 'vp-kind' }, [ parts.badge(api.severity(alert.severity)) ]),
-				E('span', { 'class': 'vp-text' }, [ alert.text ])
+				E('span', { 'class': 'vp-text' }, parts.logged(alert))
 			]))),
 			parts.linked(_('More in the %s.'), parts.page('changes'), _('log'))
 		]);

@@ -43,7 +43,7 @@ return baseclass.extend({
 				...rows
 			]),
 			...(status.problem ? [ E('p', {}, [ parts.badge(api.inForce(status)), ' ', status.problem ]) ] : []),
-			...worst.map(alert => E('p', {}, [ parts.badge(api.severity(alert.severity)), ' ', alert.text ])),
+			...worst.map(alert => E('p', {}, [ parts.badge(api.severity(alert.severity)), ' ', ...parts.logged(alert) ])),
 			E('p', {}, [ E('a', { 'href': parts.page('overview') }, [ _('Sessions and details') ]) ])
 		]);
 	}
