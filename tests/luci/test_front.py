@@ -81,6 +81,14 @@ def test_on_a_telephone_in_german(page: Page, front: Front) -> None:
     assert "Übersicht" in page.inner_text("#tabmenu")
 
 
+def test_what_stands_in_a_row_is_of_one_height(page: Page) -> None:
+    """LuCI's theme has other rules for a field to search in than for one to choose from."""
+    show(page, "changes")
+    page.wait_for_function("document.styleSheets.length > 2")
+    heights = [page.locator(f"#vpnpt-changes .vp-tools {kind}").bounding_box() for kind in ("select", "input")]
+    assert abs(heights[0]["height"] - heights[1]["height"]) <= 4, heights  # type: ignore[index]
+
+
 def test_what_is_wrong_is_unfolded(page: Page, front: Front) -> None:
     """An invalid value hidden in a fold would be a form that does not save and does not say why."""
     show(page, "settings")
