@@ -101,6 +101,15 @@ def test_rules_that_are_gone_help_nobody(page: Page, router: Router) -> None:
         assert set(page.locator(".vp-card .vp-badge, #vpnpt-widget .vp-badge").all_inner_texts()) == {"No rules"}
 
 
+def test_rules_that_can_t_be_put_back(page: Page, router: Router) -> None:
+    """The reason, and no word of the configuration, which is in order."""
+    router.recorded.status.update(in_place=False, problem="the tables are gone: the program nft is missing")
+    show(page, OVERVIEW)
+    panel = page.inner_text(".vp-panel")
+    assert "nft is missing" in panel and "The rules are not in the kernel" in panel and "ask the doctor" in panel
+    assert not page.is_visible("text=The configuration can't be put in force") and "settings" not in panel
+
+
 def test_all_of_it_is_switched_off(page: Page, router: Router) -> None:
     router.recorded.status["enabled"] = False
     show(page, OVERVIEW)

@@ -72,7 +72,14 @@ return view.extend({
 
 		this.main.hidden = false;
 
-		if (status.problem)
+		/* Not of the configuration, if the rules were there and can't be put back. */
+		const lost = status.in_place === false && status.in_force != 'none' && status.enabled !== false;
+
+		if (lost)
+			problems.push(parts.panel('bad', _('The rules are not in the kernel'), [
+				...(status.problem ? [ E('p', {}, [ status.problem ]) ] : []),
+				parts.linked(_('They are put back within a second; if this stays, ask the %s.'), parts.page('doctor'), _('doctor')) ], 'alert'));
+		else if (status.problem)
 			problems.push(parts.panel('bad', _('The configuration can\'t be put in force'), [
 				E('p', {}, [ status.problem ]),
 				...(inForce ? [ E('p', {}, [ inForce ]) ] : []),
@@ -83,9 +90,6 @@ return view.extend({
 		else if (status.in_force == 'partly')
 			problems.push(parts.panel('warn', _('A part of the configuration is left out'), [
 				E('p', {}, [ inForce ]), parts.linked(_('Correct it in the %s.'), parts.page('settings'), _('settings')) ], 'alert'));
-		else if (status.in_place === false)
-			problems.push(parts.panel('bad', _('The rules are not in the kernel'), [
-				parts.linked(_('They are put back within a second; if this stays, ask the %s.'), parts.page('doctor'), _('doctor')) ], 'alert'));
 
 		if (status.version && status.version != api.VERSION)
 			problems.push(parts.panel('warn', _('Page and service are of different versions'), [
