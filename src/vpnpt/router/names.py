@@ -72,6 +72,8 @@ class Hosts:
         if packed is not None:
             return [packed]
         wanted = text.lower()
+        if not wanted:  # neighbours without a name are nobody's
+            return []
         near = [address for address, mac in self._macs.items() if wanted in (mac, self.name(address).lower())]
         far = [address for address, name in self._names.items() if name.lower() == wanted]
         return sorted(dict.fromkeys([*near, *far]), key=lambda address: (len(address), address not in near))
