@@ -12,6 +12,7 @@ from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
 from vpnpt.daemon import control
 from vpnpt.daemon.api import HANDLERS
+from vpnpt.doctor.texts import TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,16 @@ def test_numbers_that_python_does_not_read(stage: Stage) -> None:
         assert "error" in ask(stage, "why", client=CLIENTS[0], seconds=number)
         assert ask(stage, "sessions", since=f"{name}.{number}")["full"]
     assert ask(stage, "status")["version"]
+
+
+def test_what_why_can_t_be_asked(stage: Stage) -> None:
+    """In words for the terminal, and by the code of a sentence for LuCI."""
+    cases = {"who": {}, "unknown": {"client": "nobody"}, "server": {"client": CLIENTS[0], "server": "vpn.example.com"},
+             "family": {"client": CLIENTS[0], "server": "2001:db8::1"}, "gone": {"watch": "1-1"}}
+    for code, arguments in cases.items():
+        answer = ask(stage, "why", **arguments)
+        assert answer["said"] == {"code": f"why-ask-{code}", "values": {}} and answer["error"] and f"why-ask-{code}" in TEXTS
+    assert {f"why-ask-{code}" for code in (*cases, "none")} == {code for code in TEXTS if code.startswith("why-ask-")}
 
 
 def test_events(stage: Stage) -> None:

@@ -34,6 +34,11 @@ SECONDS, LONGEST = 60, 300
 LINE_MAX = 1 << 18
 
 
+def _no(code: str, text: str) -> dict[str, Any]:
+    """An error, and the code of its sentence for LuCI: doctor/texts.py is not read here, it is large."""
+    return {"error": text, "said": {"code": f"why-ask-{code}", "values": {}}}
+
+
 class Watches:
     """The watch that runs, or the last one. aside: runs the judgement; it must not be shared, or another answer may be taken for ours."""
 
@@ -53,15 +58,15 @@ class Watches:
         hosts.read()
         clients = hosts.find(arguments.get("client", "")) if isinstance(hosts, Hosts) else []
         if not clients:
-            return {"error": "whose VPN? give a client by its address, MAC or name; no such name is known" if arguments.get("client")
-                    else "whose VPN? give a client by its address, MAC or name"}
+            who = "whose VPN? give a client by its address, MAC or name"
+            return _no("unknown", f"{who}; no such name is known") if arguments.get("client") else _no("who", who)
         server = packed_address(arguments.get("server", ""))
         if server is None and arguments.get("server"):
-            return {"error": "the server must be given by its address"}
+            return _no("server", "the server must be given by its address")
         if server is not None and len(server) != len(clients[0]):
             clients = [one for one in clients if len(one) == len(server)]
             if not clients:
-                return {"error": "client and server must both be IPv4, or both IPv6"}
+                return _no("family", "client and server must both be IPv4, or both IPv6")
         seconds = number(arguments.get("seconds") or str(SECONDS)) or 0
         if not 1 <= seconds <= LONGEST:
             return {"error": f"seconds: a number from 1 to {LONGEST}"}
@@ -71,7 +76,7 @@ class Watches:
         """Begins to watch; a watch of before ends without a word. The state, as `answer` gives it."""
         config = self._service.config
         if config is None:
-            return {"error": "no configuration is in force"}
+            return _no("none", "no configuration is in force")
         self.close()
         self._serial += 1
         self._feed.hosts.read()
@@ -92,7 +97,7 @@ class Watches:
     def answer(self, watch: str) -> dict[str, Any]:
         """How far it is. state: watching, judging, done (then there is a `verdict`), cancelled, failed (then `problem` says why)."""
         if watch != self._state.get("watch"):
-            return {"error": "no such watch: another one has begun since, or the daemon has"}
+            return _no("gone", "no such watch: another one has begun since, or the daemon has")
         return dict(self._state)
 
     def cancel(self, watch: str) -> dict[str, Any]:

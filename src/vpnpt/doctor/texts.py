@@ -7,7 +7,14 @@ from .codes import CODES
 
 TEXTS: dict[str, str] = {
     "and-more": "{names} and {count} more",
-    # `vpnpt why`: one sentence on the cause
+    # `vpnpt why`: what it can't be asked, in LuCI (daemon/why.py has its own words for the terminal)
+    "why-ask-who": "Name the device by its address, its MAC address or its name.",
+    "why-ask-unknown": "No device of this name is known: give its address.",
+    "why-ask-server": "Give the server by its address, not by its name.",
+    "why-ask-family": "Device and server must both have IPv4 addresses, or both IPv6.",
+    "why-ask-none": "No configuration is in force: there is nothing to watch with.",
+    "why-ask-gone": "Another watch has begun since, or the service was started anew.",
+    # one sentence on the cause
     "why-works": "It works: data of {client} passes in both directions with {server} ({kind}).",
     "why-agree": "Nothing on this router stops it: {server} answers {client} ({kind}). The tunnel does not come up because the two do not "
                  "agree on something.",

@@ -41,7 +41,7 @@ def test_why_for_a_device_that_is_named(page: Page, router: Router) -> None:
     router.recorded.verdict = {**VERDICT, "place": "here", "action": {"do": "unblock", "protocol": "ipsec", "client": "192.168.1.113"}}
     show(page, OVERVIEW)
     page.click("#vpnpt-why-open")
-    assert "anna-laptop" in str(page.locator("#vpnpt-why-known option").all_text_contents())
+    page.wait_for_selector("#vpnpt-why-known option:has-text('anna-laptop')", state="attached")  # the router is asked for them first
     page.fill("#vpnpt-why-client", "192.168.1.113")
     page.click("#vpnpt-why .cbi-button-positive")
     page.click("#vpnpt-why-act")
@@ -58,3 +58,17 @@ def test_why_is_cancelled(page: Page, router: Router) -> None:
     page.wait_for_timeout(1500)
     looks = [arguments for method, arguments in router.recorded.calls if method == "why"]
     assert looks[-1]["cancel"] == "1" and len(looks) < 6
+
+
+def test_a_name_that_nobody_knows(page: Page, router: Router) -> None:
+    """Said in the reader's language; what was typed is there to be corrected."""
+    german(page)
+    call, unknown = router.recorded.call, {"error": "no such name is known", "said": {"code": "why-ask-unknown", "values": {}}}
+    router.recorded.call = lambda method, arguments: unknown if method == "why" else call(method, arguments)  # type: ignore[method-assign]
+    show(page, OVERVIEW)
+    page.click("#vpnpt-why-open")
+    page.fill("#vpnpt-why-client", "laptpo")
+    page.click("#vpnpt-why .cbi-button-positive")
+    page.wait_for_selector("#vpnpt-why:has-text('Ein Gerät dieses Namens ist nicht bekannt')")
+    page.click("#vpnpt-why button:has-text('Noch einmal')")
+    assert page.input_value("#vpnpt-why-client") == "laptpo"

@@ -105,7 +105,7 @@ function cause(error) {
 function settled(promise) {
 	return Promise.resolve(promise).then(
 		answer => L.isObject(answer)
-			? (typeof(answer.error) == 'string' ? { error: answer.error, cause: 'error' } : answer)
+			? (typeof(answer.error) == 'string' ? { error: answer.error, said: answer.said, cause: 'error' } : answer)
 			: { error: _('The answer can\'t be understood.'), cause: 'error' },
 		error => ({ error: String(error?.message ?? error), cause: cause(error) }));
 }

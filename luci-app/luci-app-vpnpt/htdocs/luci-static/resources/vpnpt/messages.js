@@ -6,6 +6,12 @@
 
 const TEXTS = {
 	'and-more': _('{names} and {count} more'),
+	'why-ask-who': _('Name the device by its address, its MAC address or its name.'),
+	'why-ask-unknown': _('No device of this name is known: give its address.'),
+	'why-ask-server': _('Give the server by its address, not by its name.'),
+	'why-ask-family': _('Device and server must both have IPv4 addresses, or both IPv6.'),
+	'why-ask-none': _('No configuration is in force: there is nothing to watch with.'),
+	'why-ask-gone': _('Another watch has begun since, or the service was started anew.'),
 	'why-works': _('It works: data of {client} passes in both directions with {server} ({kind}).'),
 	'why-agree': _('Nothing on this router stops it: {server} answers {client} ({kind}). The tunnel does not come up because the two do not agree on something.'),
 	'why-nothing': _('No VPN packet of {client} came to this router while it was watched.'),

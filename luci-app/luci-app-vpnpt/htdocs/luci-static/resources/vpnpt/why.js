@@ -77,7 +77,7 @@ return baseclass.extend({
 
 	show(answer) {
 		if (answer.error)
-			return this.end([ parts.panel('bad', _('That did not work'), [ E('p', {}, [ answer.error ]) ]) ]);
+			return this.end([ parts.panel('bad', _('That did not work'), [ E('p', {}, [ messages.text(answer.said, answer.error) ]) ]) ]);
 
 		switch (answer.state) {
 		case 'watching':
