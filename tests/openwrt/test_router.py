@@ -348,7 +348,8 @@ def test_an_upgrade(box: Box, stage: Stage, tmp_path: Path) -> None:
     after = box.until(lambda: box.status("ubus call vpnpt status") == 0 and box.call("vpnpt", "status"))
     assert after["pid"] != before["pid"]
     assert after["protocols"]["l2tp"]["behaviour"] == "block" and box.sh("uci get vpnpt.l2tp") == "0\n"
-    assert [after[field] for field in ("clients", "spis")] == [before[field] for field in ("clients", "spis")]
+    # Nothing that was known is forgotten; the streams may tell by their rhythm whose an SPI is, or not.
+    assert after["clients"] == before["clients"] and after["spis"] >= before["spis"]
 
 
 def test_sysupgrade_keeps_the_configuration(box: Box) -> None:
