@@ -123,6 +123,9 @@ def test_rekeying() -> None:
     waits.waiting = True
     table.learn({("ipsec", A, S): waits}, NOW)
     assert state(table, NOW + 90) == ["rekeying"]
+    waits.shared_with = {B}
+    assert state(table, NOW + 90) == ["up"], "it has copies of what comes, for as long as that takes"
+    waits.shared_with = set()
     table.ike(B, S, NOW, 1, makes_sas=True)
 
 

@@ -10,7 +10,7 @@ The rules
                  earlier, but at least SILENT_PACKETS packets in SILENT seconds had none (counters are read only when somebody asks).
     negotiating  both ends talk, or begin to, but data does not flow yet: for IPsec no ESP, AH or NAT-T was answered, for PPTP no GRE;
                  where control and data share a flow (UP_AFTER), fewer packets passed than the set-up takes.
-    rekeying     IPsec that was up, and within the last REKEY seconds made new SAs or waits for an answer with a new SPI.
+    rekeying     IPsec that was up, and within the last REKEY seconds made new SAs or waits for a new SPI that no client has yet.
     idle         it was up, and nothing passed for IDLE seconds.
     up           everything else.
  4. A session that has ended is remembered with the reason, HISTORY of them: killed (by `kill`), blocked (refused from then on), closed (its
@@ -150,7 +150,8 @@ class Session:
             self.heard, self.sent, self.heard_at = counts[2], counts[0], now
 
     def _waits(self) -> bool:
-        return self.learned is not None and self.learned.waiting
+        # What is open between several clients comes to each of them: nobody waits for it.
+        return self.learned is not None and self.learned.waiting and not self.learned.shared_with
 
     def state(self, now: float) -> str:
         """The state, by rule 3 at the head of this file."""
