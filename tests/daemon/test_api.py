@@ -12,6 +12,7 @@ from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
 from vpnpt.daemon import control
 from vpnpt.daemon.api import HANDLERS
+from vpnpt.daemon.ubus import METHODS
 from vpnpt.doctor.texts import TEXTS
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 SERVER = "198.51.100.11"
 CLIENTS = ("192.168.1.101", "192.168.1.102")
+ODD = ("", " ", "9" * 5000, "²", "٣", "-1", "+1", "1_0", "1e9", "0x10", "1.5", "nan", "\0", "\ud800", "é", "a" * 50_000, "..", "/", "%s",
+       "{0}", "::", "::1%lo", "192.168.1.101/33", "255.255.255.256", "1.2.3", "1", "\n", "$(id)", "*", None, True, -1, 7, 10 ** 30, 1e308,
+       [], {}, ["x"])
+"""What no argument is meant to be."""
 
 
 @pytest.fixture
@@ -61,12 +66,23 @@ def test_doctor(stage: Stage) -> None:
 
 
 def test_numbers_that_python_does_not_read(stage: Stage) -> None:
-    """Whoever may ask can't end the daemon with one: int() refuses digits of other kinds, and more than 4,300 of them."""
+    """int() refuses digits of other kinds, and more than 4,300 of them."""
     name = ask(stage, "sessions", since="")["revision"].rpartition(".")[0]
     for number in ("9" * 5000, "²"):
         assert "error" in ask(stage, "why", client=CLIENTS[0], seconds=number)
         assert ask(stage, "sessions", since=f"{name}.{number}")["full"]
-    assert ask(stage, "status")["version"]
+
+
+@pytest.mark.parametrize("method", [method for method, arguments in METHODS.items() if arguments])
+def test_no_argument_ends_the_daemon(stage: Stage, method: str) -> None:
+    """Whoever may ask gets an answer, whatever is asked; and the next one does."""
+    daemon = stage.lab.router.daemon
+    name = ask(stage, "sessions", since="")["revision"].rpartition(".")[0]
+    for argument in METHODS[method]:
+        for value in (*ODD, *(f"{name}.{word}" for word in ODD if isinstance(word, str))):
+            given = {"client": CLIENTS[0]} if argument in ("server", "seconds", "protocol") else {}
+            assert ask(stage, method, **{**given, argument: value}), (argument, value)
+    assert ask(stage, "status")["version"] and daemon is not None and daemon.poll() is None
 
 
 def test_what_why_can_t_be_asked(stage: Stage) -> None:
