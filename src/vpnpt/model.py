@@ -177,6 +177,11 @@ class Diagnostic(Record):
         return f"{text}; {self.remedy}" if self.remedy else text
 
 
+def number(word: str) -> int | None:
+    """A decimal number of at most 18 digits without a sign, else None: int() refuses digits of other kinds, and more than 4,300 of them."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else None
+
+
 def quoted(text: str, limit: int = 60) -> str:
     """User text for a one-line message: in single quotes, control characters and undecodable bytes escaped, cut at `limit`."""
     shown = text if len(text) <= limit else text[:limit - 3] + "..."

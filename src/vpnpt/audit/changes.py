@@ -9,8 +9,8 @@ import json
 from collections import deque
 
 from ..config.options import OPTIONS
-from ..config.values import boolean, number
-from ..model import Source
+from ..config.values import boolean
+from ..model import Source, number
 from ..record import Record
 
 TYPE_CHECKING = False

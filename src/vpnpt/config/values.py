@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from ..model import Source
+from ..model import Source, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,11 +38,6 @@ def boolean(word: str) -> bool | None:
     """The meaning of a boolean word in any case (fw4 and LuCI know the same ones), None for any other word."""
     lower = word.lower()
     return True if lower in TRUE_WORDS else False if lower in FALSE_WORDS else None
-
-
-def number(word: str) -> int | None:
-    """A decimal number of at most 18 digits without a sign, else None."""
-    return int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else None
 
 
 def parse_bool(word: str, option: Option) -> bool:

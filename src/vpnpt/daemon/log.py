@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 
-from ..config.values import number
+from ..model import number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

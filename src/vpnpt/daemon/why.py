@@ -15,8 +15,8 @@ import signal
 import time
 
 from .. import TOOLS_MISSING
-from ..config.values import number
 from ..kernel.netfilter import NetlinkError
+from ..model import number
 from ..router.names import Hosts
 from ..sessions.table import packed_address, text_of
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 
+from ..model import number
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -62,10 +64,9 @@ class Revisions:
         return {**found, "revision": f"{self._name}.{last}"}
 
     def _known(self, since: str) -> int | None:
-        name, _, number = since.rpartition(".")
-        # int() refuses digits of other kinds, and more than 4,300 of them.
-        known = int(number) if name == self._name and number.isascii() and number.isdigit() and len(number) <= 18 else -1
-        return known if self._forgotten <= known <= self._number else None
+        name, _, word = since.rpartition(".")
+        known = number(word) if name == self._name else None
+        return known if known is not None and self._forgotten <= known <= self._number else None
 
     def _next(self) -> int:
         self._number += 1
