@@ -114,6 +114,7 @@ def _add_exchanges(table: Table) -> None:
 
 def _add_out(table: Table, devices: Devices) -> None:
     out = table.chain("ike_out")
+    out.rule(f"{ZONE} set {IKE_FAST} map @ike_fast goto ike_out_fast", "an established IKE SA of this client creates SAs")
     out.rule(f"{ZONE} set {SERVER_OUT} . {COOKIE} map @called_ike goto ike_out_called", "the answer of a host that was called from outside")
     out.rule(f"{ZONE} set ip saddr map @client_zone goto ike_out_client", "a client that has a zone")
     out.rule("goto ike_out_unknown", "a host without a zone")
@@ -136,6 +137,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     unknown.rule("goto zone_none", "of an IKE SA that we don't know: as without vpnpt")
     add_way_out(table.chain("ike_out_new"), "ike_out_zoned", devices)
     add_zoned(table, "ike_out_zoned", "ike_out_learn")
+    add_zoned(table, "ike_out_fast", "refresh_out", "exchange_out")
     add_zoned(table, "ike_out_called", "ike_out_answer")
     add_zoned(table, "ike_out_back", "ike_out_back_renew")
     table.chain("ike_out_back_renew").rule(f"update @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} "

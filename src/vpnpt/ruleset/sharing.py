@@ -158,6 +158,10 @@ def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None
     refresh.rule(f"{server} @slot1 goto slots_{way}", "all clients of this server are renewed")
 
     proven = table.chain(f"proven_{way}")
+    if way == "out":
+        # A packet costs most where each element it touches is another: with thousands of clients, one of them is enough.
+        proven.rule(f"{server} . {ZONE} @renewing return", "renewed a moment ago")
+        proven.rule(f"add @renewing {{ {server} . {ZONE} }}", "not again for a moment")
     proven.rule(f"update @proven {{ {client} }} update @client_zone {{ {client} : {ZONE} }} update @zones {{ {ZONE} }} "
                 f"update @zone_client {{ {ZONE} : {client} }}", "the client is in use: renewed")
     if way == "out":
