@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be; functions'
-own variables, arguments that no call names, and what begins with an underscore have short names. Every line keeps its number for a
-traceback.
+own variables, arguments that no call names, and what begins with an underscore have short names. Empty lines go, too: which line of ours
+the one is that a traceback names, where.py tells.
 
 usage: strip.py SOURCE TARGET [only|without NAME...]
 
@@ -67,6 +67,12 @@ def stripped(text: str, private: Mapping[str, str] = MappingProxyType({}), named
     result = PRIVATE.sub(lambda name: private.get(name[0], name[0]), result)
     ast.parse(result)
     return _shortened(result, named) if shorten else result
+
+
+def kept(text: str) -> list[int]:
+    """Of a stripped program, its lines that are not empty, as numbers from 1. What is empty in a string is a part of that."""
+    within = {row for token in _tokens(text) if token.type == tokenize.STRING for row in range(token.start[0], token.end[0])}
+    return [row for row, line in enumerate(text.splitlines(), 1) if line or row in within]
 
 
 def private_names(texts: Iterable[str]) -> dict[str, str]:
@@ -262,7 +268,9 @@ def main(source: Path, target: Path, which: str = "without", *names: str) -> Non
             continue
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(stripped(path.read_text(), private, named))
+        text = stripped(path.read_text(), private, named)
+        lines = text.splitlines()
+        copy.write_text("".join(f"{lines[row - 1]}\n" for row in kept(text)))
         copy.chmod(0o644)
 
 

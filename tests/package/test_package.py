@@ -22,8 +22,9 @@ import pytest
 import vpnpt as source
 from buildroot import apk, build, ipk
 from buildroot.recipe import RECIPES, TOP, read
-from buildroot.strip import keywords, private_names, stripped
+from buildroot.strip import kept, keywords, private_names, stripped
 from buildroot.translations import LANGUAGES
+from buildroot.where import main as where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -331,6 +332,35 @@ def test_arguments_that_must_keep_their_names() -> None:
         assert len(re.findall(rf"\b{name}\b", shipped)) == len(re.findall(rf"\b{name}\b", program)), name
     for name in ("self", "silent", "rest", "shown", "text"):
         assert not re.search(rf"\b{name}\b", shipped), name
+
+
+def test_a_line_of_a_traceback_is_found(packages: dict[str, Package], capsys: pytest.CaptureFixture[str]) -> None:
+    """Every definition of what is shipped, in the order in which they come, is where `where.py` says."""
+    found = 0
+    for package in map(packages.__getitem__, CODE):
+        for name in package.data:
+            if not name.startswith("./usr/lib/vpnpt/vpnpt/") or not name.endswith(".py"):
+                continue
+            own, shipped = name.removeprefix("./usr/lib/vpnpt/vpnpt/"), package.file(name[2:])
+            ours = (TOP / "src/vpnpt" / own).read_text()
+            rows = kept(stripped(ours, shorten=False))
+            assert len(rows) == len(shipped.splitlines())
+            definitions = [[node.lineno for node in ast.walk(ast.parse(each)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+                           for each in (shipped, ours)]
+            told = [rows[row - 1] for row in definitions[0]]  # what only a type checker reads is not shipped
+            assert told == [row for row in definitions[1] if row in told], own
+            found += len(definitions[0])
+            if definitions[0]:
+                where(own, str(definitions[0][-1]))
+                assert capsys.readouterr().out.startswith(f"src/vpnpt/{own}:{told[-1]}: "), own
+    assert found > 1000
+
+
+@pytest.mark.parametrize(("name", "line", "says"), [
+    ("no.py", "1", "below"), ("model.py", "one", "a number"), ("model.py", "9999", "no line")])
+def test_where_says_what_is_wrong(name: str, line: str, says: str) -> None:
+    with pytest.raises(SystemExit, match=says):
+        where(name, line)
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
