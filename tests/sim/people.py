@@ -5,6 +5,7 @@ bursts  each asks now and then, and gets a short answer or a longer one
 rates   transfers at different rates, begun at once
 onsets  transfers at equal rates, begun half a second apart
 calls   both ends send every 20 ms, as telephones do, begun half a second apart
+uploads  as TCP does: as much under way as its window, which grows until the one line that all share is full; a packet confirms two
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 oneway  the same, but each client sends at even intervals, and nobody answers
 """
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVER = b"\xcb\x00\x71\x01"
+QUEUE, DELAYED = 0.1, 0.04
+"""Seconds that a line's queue holds, and until one packet alone is confirmed."""
+SEGMENT, CONFIRMATION = 1400, 100
+"""Bytes of a packet with a full TCP segment, and with none."""
 LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0}
 
 
@@ -32,6 +37,7 @@ class People:
                  pace: float = 0.002) -> None:
         self.router = Router(Namespace(seed=seed, **LIMITS))
         self.random, self.now = Random(seed), 0.0
+        self.sizes = {"calls": (SEGMENT // 6,) * 2, "uploads": (SEGMENT, CONFIRMATION)}.get(what, (CONFIRMATION, SEGMENT))
         self.far, self.jitter, self.confirms, self.even, self.pace = far, jitter, confirms, even, pace
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count, self.sequence = 0, [0] * clients
@@ -66,7 +72,7 @@ class People:
     # packets
 
     def _out(self, number: int) -> None:
-        self.router.esp_out(SERVER, self.names[number], self.outbound[number], self.now)
+        self.router.esp_out(SERVER, self.names[number], self.outbound[number], self.now, self.sizes[0])
 
     def _in(self, number: int, *, confirmed: bool = False) -> None:
         """The server's packet is at the router; none overtakes another one of its tunnel."""
@@ -76,7 +82,8 @@ class People:
             if confirmed:
                 self.at(now + self.random.uniform(*self.confirms), self._out, number)
 
-        self.router.esp_in(SERVER, self.names[number], self.inbound[number], self.sequence[number], self.now, reaction)
+        self.router.esp_in(SERVER, self.names[number], self.inbound[number], self.sequence[number], self.now, reaction,
+                           self.sizes[1])
 
     def _arrives(self, number: int, when: float, *, confirmed: bool = False) -> None:
         self.latest[number] = max(self.latest[number] + 0.00005, when + self.random.expovariate(1 / self.jitter))
@@ -108,6 +115,54 @@ class People:
     def _onsets(self, begins: list[float]) -> None:
         for number, when in enumerate(begins):
             self.at(when + 0.5 * number, self._ask, number, 1 << 30, 0.02)
+
+    def _uploads(self, begins: list[float]) -> None:
+        window, under_way, unanswered, free = [2.0] * len(begins), [0] * len(begins), [0] * len(begins), [0.0]
+        heard = [0] * len(begins)
+
+        def send(number: int) -> None:
+            while under_way[number] < window[number]:
+                under_way[number] += 1
+                self._out(number)
+                waits = max(0.0, free[0] - self.now)
+                if waits > QUEUE:
+                    # Lost: seen a round trip later.
+                    self.at(self.now + self.far + waits, lose, number)
+                    continue
+                free[0] = self.now + waits + self.pace
+                self.at(free[0] + self.far / 2 + self.random.expovariate(1 / self.jitter), take, number)
+
+        def lose(number: int) -> None:
+            under_way[number] -= 1
+            window[number] = max(2.0, window[number] / 2)
+            send(number)
+
+        def take(number: int) -> None:
+            unanswered[number] += 1
+            if unanswered[number] == 2:
+                unanswered[number] = 0
+                answer(number, 2)
+            else:
+                self.at(self.now + DELAYED, late, number, heard[number])
+
+        def late(number: int, before: int) -> None:
+            if unanswered[number] == 1 and heard[number] == before:
+                unanswered[number] = 0
+                answer(number, 1)
+
+        def answer(number: int, packets: int) -> None:
+            heard[number] += 1
+            self.latest[number] = max(self.latest[number] + 0.00005, self.now + self.far / 2 + self.random.expovariate(1 / self.jitter))
+            self.at(self.latest[number], self._in, number)
+            self.at(self.latest[number] + self.random.uniform(0.0002, 0.001), acked, number, packets)
+
+        def acked(number: int, packets: int) -> None:
+            under_way[number] -= packets
+            window[number] += packets if window[number] < 16 else packets / window[number]
+            send(number)
+
+        for number, when in enumerate(begins):
+            self.at(when, send, number)
 
     def _calls(self, begins: list[float]) -> None:
         def speak(number: int, turn: int, start: float) -> None:

@@ -59,6 +59,19 @@ def test_copies_end_where_clients_are_slow_to_confirm(what: str, ike: bool, even
     assert (people.router.copies - copies, people.router.missing) == (0, {})
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("far", [0.012, 0.05])
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+def test_copies_of_uploads_end(ike: bool, far: float, seed: int) -> None:
+    """A client sends two packets for each that comes. These are small: they are none that another client has sent it through the server."""
+    people = People("uploads", seed, ike=ike, far=far, jitter=0.0003, pace=0.002)
+    people.run(4.0)
+    copies = people.router.copies
+    people.run(6.0)
+    people.router.until(7.0)
+    assert (people.router.copies - copies, people.router.missing) == (0, {})
+
+
 @pytest.mark.parametrize("clients", [3, 8])
 @pytest.mark.parametrize("jitter", [0.0005, 0.004])
 def test_telephones_in_step_prove_nothing_wrong(clients: int, jitter: float) -> None:

@@ -60,7 +60,8 @@ The rules
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
     came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count
-    is mostly exact, and more comes than it sends: what it sends to another client comes to that one packet for packet. A candidate that was
+    is mostly exact, and more comes than it sends, or packets of other sizes come (an upload: large ones are sent, small ones confirm them):
+    what it sends to another client comes to that one packet for packet, each as large as before. A candidate that was
     given an SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
 13. Lost notices: for a minute it is not known who needs an SPI. Every client of the server that it has answered is a candidate, if the
     kernel can copy to all of its clients; elimination tells nothing, and one that was never answered ends nobody's candidacy.

@@ -99,7 +99,8 @@ def _count(found: Open, client: bytes, server: Server, now: float) -> None:
         if tally.counts is None:
             tally.counts = Counts()
         rivals = {rival: server.pairs[rival].passed for rival in found.candidates if rival != client}
-        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed, rivals)
+        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed, rivals,
+                           (*found.sizes, *pair.sizes))
 
 
 def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:

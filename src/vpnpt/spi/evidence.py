@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from itertools import islice
 from math import log
 
-from .counts import between
+from .counts import between, sort_in
 from .tally import FAR_PAST, REACTS_TO, Tally
 
 TYPE_CHECKING = False
@@ -61,11 +61,11 @@ class Pair:
     SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
     that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
     this client, in IKE or with an SPI. ike: its SPIs are made by IKE. passed: how many packets it has sent with unanswered SPIs;
-    latest_out: the last one's SPI and sequence number.
+    latest_out: the last one's SPI and sequence number; sizes: how many were small, and large (counts.py).
     """
 
     __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike", "passed",
-                 "latest_out")
+                 "latest_out", "sizes")
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
@@ -77,7 +77,7 @@ class Pair:
         self.sent: list[float] = []
         self.answered = FAR_PAST
         self.heard = self.ike = False
-        self.passed, self.latest_out = 0, (b"", 0)
+        self.passed, self.latest_out, self.sizes = 0, (b"", 0), [0, 0]
 
     def expire(self, now: float) -> None:
         """Drops what is too old to count."""
@@ -140,11 +140,12 @@ class Pair:
         del self.spurts[:-SPURT_CAP]
         return True
 
-    def sends(self, spi: bytes, sequence: int) -> int:
-        """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence: 0 if it is not known."""
+    def sends(self, spi: bytes, sequence: int, length: int) -> int:
+        """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence, length: 0 if not known."""
         before, self.latest_out = self.latest_out, (spi, sequence)
         more = between(before[1] if before[0] == spi else 0, sequence)
         self.passed += more
+        sort_in(self.sizes, more, length)
         return more
 
     def spoke(self, early: float, late: float) -> bool:
@@ -232,11 +233,11 @@ class Open:
     had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
     is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
     confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
-    one's sequence number.
+    one's sequence number; sizes: how many were small, and large (counts.py).
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
-                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number")
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number", "sizes")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -249,7 +250,7 @@ class Open:
         self.incumbent: bytes | None = None
         self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.kept = self.begun = False
         self.followed = True
-        self.passed = self.number = 0
+        self.passed, self.number, self.sizes = 0, 0, [0, 0]
 
     def plain(self) -> bool:
         """Is this one SPI for one need of one of its candidates, so that counting tells something?"""
@@ -268,13 +269,14 @@ class Open:
         """The likeliest candidates, as many as the kernel can copy to."""
         return tuple(islice(self.candidates, FAN))
 
-    def comes(self, now: float, sequence: int) -> int:
+    def comes(self, now: float, sequence: int, length: int) -> int:
         """A packet with this SPI. How many are that, with those of which no notice told?"""
         self.last = now
         self.came.append(now)
         del self.came[:-CAME_CAP]
         more = between(self.number, sequence)
         self.passed, self.number = self.passed + more, max(self.number, sequence)
+        sort_in(self.sizes, more, length)
         return more
 
     def asks(self, client: bytes, now: float, *, begins: bool) -> None:
