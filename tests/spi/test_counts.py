@@ -37,7 +37,7 @@ def looks(came: list[float], sent: list[float], others: list[float], rival: Sequ
             yield counts
 
 
-def _sizes(came: int, sent: int, sizes: str = "") -> tuple[int, int, int, int]:
+def _sizes(came: int, sent: int, sizes: str = "") -> tuple[int, ...]:
     return (came, 0, 0, sent) if sizes == "unlike" else (came, came, sent, sent)
 
 

@@ -124,9 +124,10 @@ class Counts:
         self.own, self.time, self.others = Way(), Way(), Way()
         self.rivals: dict[bytes, Way] = {}
         self.steps, self.speaks = -1, 0.0
-        self.sizes, self.sized = (0, 0, 0, 0), [0.0] * 4
+        self.sizes: tuple[int, ...] = 0, 0, 0, 0
+        self.sized = [0.0] * 4
 
-    def sends(self, came: int, sent: int, now: float, passed: int, rivals: Mapping[bytes, int], sizes: tuple[int, int, int, int]) -> None:
+    def sends(self, came: int, sent: int, now: float, passed: int, rivals: Mapping[bytes, int], sizes: tuple[int, ...]) -> None:
         """The candidate sends. How many packets have come with the SPI, has it sent, have passed of everybody else, has each rival sent?
 
         sizes: how many small and large ones have come, and has it sent.
