@@ -6,6 +6,7 @@ rates   transfers at different rates, begun at once
 onsets  transfers at equal rates, begun half a second apart
 calls   both ends send every 20 ms, as telephones do, begun half a second apart
 uploads  as TCP does: as much under way as its window, which grows until the one line that all share is full; a packet confirms two
+slow_uploads  the same, but the hosts are slower than the line: packets wait in each of these, and are answered at once
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 oneway  the same, but each client sends at even intervals, and nobody answers
 """
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVER = b"\xcb\x00\x71\x01"
-QUEUE, DELAYED = 0.1, 0.04
-"""Seconds that a line's queue holds, and until one packet alone is confirmed."""
+QUEUE, DELAYED, WINDOW = 0.1, 0.04, 16
+"""Seconds that a line's queue holds, and until one packet alone is confirmed; packets under way until a window grows slowly."""
 SEGMENT, CONFIRMATION = 1400, 100
 """Bytes of a packet with a full TCP segment, and with none."""
 LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0}
@@ -37,7 +38,7 @@ class People:
                  pace: float = 0.002) -> None:
         self.router = Router(Namespace(seed=seed, **LIMITS))
         self.random, self.now = Random(seed), 0.0
-        self.sizes = {"calls": (SEGMENT // 6,) * 2, "uploads": (SEGMENT, CONFIRMATION)}.get(what, (CONFIRMATION, SEGMENT))
+        self.sizes = (SEGMENT // 6,) * 2 if what == "calls" else (SEGMENT, CONFIRMATION) if "uploads" in what else (CONFIRMATION, SEGMENT)
         self.far, self.jitter, self.confirms, self.even, self.pace = far, jitter, confirms, even, pace
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count, self.sequence = 0, [0] * clients
@@ -116,21 +117,30 @@ class People:
         for number, when in enumerate(begins):
             self.at(when + 0.5 * number, self._ask, number, 1 << 30, 0.02)
 
-    def _uploads(self, begins: list[float]) -> None:
-        window, under_way, unanswered, free = [2.0] * len(begins), [0] * len(begins), [0] * len(begins), [0.0]
-        heard = [0] * len(begins)
+    def _uploads(self, begins: list[float], *, own: bool = False) -> None:
+        window, under_way, unanswered = [2.0] * len(begins), [0] * len(begins), [0] * len(begins)
+        heard, free = [0] * len(begins), [0.0] * len(begins)
 
         def send(number: int) -> None:
             while under_way[number] < window[number]:
                 under_way[number] += 1
-                self._out(number)
-                waits = max(0.0, free[0] - self.now)
-                if waits > QUEUE:
+                line = number if own else 0
+                waits = max(0.0, free[line] - self.now)
+                if own:
+                    # It waits in the host, which computes.
+                    free[line] = self.now + waits + self.pace * self.random.choice((0.5, 0.5, 0.5, 2.0, 5.0))
+                    self.at(free[line], passes, number, 0.0)
+                elif waits > QUEUE:
                     # Lost: seen a round trip later.
+                    self._out(number)
                     self.at(self.now + self.far + waits, lose, number)
-                    continue
-                free[0] = self.now + waits + self.pace
-                self.at(free[0] + self.far / 2 + self.random.expovariate(1 / self.jitter), take, number)
+                else:
+                    free[line] = self.now + waits + self.pace
+                    passes(number, waits + self.pace)
+
+        def passes(number: int, waits: float) -> None:
+            self._out(number)
+            self.at(self.now + waits + self.far / 2 + self.random.expovariate(1 / self.jitter), take, number)
 
         def lose(number: int) -> None:
             under_way[number] -= 1
@@ -154,15 +164,19 @@ class People:
             heard[number] += 1
             self.latest[number] = max(self.latest[number] + 0.00005, self.now + self.far / 2 + self.random.expovariate(1 / self.jitter))
             self.at(self.latest[number], self._in, number)
-            self.at(self.latest[number] + self.random.uniform(0.0002, 0.001), acked, number, packets)
+            self.at(self.latest[number] + self.random.uniform(*self.confirms), acked, number, packets)
 
         def acked(number: int, packets: int) -> None:
             under_way[number] -= packets
-            window[number] += packets if window[number] < 16 else packets / window[number]
+            if window[number] < WINDOW or not own:
+                window[number] += packets if window[number] < WINDOW else packets / window[number]
             send(number)
 
         for number, when in enumerate(begins):
             self.at(when, send, number)
+
+    def _slow_uploads(self, begins: list[float]) -> None:
+        self._uploads(begins, own=True)
 
     def _calls(self, begins: list[float]) -> None:
         def speak(number: int, turn: int, start: float) -> None:

@@ -149,10 +149,12 @@ class Counts:
 
     def confirms(self, least: float) -> bool:
         """Is it proven that it confirms what comes, by more than `least`?"""
-        came_small, came_large, sent_small, sent_large = self.sized
-        may_be_sent_on = min(came_small, sent_small) + min(came_large, sent_large)
-        return self.speaks > least and self.own.right() >= EXACT and (
-            self.own.came >= CONFIRMS * self.own.given or self.own.came >= OTHERS * may_be_sent_on)
+        return self.speaks > least and (self.uploads() or (self.own.came >= CONFIRMS * self.own.given and self.own.right() >= EXACT))
+
+    def uploads(self) -> bool:
+        """Does it send large packets, while only small ones come with the SPI, and more of these than it sends?"""
+        came_small, came_large, sent_small, _ = self.sized
+        return came_small > OTHERS * (came_large + min(came_small, sent_small))
 
     def heard(self) -> bool:
         """Has it sent enough for its count to say something?"""

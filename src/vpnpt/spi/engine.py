@@ -263,7 +263,7 @@ class Engine:
         actions = deliver(event.packet, known.candidates, event.copied)
         if self._judge_timing(server, known, now):
             actions += self._proof(event.server, server, event.spi, known, now)
-        best, beaten = confirmed(server, known)
+        best, beaten = confirmed(server, known, now)
         if beaten and event.spi in server.open:
             actions += self._out(event.server, server, event.spi, known, best, beaten, now)
         actions += self._without(event.server, server, event.spi, known, overstayed(known, now), [])

@@ -51,7 +51,7 @@ MANY = 16
 """Candidates beyond which nobody looks who confirms what, nobody counts, and nobody asks who has begun to send: each look takes time."""
 CHANCE = 0.01
 """The least probability of a hit by chance."""
-OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 20, 64
+OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 48, 64
 
 
 class Pair:
@@ -232,19 +232,19 @@ class Open:
     elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the server
     had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
     is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
-    confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
+    confirms them, heeded: when whom they confirm; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
     one's sequence number; sizes: how many were small, and large (counts.py).
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
-                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number", "sizes")
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "heeded", "followed", "passed", "number", "sizes")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
         self.first_candidates = candidates
         self.tally: dict[bytes, Tally] = {}
         self.first = self.last = now
-        self.came, self.heard = [now], FAR_PAST
+        self.came, self.heard, self.heeded = [now], FAR_PAST, FAR_PAST
         self.judged_at, self.alone = FAR_PAST, list[float]()
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
