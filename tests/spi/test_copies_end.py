@@ -72,6 +72,18 @@ def test_copies_of_uploads_end(ike: bool, far: float, seed: int) -> None:
     assert (people.router.copies - copies, people.router.missing) == (0, {})
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("pace", "far", "slow", "settled"), [(0.0016, 0.003, 0.02, 4.0), (0.003, 0.005, 0.05, 6.5)])
+def test_copies_of_uploads_of_slow_hosts_end(pace: float, far: float, slow: float, settled: float, seed: int) -> None:
+    """How many come between two that a client sends varies, as it computes now and then; how soon they come after these does not."""
+    people = People("slow_uploads", seed, ike=False, far=far, jitter=0.0003, pace=pace, confirms=(0.0005, slow))
+    people.run(settled)
+    copies = people.router.copies
+    people.run(settled + 2)
+    people.router.until(settled + 3)
+    assert (people.router.copies - copies, people.router.missing) == (0, {})
+
+
 @pytest.mark.parametrize("clients", [3, 8])
 @pytest.mark.parametrize("jitter", [0.0005, 0.004])
 def test_telephones_in_step_prove_nothing_wrong(clients: int, jitter: float) -> None:

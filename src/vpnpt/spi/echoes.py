@@ -62,8 +62,8 @@ def _heed(found: Open, server: Server, now: float) -> None:
             found.heeded = now
 
 
-def _judge(scores: dict[bytes, list[float]], times: list[float], before: list[float], found: Open, client: bytes, server: Server, now: float,
-           *, reply: bool = False) -> bool:
+def _judge(scores: dict[bytes, list[float]], times: list[float], before: list[float],
+           found: Open, client: bytes, server: Server, now: float, *, reply: bool = False) -> bool:
     """Is the last packet but two of those at these times one that follows another one at once? False: too little is known."""
     past, last = times[-JUDGED:-3], times[-3:]
     if len(past) < HISTORY or not before or past[-1] < before[0]:
@@ -165,8 +165,8 @@ def _elsewhere(server: Server, found: Open, rival: bytes) -> float:
     proof = 0.0
     for its in server.open.values() if server.pairs[rival].needs() <= 1 else ():
         if its is not found and its.plain() and rival in its.candidates and rival in its.tally:
-            replied = its.tally[rival].replied()
-            if all(its.tally[other].evidence() < max(HINT, replied / OUTWEIGHS) for other in its.candidates.keys() & its.tally.keys() - {rival}):
+            replied, others = its.tally[rival].replied(), its.candidates.keys() & its.tally.keys() - {rival}
+            if all(its.tally[other].evidence() < max(HINT, replied / OUTWEIGHS) for other in others):
                 proof = max(proof, replied)
     return proof
 

@@ -232,12 +232,13 @@ class Open:
     elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the server
     had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
     is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
-    confirms them, heeded: when whom they confirm; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
-    one's sequence number; sizes: how many were small, and large (counts.py).
+    confirms them, heeded: whom they confirm; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was
+    first seen, number: the last one's sequence number; sizes: how many were small, and large (counts.py).
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
-                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "heeded", "followed", "passed", "number", "sizes")
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "heeded", "followed", "passed", "number",
+                 "sizes")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)

@@ -35,8 +35,8 @@ class Tally:
 
     uneven: the same, if it is chance that who speaks in a rhythm goes on so. alone: how many came alone, judged or not. apart: how many of
     these while it had not spoken for long. unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
-    echoes: what its confirming speaks for it (under b"") and for it over each rival; replies: the same of its being confirmed. counts: what counting says, if it was counted.
-    answers: what the times say after which it is answered.
+    echoes: what its confirming speaks for it (under b"") and for it over each rival; replies: the same of its being confirmed. counts:
+    what counting says, if it was counted. answers: what the times say after which it is answered.
     """
 
     __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "uneven", "apart", "unanswered", "reacted_to", "echoes",
