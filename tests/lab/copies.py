@@ -18,7 +18,7 @@ from tests.lab.sandbox import SandboxError, enter_sandbox
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
 
-KEYS, DOINGS = ("ipsec", "manual"), ("bursts", "rates", "onsets")
+KEYS, DOINGS = ("ipsec", "manual"), ("bursts", "rates", "onsets", "uploads")
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -23,10 +23,19 @@ if TYPE_CHECKING:
 
 DISTANCE, CONFIRMS = 0.012, (0.001, 0.004)
 """Seconds (of the drawn-up clock) after which a server answers, and after which a client confirms every second packet of a transfer."""
+SEGMENT, ROOM = 1300, (3, 9)
+"""Bytes of a packet of an upload, and for how many pairs of these there is room on the way, from, to."""
 PATIENCE = 60.0
 """Seconds for which a packet may be on its way: far more than it takes."""
 QUIET = 40
 """Packets to each client that go to nobody else, for copies to have ended."""
+
+
+class Window:
+    """Of an upload: how many pairs of packets may be under way, and are."""
+
+    def __init__(self) -> None:
+        self.pairs, self.under_way = 1.0, 0
 
 
 class People:
@@ -59,10 +68,10 @@ class People:
         self._count += 1
         heapq.heappush(self._events, (when, self._count, then))
 
-    def _send(self, tunnel: IpsecTunnel, outward: bool) -> None:
+    def _send(self, tunnel: IpsecTunnel, outward: bool, size: int = 64) -> None:
         """A packet, which is at the other end when this returns."""
         end, session = tunnel.by("client" if outward else "server")
-        packet = end.send_esp(session, 64)
+        packet = end.send_esp(session, size)
         self._under_way.add(packet)
         assert self.lab.pump.run(lambda: packet not in self._under_way, PATIENCE), f"{tunnel.name}: a packet was lost"
 
@@ -93,11 +102,36 @@ class People:
         for number, (tunnel, pace) in enumerate(zip(order, paces, strict=True)):
             self._at(number * apart, lambda tunnel=tunnel, pace=pace: self._ask(tunnel, 1 << 30, pace))
 
+    def begin_uploads(self) -> None:
+        """Each sends a file that never ends, as TCP does: what confirms a pair of packets lets another one go. One more is under way each
+        time that all are confirmed, until a router on the way has no more room; then half as many."""
+        for tunnel in self.tunnels:
+            self._at(self.chance.uniform(0, 0.05), lambda tunnel=tunnel: self._upload(tunnel, Window(), 1))
+
+    def _upload(self, tunnel: IpsecTunnel, window: Window, pairs: int) -> None:
+        window.under_way += pairs
+        for number in range(2 * pairs):
+            self._at(self.now + 0.001 * number, lambda: self._send(tunnel, True, SEGMENT))
+        for number in range(pairs):
+            self._at(self.now + 0.002 * number + DISTANCE * self.chance.uniform(1, 1.2), lambda: self._confirm(tunnel, window))
+
+    def _confirm(self, tunnel: IpsecTunnel, window: Window) -> None:
+        self._send(tunnel, False)
+        window.under_way -= 1
+        window.pairs += 1 / window.pairs
+        if window.pairs > self.chance.uniform(*ROOM):
+            window.pairs /= 2
+        pairs = min(2, max(0, int(window.pairs) - window.under_way))
+        if pairs:
+            self._at(self.now + self.chance.uniform(*CONFIRMS), lambda: self._upload(tunnel, window, pairs))
+
     def begin(self, what: str) -> None:
-        """what: 'bursts', 'rates' (transfers at different rates, all at once), 'onsets' (at equal rates, half a second apart)."""
+        """what: 'bursts', 'rates' (transfers at different rates, at once), 'onsets' (at equal rates, half a second apart), 'uploads'."""
         count = len(self.tunnels)
         if what == "bursts":
             self.begin_bursts()
+        elif what == "uploads":
+            self.begin_uploads()
         elif what == "rates":
             self.begin_transfers([0.01 * 1.7 ** number for number in range(count)], 0.0)
         else:

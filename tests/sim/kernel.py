@@ -102,7 +102,7 @@ class Kernel:
             peer.heard.add(client)
         self.tell(Exchange(server=server, client=client, message=message, outbound=outbound, auth=auth, sure=sure), now)
 
-    def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float, length: int = 0) -> None:
+    def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:
         first = server not in self.peers or client not in self.peers[server].clients
         peer = self._paired(server, client, now, speaks=True)
         key = (client, spi)
@@ -114,9 +114,9 @@ class Kernel:
             return
         peer.wait(client, now)
         if not first and self.outward.take(now):
-            self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key], length=length), now)
+            self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key]), now)
 
-    def esp_in(self, server: bytes, spi: bytes, sequence: int, packet: bytes, now: float, length: int = 0) -> tuple[bytes, ...]:
+    def esp_in(self, server: bytes, spi: bytes, sequence: int, packet: bytes, now: float) -> tuple[bytes, ...]:
         """Who gets it from the kernel."""
         peer = self.peers.get(server)
         if peer is None:
@@ -127,14 +127,14 @@ class Kernel:
                 return (owner,)
             del peer.spis[spi]
             peer.fans[spi] = ()
-            return self._copies(peer, spi, sequence, packet, now, owner, length=length)
+            return self._copies(peer, spi, sequence, packet, now, owner)
         if spi in peer.fans:
-            return self._copies(peer, spi, sequence, packet, now, None, peer.fans[spi], length)
+            return self._copies(peer, spi, sequence, packet, now, None, peer.fans[spi])
         taker = None if peer.doubted else peer.only_one(now)
         if taker is None and len(peer.clients) == 1:
             taker = peer.clients[0]
         if taker is None:
-            return self._copies(peer, spi, sequence, packet, now, None, length=length)
+            return self._copies(peer, spi, sequence, packet, now, None)
         peer.gift(taker, now)
         peer.spis[spi] = taker
         full = packet if self.full_on_take and len(peer.clients) > 1 else b""
@@ -142,13 +142,12 @@ class Kernel:
         return (taker,)
 
     def _copies(self, peer: Peer, spi: bytes, sequence: int, packet: bytes, now: float, owner: bytes | None,
-                clients: tuple[bytes, ...] = (), length: int = 0) -> tuple[bytes, ...]:
+                clients: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
         clients = clients or tuple(peer.clients[:SLOTS])
         bucket = self.spilled if spi in self.spills else self.fanned if peer.fans.get(spi) else self.unknown
         if bucket.take(now):
             self.tell(SpiShared(server=peer.name, spi=spi, sequence=sequence, waiting=peer.others_wait(now), copied=frozenset(clients),
-                                packet=packet if len(peer.clients) > SLOTS else b"", same=owner is not None, owner=owner,
-                                length=length), now)
+                                packet=packet if len(peer.clients) > SLOTS else b"", same=owner is not None, owner=owner), now)
         return clients
 
     def unpair(self, server: bytes, client: bytes, now: float) -> None:

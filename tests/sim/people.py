@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 SERVER = b"\xcb\x00\x71\x01"
 QUEUE, DELAYED, WINDOW = 0.1, 0.04, 16
 """Seconds that a line's queue holds, and until one packet alone is confirmed; packets under way until a window grows slowly."""
-SEGMENT, CONFIRMATION = 1400, 100
-"""Bytes of a packet with a full TCP segment, and with none."""
 LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0}
 
 
@@ -38,7 +36,6 @@ class People:
                  pace: float = 0.002) -> None:
         self.router = Router(Namespace(seed=seed, **LIMITS))
         self.random, self.now = Random(seed), 0.0
-        self.sizes = (SEGMENT // 6,) * 2 if what == "calls" else (SEGMENT, CONFIRMATION) if "uploads" in what else (CONFIRMATION, SEGMENT)
         self.far, self.jitter, self.confirms, self.even, self.pace = far, jitter, confirms, even, pace
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count, self.sequence = 0, [0] * clients
@@ -73,7 +70,7 @@ class People:
     # packets
 
     def _out(self, number: int) -> None:
-        self.router.esp_out(SERVER, self.names[number], self.outbound[number], self.now, self.sizes[0])
+        self.router.esp_out(SERVER, self.names[number], self.outbound[number], self.now)
 
     def _in(self, number: int, *, confirmed: bool = False) -> None:
         """The server's packet is at the router; none overtakes another one of its tunnel."""
@@ -83,8 +80,7 @@ class People:
             if confirmed:
                 self.at(now + self.random.uniform(*self.confirms), self._out, number)
 
-        self.router.esp_in(SERVER, self.names[number], self.inbound[number], self.sequence[number], self.now, reaction,
-                           self.sizes[1])
+        self.router.esp_in(SERVER, self.names[number], self.inbound[number], self.sequence[number], self.now, reaction)
 
     def _arrives(self, number: int, when: float, *, confirmed: bool = False) -> None:
         self.latest[number] = max(self.latest[number] + 0.00005, when + self.random.expovariate(1 / self.jitter))

@@ -64,18 +64,17 @@ class Router:
         """Of a new IKE SA."""
         self._tell(RoundTrip(server=server, seconds=seconds), now)
 
-    def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float, length: int = 0) -> None:
-        """length: bytes, 0 if nobody knows."""
+    def esp_out(self, server: bytes, client: bytes, spi: bytes, now: float) -> None:
         self.packets += 1
-        self.kernel.esp_out(server, client, spi, now, length)
+        self.kernel.esp_out(server, client, spi, now)
 
     def esp_in(self, server: bytes, owner: bytes | None, spi: bytes, sequence: int, now: float,
-               reaction: Callable[[float], None] | None = None, length: int = 0) -> None:
-        """owner: whose it is, None if that host is gone. reaction: what the owner does when it has it. length: bytes, 0 if nobody knows."""
+               reaction: Callable[[float], None] | None = None) -> None:
+        """owner: whose it is, None if that host is gone. reaction: what the owner does when it has it."""
         self.packets += 1
         self.inbound += 1
         number = self.packets
-        gets = self.kernel.esp_in(server, spi, sequence, number.to_bytes(8, "big"), now, length)
+        gets = self.kernel.esp_in(server, spi, sequence, number.to_bytes(8, "big"), now)
         foreign = sum(client != owner for client in gets)
         if owner is None:
             self.copies += max(0, foreign - 1)

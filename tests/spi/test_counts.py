@@ -20,25 +20,19 @@ if TYPE_CHECKING:
 S, A, B = b"\xcb\x00\x71\x01", b"\xc0\xa8\x01\x0b", b"\xc0\xa8\x01\x0c"
 LEAST = CERTAIN + log(2)
 PACKETS = 2000
-SIZES = ["alike", "unlike"]
-"""What comes is as large as what is sent, or is not; if it is not, nobody sends it on to another client."""
 
 
-def looks(came: list[float], sent: list[float], others: list[float], rival: Sequence[float] = (), *, sizes: str = "") -> Iterator[Counts]:
+def looks(came: list[float], sent: list[float], others: list[float], rival: Sequence[float] = ()) -> Iterator[Counts]:
     """What counting says after each packet that a client sends. Times at which packets of the SPI, of the client, of all others, and among
-    these of the rival passed. sizes: "unlike" if small ones come and large ones are sent."""
+    these of the rival passed."""
     counts, events = Counts(), sorted([(when, 0) for when in came] + [(when, 1) for when in sent] + [(when, 2) for when in others]
                                       + [(when, 3) for when in rival])
     passed = [0, 0, 0, 0]
     for when, which in events:
         passed[which] += 1
         if which == 1:
-            counts.sends(passed[0], passed[1], when, passed[2], {B: passed[3]}, _sizes(passed[0], passed[1], sizes))
+            counts.sends(passed[0], passed[1], when, passed[2], {B: passed[3]})
             yield counts
-
-
-def _sizes(came: int, sent: int, sizes: str = "") -> tuple[int, ...]:
-    return (came, 0, 0, sent) if sizes == "unlike" else (came, came, sent, sent)
 
 
 def stream(chance: Random, pace: float, even: float = 0.4) -> list[float]:
@@ -53,15 +47,14 @@ def confirming(chance: Random, came: list[float], each: int = 2) -> list[float]:
     return [when + chance.uniform(0.001, 0.008) for when in came[each - 1::each]]
 
 
-@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("seed", range(5))
-def test_who_confirms_is_proven_and_nobody_else(seed: int, sizes: str) -> None:
+def test_who_confirms_is_proven_and_nobody_else(seed: int) -> None:
     chance = Random(seed)
     own, other = stream(chance, 0.02), stream(chance, 0.013)
     sent, others = confirming(chance, own), confirming(chance, other)
-    assert any(counts.confirms(LEAST) for counts in looks(own, sent, [*other, *others], sizes=sizes))
-    assert not any(counts.confirms(LEAST) for counts in looks(other, sent, [*own, *others], sizes=sizes))
-    assert not any(counts.confirms(LEAST) for counts in looks(own, others, [*other, *sent], sizes=sizes))
+    assert any(counts.confirms(LEAST) for counts in looks(own, sent, [*other, *others]))
+    assert not any(counts.confirms(LEAST) for counts in looks(other, sent, [*own, *others]))
+    assert not any(counts.confirms(LEAST) for counts in looks(own, others, [*other, *sent]))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -76,48 +69,42 @@ def test_who_confirms_among_ten_is_proven_soon(seed: int) -> None:
         (sent if outbound else passed)[number] += 1
         if outbound and not number:
             others = sum(passed[1:]) + sum(sent[1:])
-            counts.sends(passed[0], sent[0], when, others, {bytes([rival]): sent[rival] for rival in range(1, clients)},
-                         _sizes(passed[0], sent[0]))
+            counts.sends(passed[0], sent[0], when, others, {bytes([rival]): sent[rival] for rival in range(1, clients)})
             if counts.confirms(CERTAIN + log(clients)):
                 break
     assert sent[0] <= 70
 
 
-@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("seed", range(5))
-def test_who_asks_in_step_with_another_is_not_taken_for_it(seed: int, sizes: str) -> None:
+def test_who_asks_in_step_with_another_is_not_taken_for_it(seed: int) -> None:
     """Two hosts wait together, however long (one radio, one machine); each question has two answers. The rest come and go as they like."""
     chance = Random(seed)
     asked = stream(chance, 0.05, 0.6)
     came = [when + after for when in asked for after in (0.004, 0.005)]
     step = [when + 0.012 for when in asked]
     rest = stream(chance, 0.008)
-    assert not any(counts.confirms(LEAST) for counts in looks(came, step, [*asked, *rest], asked, sizes=sizes))
-    # Nor is it known of the owner.
-    assert not any(counts.confirms(LEAST) for counts in looks(came, asked, [*step, *rest], step, sizes=sizes))
+    assert not any(counts.confirms(LEAST) for counts in looks(came, step, [*asked, *rest], asked))
+    assert not any(counts.confirms(LEAST) for counts in looks(came, asked, [*step, *rest], step)), "nor is it known of the owner"
 
 
-@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("seed", range(5))
-def test_equal_rates_prove_nothing(seed: int, sizes: str) -> None:
+def test_equal_rates_prove_nothing(seed: int) -> None:
     chance = Random(seed)
     own, other = stream(chance, 0.02), stream(chance, 0.02)
     sent, others = confirming(chance, own), confirming(chance, other)
-    assert not any(counts.confirms(LEAST) for counts in looks(other, sent, [*own, *others], sizes=sizes))
+    assert not any(counts.confirms(LEAST) for counts in looks(other, sent, [*own, *others]))
 
 
-@pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("each", [1, 2, 3])
 @pytest.mark.parametrize("even", [0.0, 0.02])
-def test_clocks_prove_nothing(even: float, each: int, sizes: str) -> None:
+def test_clocks_prove_nothing(even: float, each: int) -> None:
     """Cameras and telephones: always as many packets in the same time, whoever sends what."""
     chance = Random(each)
     own, other = stream(chance, 0.02, even), stream(chance, 0.02, even)
-    assert not any(counts.confirms(LEAST) for counts in looks(own, confirming(chance, other, each), other, sizes=sizes))
+    assert not any(counts.confirms(LEAST) for counts in looks(own, confirming(chance, other, each), other))
 
 
-@pytest.mark.parametrize("sizes", SIZES)
-def test_a_link_that_stalls_proves_nothing(sizes: str) -> None:
+def test_a_link_that_stalls_proves_nothing() -> None:
     """All that comes waits for it, and comes at once: a fair queue lets a packet of each pass in turn."""
     chance, when = Random(1), 0.0
     own, other = [], []
@@ -128,7 +115,7 @@ def test_a_link_that_stalls_proves_nothing(sizes: str) -> None:
             other.append(when + 0.001)
             when += 0.002
     sent = confirming(chance, own)
-    assert not any(counts.confirms(LEAST) for counts in looks(other, sent, own, sizes=sizes))
+    assert not any(counts.confirms(LEAST) for counts in looks(other, sent, own))
 
 
 def test_who_sends_to_another_client_is_not_taken_for_it() -> None:

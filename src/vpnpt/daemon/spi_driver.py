@@ -282,7 +282,7 @@ class Tracker:
         if esp is None:
             return []
         if kind == notices.SPI_OUT:
-            out = SpiOut(server=packet.dst, client=packet.src, spi=esp.spi, sequence=esp.sequence, length=packet.length)
+            out = SpiOut(server=packet.dst, client=packet.src, spi=esp.spi, sequence=esp.sequence)
             return [*self._moves.look(packet.dst, packet.src, esp.spi), out]
         self._lists.came(packet.src, packet.dst)
         if kind == notices.SPI_TAKEN:
@@ -301,7 +301,7 @@ class Tracker:
         same = kind == notices.SAME_SPI
         return [SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=None,
                           copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
-                          length=packet.length, owner=self._client(packet.ident) if same else self._had(packet.src, esp.spi))]
+                          owner=self._client(packet.ident) if same else self._had(packet.src, esp.spi))]
 
     def _paired(self, packet: Ipv4) -> list[Event]:
         """A new pair. Of a server that has others already, all are told of, in case that a notice about one was lost."""

@@ -59,11 +59,9 @@ The rules
     of this server, and for all the packets that they had before.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
-    came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count is
-    mostly exact, and more comes than it sends, or if it uploads: sends large packets, while only small ones come. For what it sends to
-    another client comes to that one packet for packet, each as large as before. Of an upload it speaks as well (as in 10) that packets come
-    just when it has sent; over a rival that needs one SPI, too, if as much speaks for that one at another SPI. Who was given an SPI before
-    may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
+    came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count
+    is mostly exact, and more comes than it sends: what it sends to another client comes to that one packet for packet. A candidate that was
+    given an SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
 13. Lost notices: for a minute it is not known who needs an SPI. Every client of the server that it has answered is a candidate, if the
     kernel can copy to all of its clients; elimination tells nothing, and one that was never answered ends nobody's candidacy.
 14. Where a group of clients needs just as many SPIs as are open among themselves (2), who is the owner of one by timing owns none of the

@@ -43,12 +43,6 @@ BACKLOG = -3.0
 EXACT, CONFIRMS = 0.7, 1.5
 """For a proof: how often the candidate's own count predicts right; how many packets come for one that it sends. Who sends as many as come,
 or more, may send them to another client, whose packets these are: its own count says as much of that one's SPI."""
-OTHERS = 4
-"""The same, by their sizes: of so many that come, one at most may be as large as what it sends. Then they are no packets that it sends to
-another client, but confirm an upload: large ones are sent, and a small one comes for each second of them."""
-SMALL, LARGE = 250, 170
-"""Bytes of an IP packet with ESP: small ones at most, large ones at least; what is between is either. One packet may have as many more in
-one tunnel than in another. A TCP segment without data has 100 to 160."""
 JUMP = 4096
 """Sequence numbers between two notices, at most: whoever jumps further is not believed."""
 EVERY = 0.003
@@ -60,14 +54,6 @@ def between(before: int, sequence: int) -> int:
     if not before or not sequence or sequence - before > JUMP:
         return 1
     return max(0, sequence - before)
-
-
-def sort_in(sizes: list[int], number: int, length: int) -> None:
-    """Counts so many packets among the small ones, the large ones, or both. length: the last one's, 0 if it is not known."""
-    if length <= SMALL:
-        sizes[0] += number
-    if length >= LARGE or not length:
-        sizes[1] += number
 
 
 class Way:
@@ -117,29 +103,23 @@ def without(came: int, ways: list[tuple[Way, float]]) -> float:
 class Counts:
     """What counting says of one candidate for one SPI. speaks: a natural logarithm, steps: from so many packets."""
 
-    __slots__ = ("last", "own", "time", "others", "rivals", "steps", "speaks", "sizes", "sized")
+    __slots__ = ("last", "own", "time", "others", "rivals", "steps", "speaks")
 
     def __init__(self) -> None:
         self.last: tuple[int, int, float, int, Mapping[bytes, int]] = 0, 0, 0.0, 0, {}
         self.own, self.time, self.others = Way(), Way(), Way()
         self.rivals: dict[bytes, Way] = {}
         self.steps, self.speaks = -1, 0.0
-        self.sizes: tuple[int, ...] = 0, 0, 0, 0
-        self.sized = [0.0] * 4
 
-    def sends(self, came: int, sent: int, now: float, passed: int, rivals: Mapping[bytes, int], sizes: tuple[int, ...]) -> None:
-        """The candidate sends. How many packets have come with the SPI, has it sent, have passed of everybody else, has each rival sent?
-
-        sizes: how many small and large ones have come, and has it sent.
-        """
+    def sends(self, came: int, sent: int, now: float, passed: int, rivals: Mapping[bytes, int]) -> None:
+        """The candidate sends. How many packets have come with the SPI, has it sent, have passed of everybody else, has each rival sent?"""
         before = self.last
         if self.steps >= 0 and now - before[2] < EVERY:
             return
-        self.last, sizes_before, self.sizes = (came, sent, now, passed, rivals), self.sizes, sizes
+        self.last = came, sent, now, passed, rivals
         self.steps += 1
         if not self.steps:
             return
-        self.sized = [old * (1 - FORGETS) + new - last for old, new, last in zip(self.sized, sizes, sizes_before, strict=True)]
         came -= before[0]
         own = sum(self.own.step(came, sent - before[1])) / 2
         rest = without(came, [(self.time, now - before[2]), (self.others, passed - before[3]), *(
@@ -149,12 +129,7 @@ class Counts:
 
     def confirms(self, least: float) -> bool:
         """Is it proven that it confirms what comes, by more than `least`?"""
-        return self.speaks > least and (self.uploads() or (self.own.came >= CONFIRMS * self.own.given and self.own.right() >= EXACT))
-
-    def uploads(self) -> bool:
-        """Does it send large packets, while only small ones come with the SPI, and more of these than it sends?"""
-        came_small, came_large, sent_small, _ = self.sized
-        return came_small > OTHERS * (came_large + min(came_small, sent_small))
+        return self.speaks > least and self.own.came >= CONFIRMS * self.own.given and self.own.right() >= EXACT
 
     def heard(self) -> bool:
         """Has it sent enough for its count to say something?"""

@@ -28,8 +28,8 @@ OUTWEIGHS = 4
 """How many times as strong as what speaks for a rival a proof is that stands against it: of many packets some look like answers."""
 TURNS = 0.75
 """Of how often a candidate's own count predicts right: who does as often as this may be its SPI's owner."""
-HISTORY, JUDGED = 5, 20
-"""Packets of a client by which its habits are known, at least and at most."""
+HISTORY = 5
+"""Packets of a client by which its habits are known, at least."""
 
 
 def listen(found: Open, client: bytes, server: Server, now: float) -> None:
@@ -43,38 +43,16 @@ def listen(found: Open, client: bytes, server: Server, now: float) -> None:
     if not found.followed or not found.plain() or len(found.candidates) > MANY:
         return
     _count(found, client, server, now)
-    pair = server.pairs[client]
-    if now - found.heard >= EVERY and _judge(found.tally[client].echoes, pair.sent, found.came, found, client, server, now):
-        found.heard = now
-
-
-def _heed(found: Open, server: Server, now: float) -> None:
-    """A packet of this SPI comes: does that come just when a candidate that uploads has sent, more often than its own habits explain?
-
-    As `listen`, the other way round: uploads of several clients over a short way are told apart by nothing else.
-    """
-    if now - found.heeded < EVERY or not found.followed or not found.plain() or len(found.candidates) > MANY:
+    past, sent = server.pairs[client].sent[:-3], server.pairs[client].sent[-3:]
+    if len(past) < HISTORY or past[-1] < found.came[0] or now - found.heard < EVERY:
         return
-    for client in found.candidates:
-        tally = found.tally.get(client)
-        if tally is not None and tally.counts is not None and tally.counts.uploads() and _judge(
-                tally.replies, found.came, server.pairs[client].sent, found, client, server, now, reply=True):
-            found.heeded = now
-
-
-def _judge(scores: dict[bytes, list[float]], times: list[float], before: list[float],
-           found: Open, client: bytes, server: Server, now: float, *, reply: bool = False) -> bool:
-    """Is the last packet but two of those at these times one that follows another one at once? False: too little is known."""
-    past, last = times[-JUDGED:-3], times[-3:]
-    if len(past) < HISTORY or not before or past[-1] < before[0]:
-        return False
-    at = last[0]
+    found.heard, at, came = now, sent[0], found.came
 
     def lag(when: float) -> float:
         if when > now:
             when = now
-        place = bisect_right(before, when)
-        return when - before[place - 1] if place else NEVER
+        place = bisect_right(came, when)
+        return when - came[place - 1] if place else NEVER
 
     length, middle = len(past), (len(past) - 1) / 2
     step = sum((turn - middle) * when for turn, when in enumerate(past)) * 12 / (length ** 3 - length)
@@ -91,7 +69,7 @@ def _judge(scores: dict[bytes, list[float]], times: list[float], before: list[fl
             over = gain
             if hit and rival not in (b"", client):
                 other = server.pairs[rival]
-                if other.spoke(at - after, at if reply else at + soon):
+                if other.spoke(at - after, at + soon):
                     continue
                 if rival not in in_step:
                     in_step[rival] = sorted(map(lag, _in_step(past, at, other.sent)))
@@ -99,9 +77,8 @@ def _judge(scores: dict[bytes, list[float]], times: list[float], before: list[fl
                 # Of a rival that speaks too often for it to be known, nothing speaks against their being in step.
                 likely = MARGIN * (1 + bisect_right(lags, soon)) / (1 + len(lags)) if len(other.sent) >= HISTORY else 0.0
                 over = log(CONFIRMS / max(chance, likely))
-            score = scores.setdefault(rival, [-log(len(SOON))] * len(SOON))
+            score = found.tally[client].echoes.setdefault(rival, [-log(len(SOON))] * len(SOON))
             score[kind] = max(BACKLOG, score[kind] + over)
-    return True
 
 
 def _in_step(past: list[float], at: float, rival: list[float]) -> list[float]:
@@ -122,34 +99,25 @@ def _count(found: Open, client: bytes, server: Server, now: float) -> None:
         if tally.counts is None:
             tally.counts = Counts()
         rivals = {rival: server.pairs[rival].passed for rival in found.candidates if rival != client}
-        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed, rivals,
-                           (*found.sizes, *pair.sizes))
+        tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed, rivals)
 
 
-def confirmed(server: Server, found: Open, now: float) -> tuple[bytes, set[bytes]]:
-    """A packet of this SPI comes. Who confirms these, or is confirmed, and the candidates over which that proves it. Nothing that compares
-    may speak for these.
+def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
+    """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing that compares may speak for these.
 
     More may speak for nobody else, either: where that is so, packets only come together with those that are confirmed.
     """
-    _heed(found, server, now)
     least, speaks = CERTAIN + log(len(found.candidates)), dict[bytes, float]()
     for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]
-        proofs: dict[bytes, float] = {}
-        for scores in tally.followed():
-            for rival, score in scores.items():
-                if rival in found.candidates and (proof := max(score)) > least and not _turns(found, client, rival):
-                    proofs[rival] = max(proofs.get(rival, 0.0), proof)
+        proofs = {rival: proof for rival, echoes in tally.echoes.items()
+                  if rival in found.candidates and (proof := max(echoes)) > least and not _turns(found, client, rival)}
         if tally.counts and tally.counts.confirms(least):
             # What of its own could it confirm that we do not see? The SPI that it was given before.
             only = server.pairs[client].answered == FAR_PAST
             for rival in found.candidates:
                 if only or found.counted(rival):
                     proofs[rival] = max(proofs.get(rival, 0.0), tally.counts.speaks)
-        if (own := tally.replied()) > least:
-            for rival in found.candidates:
-                proofs[rival] = max(proofs.get(rival, 0.0), min(own, _elsewhere(server, found, rival)))
         proofs = {rival: proof for rival, proof in proofs.items() if proof > least and rival != client}
         if not proofs:
             continue
@@ -158,17 +126,6 @@ def confirmed(server: Server, found: Open, now: float) -> tuple[bytes, set[bytes
         if beaten and speaks[client] == max(speaks.values()) and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()
-
-
-def _elsewhere(server: Server, found: Open, rival: bytes) -> float:
-    """What proves that a rival which needs one SPI uploads with another one: what comes with that replies to it, and to nobody else."""
-    proof = 0.0
-    for its in server.open.values() if server.pairs[rival].needs() <= 1 else ():
-        if its is not found and its.plain() and rival in its.candidates and rival in its.tally:
-            replied, others = its.tally[rival].replied(), its.candidates.keys() & its.tally.keys() - {rival}
-            if all(its.tally[other].evidence() < max(HINT, replied / OUTWEIGHS) for other in others):
-                proof = max(proof, replied)
-    return proof
 
 
 def _turns(found: Open, client: bytes, rival: bytes) -> bool:

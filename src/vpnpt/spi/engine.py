@@ -165,7 +165,7 @@ class Engine:
         pair = self._pair(event.server, event.client)
         pair.expire(now)
         begins = pair.speaks(now)
-        server.passed += pair.sends(event.spi, event.sequence, event.length)
+        server.passed += pair.sends(event.spi, event.sequence)
         if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
             return []
         if event.spi not in pair.outbound and not pair.entitled and server.was_ahead(event.client, now):
@@ -263,11 +263,11 @@ class Engine:
         actions = deliver(event.packet, known.candidates, event.copied)
         if self._judge_timing(server, known, now):
             actions += self._proof(event.server, server, event.spi, known, now)
-        best, beaten = confirmed(server, known, now)
+        best, beaten = confirmed(server, known)
         if beaten and event.spi in server.open:
             actions += self._out(event.server, server, event.spi, known, best, beaten, now)
         actions += self._without(event.server, server, event.spi, known, overstayed(known, now), [])
-        server.passed += known.comes(now, event.sequence, event.length)
+        server.passed += known.comes(now, event.sequence)
         return actions
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from itertools import islice
 from math import log
 
-from .counts import between, sort_in
+from .counts import between
 from .tally import FAR_PAST, REACTS_TO, Tally
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ MANY = 16
 """Candidates beyond which nobody looks who confirms what, nobody counts, and nobody asks who has begun to send: each look takes time."""
 CHANCE = 0.01
 """The least probability of a hit by chance."""
-OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 48, 64
+OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 20, 64
 
 
 class Pair:
@@ -61,11 +61,11 @@ class Pair:
     SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
     that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
     this client, in IKE or with an SPI. ike: its SPIs are made by IKE. passed: how many packets it has sent with unanswered SPIs;
-    latest_out: the last one's SPI and sequence number; sizes: how many were small, and large (counts.py).
+    latest_out: the last one's SPI and sequence number.
     """
 
     __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike", "passed",
-                 "latest_out", "sizes")
+                 "latest_out")
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
@@ -77,7 +77,7 @@ class Pair:
         self.sent: list[float] = []
         self.answered = FAR_PAST
         self.heard = self.ike = False
-        self.passed, self.latest_out, self.sizes = 0, (b"", 0), [0, 0]
+        self.passed, self.latest_out = 0, (b"", 0)
 
     def expire(self, now: float) -> None:
         """Drops what is too old to count."""
@@ -140,12 +140,11 @@ class Pair:
         del self.spurts[:-SPURT_CAP]
         return True
 
-    def sends(self, spi: bytes, sequence: int, length: int) -> int:
-        """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence, length: 0 if not known."""
+    def sends(self, spi: bytes, sequence: int) -> int:
+        """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence: 0 if it is not known."""
         before, self.latest_out = self.latest_out, (spi, sequence)
         more = between(before[1] if before[0] == spi else 0, sequence)
         self.passed += more
-        sort_in(self.sizes, more, length)
         return more
 
     def spoke(self, early: float, late: float) -> bool:
@@ -232,26 +231,25 @@ class Open:
     elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the server
     had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
     is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
-    confirms them, heeded: whom they confirm; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was
-    first seen, number: the last one's sequence number; sizes: how many were small, and large (counts.py).
+    confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
+    one's sequence number.
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
-                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "heeded", "followed", "passed", "number",
-                 "sizes")
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
         self.first_candidates = candidates
         self.tally: dict[bytes, Tally] = {}
         self.first = self.last = now
-        self.came, self.heard, self.heeded = [now], FAR_PAST, FAR_PAST
+        self.came, self.heard = [now], FAR_PAST
         self.judged_at, self.alone = FAR_PAST, list[float]()
         self.proven: bytes | None = None
         self.incumbent: bytes | None = None
         self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.kept = self.begun = False
         self.followed = True
-        self.passed, self.number, self.sizes = 0, 0, [0, 0]
+        self.passed = self.number = 0
 
     def plain(self) -> bool:
         """Is this one SPI for one need of one of its candidates, so that counting tells something?"""
@@ -270,14 +268,13 @@ class Open:
         """The likeliest candidates, as many as the kernel can copy to."""
         return tuple(islice(self.candidates, FAN))
 
-    def comes(self, now: float, sequence: int, length: int) -> int:
+    def comes(self, now: float, sequence: int) -> int:
         """A packet with this SPI. How many are that, with those of which no notice told?"""
         self.last = now
         self.came.append(now)
         del self.came[:-CAME_CAP]
         more = between(self.number, sequence)
         self.passed, self.number = self.passed + more, max(self.number, sequence)
-        sort_in(self.sizes, more, length)
         return more
 
     def asks(self, client: bytes, now: float, *, begins: bool) -> None:

@@ -35,12 +35,12 @@ class Tally:
 
     uneven: the same, if it is chance that who speaks in a rhythm goes on so. alone: how many came alone, judged or not. apart: how many of
     these while it had not spoken for long. unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
-    echoes: what its confirming speaks for it (under b"") and for it over each rival; replies: the same of its being confirmed. counts:
-    what counting says, if it was counted. answers: what the times say after which it is answered.
+    echoes: what its confirming speaks for it (under b"") and for it over each rival. counts: what counting says, if it was counted.
+    answers: what the times say after which it is answered.
     """
 
     __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "uneven", "apart", "unanswered", "reacted_to", "echoes",
-                 "replies", "counts", "answers")
+                 "counts", "answers")
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
@@ -48,7 +48,6 @@ class Tally:
         self.hits, self.by_chance, self.uneven = [0] * 3, [0.0] * 3, [0.0] * 3
         self.reacted_to = FAR_PAST
         self.echoes: dict[bytes, list[float]] = {}
-        self.replies: dict[bytes, list[float]] = {}
         self.counts: Counts | None = None
         self.answers = NOTHING
 
@@ -58,16 +57,7 @@ class Tally:
 
     def evidence(self) -> float:
         """The same of all that speaks for it, without what did so from the beginning."""
-        return max(self._best(self.by_chance)[0], *(max(scores.get(b"", (0.0,))) for scores in self.followed()),
-                   self.counts.speaks if self.counts else 0.0)
-
-    def followed(self) -> list[dict[bytes, list[float]]]:
-        """What packets that follow each other speak for it: its own those of the SPI, and if it uploads, these its own."""
-        return [self.echoes, self.replies] if self.counts and self.counts.uploads() else [self.echoes]
-
-    def replied(self) -> float:
-        """The same of what comes just when it has sent, if it uploads."""
-        return max(self.replies.get(b"", (0.0,))) if self.counts and self.counts.uploads() else 0.0
+        return max(self._best(self.by_chance)[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0)
 
     def uneven_score(self) -> float:
         """The same, where that it speaks in a rhythm is counted as chance: a rhythm proves nothing over who is silent."""
