@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which line of our sources is it that a traceback of a router names? strip.py leaves lines out.
 
-usage: where.py FILE LINE
+usage: python3 -m buildroot.where FILE LINE
 
 FILE: below src/vpnpt, of the same revision as the package. LINE: as the traceback has it. Prints file, line and what stands there.
 """
