@@ -87,6 +87,21 @@ def test_a_client_that_only_listens_stays_known(lab: Lab) -> None:
 test_a_client_that_only_listens_stays_known.config = QUICK  # type: ignore[attr-defined]
 
 
+def test_a_client_that_only_sends_stays_known(lab: Lab) -> None:
+    """However short what is remembered lives: what renews it at most once in a while must not come too late."""
+    server, client = lab.servers[0], lab.clients[0]
+    sequence = itertools.count(2)
+    passes(lab, client, lambda token: esp(client.address, server.address, OUT, next(sequence), token), server)
+    passes(lab, server, lambda token: esp(server.address, WAN, BACK, next(sequence), token), client)
+    for _ in range(30):
+        passes(lab, client, lambda token: esp(client.address, server.address, OUT, next(sequence), token), server)
+        lab.pump.run_for(0.3)
+    passes(lab, server, lambda token: esp(server.address, WAN, NEW, 1, token), client)
+
+
+test_a_client_that_only_sends_stays_known.config = QUICK.replace("3", "2")  # type: ignore[attr-defined]
+
+
 def test_a_client_without_nat_that_only_listens(lab: Lab) -> None:
     """Its server's packets are addressed to itself; its zone, which lives eleven minutes, has nearly come to its end."""
     server, client, router = lab.servers[0], lab.clients[0], lab.router

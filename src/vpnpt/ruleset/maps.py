@@ -35,6 +35,8 @@ L2TP_SHARED = 60
 """The same for `l2tp_shared`, whose packets only the daemon can deliver: it dies soon after the daemon."""
 L2TP_ANSWER = 15
 """Seconds for which a request waits for its answer: clients repeat it after 1, 2, 4 and 8 (RFC 2661 5.8)."""
+MOMENT = 2
+"""Seconds for which what a client keeps alive is not renewed again."""
 LIST, LISTED = 7200, 7100
 """Seconds for which a list of an SPI's candidates lives, and for which it is in force, since the daemon wrote it: it writes it again long
 before. Packets do not renew it: what they renew while the daemon replaces it, the kernel keeps beside the new (nft_dynset_eval)."""
@@ -128,7 +130,7 @@ IPSEC: tuple[Map, ...] = (
         fills="kernel, daemon (deletes)"),
     Map(name="came_ike", key=f"ip saddr . {COOKIE}", value="ip daddr", lifetime=1, meaning="the same for IKE",
         fills="kernel, daemon (deletes)"),
-    Map(name="renewing", key="ip saddr . ct zone", lifetime=2, meaning="server, zone: renewed a moment ago"),
+    Map(name="renewing", key="ip saddr . ct zone", lifetime=MOMENT, meaning="server, zone: renewed a moment ago"),
     Map(name="renewed", key="ip saddr . ct zone", value="ip daddr", lifetime=1,
         meaning="the address to which such a packet was sent",
         fills="kernel, daemon (deletes)"),

@@ -14,7 +14,7 @@ passes (`waiting`), until an unknown SPI is given to it. `answered` is that gift
 from __future__ import annotations
 
 from .ike import BEGINNING, looks_like_ike
-from .maps import COOKIE, SERVER, SERVER_OUT, SLOTS, SPI, UNPROVEN
+from .maps import COOKIE, MOMENT, SERVER, SERVER_OUT, SLOTS, SPI, UNPROVEN
 from .notices import FANNED, GROUP_SPILLED, GROUP_WHOLE, PAIRED, SHARED, add_teller
 from .text import Table, names
 from .zones import ZONE, zone_range
@@ -39,7 +39,7 @@ def add_sharing(table: Table, config: Config, devices: Devices) -> None:
     """The chains `wait_out`, `wait_in`, `refresh_out`, `copies` and `fan`, and the registration of pairs."""
     _add_waiting(table)
     _add_registration(table, config, devices)
-    _add_refresh(table)
+    _add_refresh(table, config)
     _add_copies(table)
 
 
@@ -121,14 +121,17 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called.rule(f"{IKE_BOTH} ct original proto-dst 500 ip saddr @slot1 goto copies_ike", "forwarded, but a client may be meant")
 
 
-def _add_refresh(table: Table) -> None:
+def _add_refresh(table: Table, config: Config) -> None:
     """Renewal, on the slow path, by what clients send and by what they are sent: who only listens is not forgotten.
 
     Unproven: until the server has answered. A packet from inside may be a pair's first one, so its client lives whatever the firewall
     says; one from outside renews only pairs that the firewall has let talk.
     """
-    _refresh(table, "out", "ip saddr", "ip daddr", SERVER_OUT)
-    _refresh(table, "in", "ip daddr", "ip saddr", SERVER)
+    # A packet costs most where each element it touches is another: with thousands of clients, one of them is enough. But the next one may
+    # come as late as its fast path lives: who remembers for some seconds only renews with each packet.
+    seldom = config.general.key_timeout > config.general.fast_timeout + 2 * MOMENT
+    _refresh(table, "out", "ip saddr", "ip daddr", SERVER_OUT, seldom=seldom)
+    _refresh(table, "in", "ip daddr", "ip saddr", SERVER)  # for most, `renew_in` does the same
     renew = table.chain("renew_in")
     pair = f"ip saddr . {ZONE}"
     renew.rule(f"{pair} @renewing return", "renewed a moment ago")
@@ -138,8 +141,8 @@ def _add_refresh(table: Table) -> None:
     renew.rule(f"ip daddr set {pair} map @renewed", "its own address again")
 
 
-def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None:
-    """The chains for one way: where such a packet has its client's and its server's address (raw: as raw bits)."""
+def _refresh(table: Table, way: str, client: str, server: str, raw: str, *, seldom: bool = False) -> None:
+    """The chains for one way: where such a packet has its client's and its server's address (raw: as raw bits). seldom: not each one."""
     pair = f"{client} . {server}"
     refresh = table.chain(f"refresh_{way}")
     if way == "out":
@@ -158,8 +161,7 @@ def _refresh(table: Table, way: str, client: str, server: str, raw: str) -> None
     refresh.rule(f"{server} @slot1 goto slots_{way}", "all clients of this server are renewed")
 
     proven = table.chain(f"proven_{way}")
-    if way == "out":
-        # A packet costs most where each element it touches is another: with thousands of clients, one of them is enough.
+    if seldom:
         proven.rule(f"{server} . {ZONE} @renewing return", "renewed a moment ago")
         proven.rule(f"add @renewing {{ {server} . {ZONE} }}", "not again for a moment")
     proven.rule(f"update @proven {{ {client} }} update @client_zone {{ {client} : {ZONE} }} update @zones {{ {ZONE} }} "
