@@ -35,6 +35,19 @@ def test_copies_end(sandbox: None, keys: str, what: str) -> None:
         assert (everything.wrong, everything.lost) == (0, 0)
 
 
+@pytest.mark.parametrize("keys", ["ipsec", "manual"])
+def test_uploads_are_nobody_elses(sandbox: None, keys: str) -> None:
+    """They may stay copied: on one machine all are in step, and by counts, sizes and times another client once looked like the owner."""
+    with Lab(3, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        stage, names = Stage(lab, {}, {}, scenario.uci), [client.name for client in lab.clients]
+        stage.do_up(names, kind=keys, together=True)
+        people = People(stage, names, 1)
+        people.begin("uploads")
+        people.go_on(2 * MOST)
+        everything = lab.ledger.tally(kind="esp")
+        assert (everything.wrong, everything.lost) == (0, 0)
+
+
 def test_what_a_slow_router_is_not_told_of_ends_later(sandbox: None) -> None:
     """Of servers in `hushed` the daemon hears what begins, and no more: their packets go to all meanwhile, and nothing is lost."""
     with Lab(3, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:

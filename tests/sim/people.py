@@ -7,6 +7,7 @@ onsets  transfers at equal rates, begun half a second apart
 calls   both ends send every 20 ms, as telephones do, begun half a second apart
 uploads  as TCP does: as much under way as its window, which grows until the one line that all share is full; a packet confirms two
 slow_uploads  the same, but the hosts are slower than the line: packets wait in each of these, and are answered at once
+one_machine  the same, of hosts on one machine that is busy with each packet for a while, one after the other, as in tests/lab/people.py
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 oneway  the same, but each client sends at even intervals, and nobody answers
 """
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SERVER = b"\xcb\x00\x71\x01"
 QUEUE, DELAYED, WINDOW = 0.1, 0.04, 16
 """Seconds that a line's queue holds, and until one packet alone is confirmed; packets under way until a window grows slowly."""
+BUSY = 0.001, 0.02
+"""Seconds that a packet takes, from, to, where all hosts are one machine."""
 LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0}
 
 
@@ -173,6 +176,41 @@ class People:
 
     def _slow_uploads(self, begins: list[float]) -> None:
         self._uploads(begins, own=True)
+
+    def _one_machine(self, begins: list[float]) -> None:
+        """The clock by which the hosts send is drawn up; what comes next by it happens as soon as the machine has time."""
+        drawn: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        window, under_way, clock = [1.0] * len(begins), [0] * len(begins), 0.0
+
+        def later(seconds: float, what: Callable[..., None], *arguments: Any) -> None:
+            self.count += 1
+            heapq.heappush(drawn, (clock + seconds, self.count, what, arguments))
+
+        def work() -> None:
+            nonlocal clock
+            clock, _, what, arguments = heapq.heappop(drawn)
+            what(*arguments)
+            self.at(self.now + (self.random.uniform(*BUSY) if what in (self._out, take) else 0.0), work)
+
+        def upload(number: int, pairs: int) -> None:
+            under_way[number] += pairs
+            for packet in range(2 * pairs):
+                later(0.001 * packet, self._out, number)
+            for pair in range(pairs):
+                later(0.002 * pair + self.far * self.random.uniform(1, 1.2), take, number)
+
+        def take(number: int) -> None:
+            self._in(number)
+            under_way[number] -= 1
+            window[number] += 1 / window[number]
+            if window[number] > self.random.uniform(3, 9):
+                window[number] /= 2
+            if pairs := min(2, max(0, int(window[number]) - under_way[number])):
+                later(self.random.uniform(*self.confirms), upload, number, pairs)
+
+        for number in range(len(begins)):
+            later(self.random.uniform(0, 0.05), upload, number, 1)
+        self.at(min(begins), work)
 
     def _calls(self, begins: list[float]) -> None:
         def speak(number: int, turn: int, start: float) -> None:

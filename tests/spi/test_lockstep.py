@@ -14,6 +14,7 @@ import pytest
 
 from vpnpt.spi.engine import Engine
 from vpnpt.spi.messages import Assign, Exchange, Fan, Paired, SpiOut, SpiShared
+from vpnpt.spi.tally import SURE
 
 if TYPE_CHECKING:
     from vpnpt.spi.messages import Event
@@ -67,6 +68,17 @@ def play(events: list[tuple[float, Event]]) -> set[bytes]:
                 assert action.client == owner[action.spi], (when, action)
                 decided.add(action.spi)
     return decided
+
+
+def speaks(events: list[tuple[float, Event]], client: bytes, spi: bytes) -> float:
+    """What speaks most for this client as the owner of this SPI meanwhile, for a proof over clients that the server knows: a logarithm."""
+    engine, most = Engine(), 0.0
+    for when, event in sorted(events, key=lambda item: item[0]):
+        engine.handle(event, 100.0 + when)
+        found = engine.servers[S].open.get(spi) if S in engine.servers else None
+        if found is not None and client in found.tally:
+            most = max(most, found.tally[client].strict_score() - found.tally[client].prior)
+    return most
 
 
 @pytest.mark.parametrize("answers", [1, 2, 3])
@@ -161,3 +173,43 @@ def test_one_client_s_two_times_are_no_contradiction() -> None:
     Nothing is seen of a, whose SPI the kernel knows. What takes half a second is alike by chance.
     """
     assert b"in2 " in play(recorded(RECORDED / "bursts.txt"))
+
+
+@pytest.mark.parametrize("every", [0.006, 0.012, 0.02])
+@pytest.mark.parametrize("answers_after", [0.05, 0.09])
+def test_who_has_just_begun_to_send_all_the_time_reacts_to_nothing(answers_after: float, every: float) -> None:
+    """The first moments of an upload; meanwhile b asks and is answered, later than IKE is. Whatever comes, a sends just after it."""
+    for seed in range(8):
+        chance, events = random.Random(seed), exchanges(0.0003, random.Random(seed))
+        sent = [1.0]
+        while sent[-1] < 3.0:
+            # Its window is full now and then.
+            sent.append(sent[-1] + every * chance.uniform(0.5, 1.5) + (0.08 if chance.random() < 0.05 else 0.0))
+        events += [(when, SpiOut(server=S, client=CLIENTS[0], spi=b"out0", sequence=number)) for number, when in enumerate(sent, 1)]
+        for turn in range(20):
+            asked = 1.01 + turn * 0.1 + chance.uniform(0, 0.02)
+            events.append((asked, SpiOut(server=S, client=CLIENTS[1], spi=b"out1", sequence=turn + 1)))
+            events.append((asked + answers_after, SpiShared(server=S, spi=b"in1 ", sequence=turn + 1, waiting=frozenset(CLIENTS),
+                                                            copied=frozenset(CLIENTS))))
+        assert speaks(events, CLIENTS[0], b"in1 ") < SURE / 2
+
+
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+@pytest.mark.parametrize("grows", [1.05, 1.15])
+def test_turns_in_one_row_prove_nothing(grows: float, ike: bool) -> None:
+    """Uploads through one line: each one's packets wait behind the other's, so b's answers come as long after a's packets as ever.
+
+    The row grows as their windows do: so b's own answers take longer each time, and nobody has a rhythm.
+    """
+    for seed in range(8):
+        chance = random.Random(seed)
+        events: list[tuple[float, Event]] = exchanges(0.0003, chance) if ike else [(0.0, Paired(server=S, client=client)) for client in CLIENTS]
+        now, row = 1.0, 0.1
+        for turn in range(9):
+            for number, (at, client) in enumerate(((0.35, CLIENTS[0]), (0.0, CLIENTS[1]))):
+                events.append((now + at * row, SpiOut(server=S, client=client, spi=b"out%d" % number, sequence=turn + 1)))
+            for number, after in enumerate((row * 0.35 + 0.012, 0.0)):
+                events.append((now + row * 0.35 + 0.043 + after + chance.uniform(-0.001, 0.001), SpiShared(
+                    server=S, spi=b"in%d " % (1 - number), sequence=turn + 1, waiting=frozenset(CLIENTS), copied=frozenset(CLIENTS))))
+            now, row = now + row, row * grows * chance.uniform(0.9, 1.1)
+        assert speaks(events, CLIENTS[0], b"in1 ") < SURE / 2

@@ -25,7 +25,9 @@ The rules
     proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
     silent too, unless there is a hint that the winner owns another SPI, or it only has the rhythm of these packets. Nothing is proven
     against a candidate that has spoken whenever such a packet came: hosts that ask at the same intervals (pings) are always as far from
-    each other, and an answer in ESP may be faster than one of IKE. As silent counts a candidate when a packet came as long after none of
+    each other, and an answer in ESP may be faster than one of IKE. Nor against one that the server
+    knows, where the winner speaks so much at that time that every fourth packet would be a hit (TELLS): in a transfer it is in step with
+    others by the line that they share. As silent counts a candidate when a packet came as long after none of
     its questions as the others did: then that is no answer to it (11).
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the incumbent
@@ -55,7 +57,8 @@ The rules
     packet that comes alone as before the others. IKE may not tell it (manual keys, a restart), or something else (its daemon computes; who
     answers is behind the server). Each time that a guess is right, the candidate gains the logarithm of how often its guesses are, over
     how probable that was by chance: by how often it begins to speak, how many others did then, and whether it does so after as long a
-    pause as before: a rhythm proves nothing. That proves like rule 5. What one SPI's packets have told so is the first guess for the others
+    pause as before: a rhythm proves nothing. Against a client that the server knows only those count before which it had been silent
+    (NEAR): in an upload its packets wait in one row with others', whose answers come as long after these as its own. That proves like rule 5. What one SPI's packets have told so is the first guess for the others
     of this server, and for all the packets that they had before.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many

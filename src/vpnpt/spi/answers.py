@@ -29,13 +29,14 @@ AT_MOST = 0.99
 
 
 class Guess:
-    """By times that differ by as much as one of WIDTHS. time: the guess. right: how often, of `made`. speaks: a natural logarithm."""
+    """By times that differ by as much as one of WIDTHS. time: the guess. right: how often, of `made`. speaks: a natural logarithm; begun:
+    the same without the guesses that were right where the client may only have gone on with what it did."""
 
-    __slots__ = ("least", "part", "time", "right", "made", "speaks")
+    __slots__ = ("least", "part", "time", "right", "made", "speaks", "begun")
 
     def __init__(self, least: float, part: float) -> None:
         self.least, self.part, self.time = least, part, 0.0
-        self.right, self.made, self.speaks = 1.0, 1.5, 0.0
+        self.right, self.made, self.speaks, self.begun = 1.0, 1.5, 0.0, 0.0
 
     def window(self, packets: list[list[float]]) -> tuple[float, float]:
         """From how long to how long before the next packet must its question have begun? packets: the same, of those before.
@@ -50,11 +51,15 @@ class Guess:
                 self.time, most, width = time, count, wide
         return self.time + width, max(0.0, self.time - width)
 
-    def comes(self, hit: bool, chance: float) -> None:
-        """A packet came. Was the guess right, and how probable was that by chance? That it was wrong never speaks for anybody."""
+    def comes(self, hit: bool, chance: float, *, begins: bool = True) -> None:
+        """A packet came. Was the guess right, and how probable was that by chance? That it was wrong never speaks for anybody.
+
+        begins: had the client been silent before?
+        """
         probable, chance = self.right / self.made, min(chance, AT_MOST)
         gain = log(probable / chance) if hit else min(0.0, log((1 - probable) / (1 - chance)))
         self.speaks = max(BACKLOG, self.speaks + gain)
+        self.begun = max(BACKLOG, self.begun + (gain if begins or gain < 0 else 0.0))
         self.right, self.made = self.right + hit, self.made + 1
 
 
@@ -82,6 +87,10 @@ class Answers:
         """What speaks for the candidate, a natural logarithm, and in how many packets."""
         guess = max(self.guesses, key=lambda guess: guess.speaks)
         return guess.speaks, int(guess.right) - 1
+
+    def begun(self) -> float:
+        """The same, of packets before which it began something: in a transfer its packets wait in one row with others', and are in step."""
+        return max(guess.begun for guess in self.guesses)
 
     def wrong(self) -> int:
         """How many packets were surely no answers: as many as more guesses were wrong than right, even where times may differ most."""

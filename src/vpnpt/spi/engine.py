@@ -386,8 +386,8 @@ class Engine:
         claimed = claims(server, best)
         if claimed > max(1, server.pairs[best].needs()):
             return actions
-        # Is it only the rhythm that speaks for it? Nobody looks for that where there are many.
-        steady = len(scores) <= MANY and lead - scores[best] + found.tally[best].uneven_score() < SURE
+        # Is it only a rhythm or a transfer that speaks for it? Nobody looks for that where there are many.
+        steady = len(scores) <= MANY and lead - scores[best] + found.tally[best].strict_score() < SURE
         certain = lead > CERTAIN and claimed == 1 and not steady
         if rivals:
             return actions + self._without(name, server, spi, found, set(others) - rivals - together - protected(server, found, best, now)

@@ -32,13 +32,15 @@ STREAM = 0.3
 RECENT, LONG = 10.0, 60.0
 """Seconds over which it is counted how much of its time a client speaks."""
 BEGUN, STEADY = 1.0, 3
-"""The same, of a client that has begun only just now, at least; who speaks so many times within that is taken to do so all the time."""
+"""The same, of a client that has begun only just now, at least; who speaks so many times within that is taken to do so all the time. Of who
+speaks less often the time counts since the first of these, STREAM at least."""
 AT_ONCE, NEVER = 0.5, 200.0
 """Seconds: who began to need an SPI so long ago is as likely to get one now as somebody later, or earlier, is."""
 MEASURED = 86400.0
 """Seconds for which a round trip that was measured without any computing counts: ways change."""
 NEAR = 0.25
-"""Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered."""
+"""Seconds within which a server answers at the latest, but for what takes it time: who has not spoken for so long was not answered, and
+begins something of its own when it speaks again."""
 REACTS = 0.03
 """Seconds within which a client's own packet is a reaction to one that it has just got."""
 RHYTHM = 3
@@ -160,11 +162,14 @@ class Pair:
                 return True
         return False
 
-    def began(self, early: float, late: float) -> bool:
-        """Has it begun to speak at this time?"""
-        for start, _ in reversed(self.spurts):
-            if start <= late:
-                return start >= early
+    def began(self, early: float, late: float, silent: float = 0.0) -> bool:
+        """Has it begun to speak at this time, after so many seconds of silence?"""
+        for turn in range(len(self.spurts) - 1, -1, -1):
+            start = self.spurts[turn][0]
+            if start < early:
+                return False
+            if start <= late and (not turn or start - self.spurts[turn - 1][1] >= silent):
+                return True
         return False
 
     def rhythm(self, early: float, late: float) -> float:
@@ -208,9 +213,10 @@ class Pair:
                 period = min(period, max(now - self.spurts[0][0], BEGUN))
             speaks.append((covered / period, count / period))
         lately = [spurt for spurt in self.spurts if now - BEGUN < spurt[1] and spurt[0] <= now]
-        if len(lately) >= STEADY:
-            period = max(now - lately[0][0], SPURT)
-            speaks.append((sum(end - start for start, end in lately) / period, len(lately) / period))
+        if lately:
+            steady = len(lately) >= STEADY
+            period = max(now - lately[0][0], SPURT if steady else STREAM)
+            speaks.append((sum(end - start for start, end in lately) / period, (len(lately) - (not steady)) / period))
         return speaks
 
     def prior(self, now: float, *, waits: bool) -> float:
@@ -285,6 +291,8 @@ class Open:
         if self.judged_at != tally.reacted_to and now - self.judged_at < REACTS:
             tally.reacted_to = self.judged_at
             tally.hits[REACTS_TO] += 1
+            if tally.told == self.judged_at:
+                tally.strict[REACTS_TO][1] += 1
 
     def answers(self, pairs: dict[bytes, Pair], now: float) -> None:
         """A packet came, and no round trip is known: whoever has asked since the one before may have its answer."""

@@ -33,38 +33,40 @@ class Tally:
     """What speaks for a candidate: of the packets judged by a round trip, how many were hits of each kind, and how many chance would
     give.
 
-    uneven: the same, if it is chance that who speaks in a rhythm goes on so. alone: how many came alone, judged or not. apart: how many of
+    strict: of each kind, how many of them told anything, as it does not speak all the time then; how many of these were hits; and how many
+    chance would give, if it is chance that who speaks in a rhythm goes on so; told: when the last one came that told of a reaction. alone: how many came alone, judged or not. apart: how many of
     these while it had not spoken for long. unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
     echoes: what its confirming speaks for it (under b"") and for it over each rival. counts: what counting says, if it was counted.
     answers: what the times say after which it is answered.
     """
 
-    __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "uneven", "apart", "unanswered", "reacted_to", "echoes",
+    __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "strict", "told", "apart", "unanswered", "reacted_to", "echoes",
                  "counts", "answers")
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
         self.judged = self.alone = self.apart = self.unanswered = 0
-        self.hits, self.by_chance, self.uneven = [0] * 3, [0.0] * 3, [0.0] * 3
-        self.reacted_to = FAR_PAST
+        self.hits, self.by_chance = [0] * 3, [0.0] * 3
+        self.strict: list[list[float]] = []
+        self.reacted_to = self.told = FAR_PAST
         self.echoes: dict[bytes, list[float]] = {}
         self.counts: Counts | None = None
         self.answers = NOTHING
 
     def score(self) -> float:
         """How unlikely it is that its hits are chance, as a natural logarithm."""
-        return self.prior + self._best(self.by_chance)[0]
+        return self.prior + self._best()[0]
 
     def evidence(self) -> float:
         """The same of all that speaks for it, without what did so from the beginning."""
-        return max(self._best(self.by_chance)[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0)
+        return max(self._best()[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0)
 
-    def uneven_score(self) -> float:
-        """The same, where that it speaks in a rhythm is counted as chance: a rhythm proves nothing over who is silent."""
-        return self.prior + self._best(self.uneven)[0]
+    def strict_score(self) -> float:
+        """The same, where that it speaks in a rhythm, or goes on with a transfer, is counted as chance: that proves nothing over others."""
+        return self.prior + max((self.answers.begun(), *(unlikely(*kind) for kind in self.strict)))
 
-    def _best(self, by_chance: list[float]) -> tuple[float, int]:
-        kinds = [(unlikely(self.judged, hits, chance), hits) for hits, chance in zip(self.hits, by_chance, strict=True)]
+    def _best(self) -> tuple[float, int]:
+        kinds = [(unlikely(self.judged, hits, chance), hits) for hits, chance in zip(self.hits, self.by_chance, strict=True)]
         return max(*kinds, self.answers.best())
 
     def apart_from(self, other: Tally) -> float:
@@ -72,11 +74,11 @@ class Tally:
 
         Two that speak at the same intervals are always as far from each other: then all packets of one seem to answer the other.
         """
-        count = self._best(self.by_chance)[1]
+        count = self._best()[1]
         return max(0, count + max(other.apart, other.answers.wrong()) - self.alone) / count if count else 0.0
 
 
-def unlikely(trials: int, hits: int, by_chance: float) -> float:
+def unlikely(trials: float, hits: float, by_chance: float) -> float:
     """Chernoff's bound on the probability of so many hits where so many come by chance, as a natural logarithm, positive."""
     if not trials or hits <= by_chance:
         return 0.0

@@ -11,6 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .evidence import Open, Server
 
+TELLS = 0.25
+"""Chance beyond which a hit proves nothing over a client that the server knows: who speaks so much is in a transfer, and in step with others
+by the line that they share."""
+
 
 def judge(found: Open, server: Server, now: float) -> None:
     """A packet came alone. Where no round trip is known, only what is learned of the times of answers tells anything."""
@@ -26,11 +30,16 @@ def judge(found: Open, server: Server, now: float) -> None:
     for client, chance in chances.items():
         tally, pair = found.tally.setdefault(client, Tally()), pairs[client]
         tally.judged, tally.alone = tally.judged + known, tally.alone + 1
+        if known and few and not tally.strict:
+            tally.strict = [[0.0] * 3 for _ in windows]
         for kind, (window, count) in enumerate(zip(windows if known else (), (*common, common[SHARPLY]), strict=False)):
-            likely = max((count - 1) / max(1, len(chances) - 1), CHANCE, chance[kind])
-            tally.hits[kind] += kind < REACTS_TO and client in asked[kind]
+            likely, hit = max((count - 1) / max(1, len(chances) - 1), CHANCE, chance[kind]), kind < REACTS_TO and client in asked[kind]
+            tally.hits[kind] += hit
             tally.by_chance[kind] += likely
-            tally.uneven[kind] += max(likely, pair.rhythm(*window) if few else 0.0)
+            if few and chance[kind] <= TELLS:
+                strict = tally.strict[kind]
+                strict[:] = strict[0] + 1, strict[1] + hit, strict[2] + max(likely, pair.rhythm(*window))
+                tally.told = now if kind == REACTS_TO else tally.told
         tally.apart += not pair.asked(near, now)
         if client in asked[ASKS]:
             tally.unanswered = max(0, tally.unanswered - 1)
@@ -55,7 +64,7 @@ def _guess(found: Open, server: Server, client: bytes, now: float) -> tuple[floa
         others = sum(server.pairs[other].began(*window) for other in found.candidates if other != client)
         chance = max(CHANCE, others / len(found.candidates), pair.chance_to_begin(now, late - early), pair.rhythm(*window))
         hit = pair.began(*window)
-        guess.comes(hit, chance)
+        guess.comes(hit, chance, begins=pair.began(*window, NEAR))
         if hit and guess.speaks > least:
             least, usual = guess.speaks, (late + early) / 2
     tally.answers.remember((start for start, _ in pair.spurts[-REMEMBERED:]), now)
