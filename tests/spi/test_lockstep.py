@@ -203,7 +203,8 @@ def test_turns_in_one_row_prove_nothing(grows: float, ike: bool) -> None:
     """
     for seed in range(8):
         chance = random.Random(seed)
-        events: list[tuple[float, Event]] = exchanges(0.0003, chance) if ike else [(0.0, Paired(server=S, client=client)) for client in CLIENTS]
+        events: list[tuple[float, Event]] = [(0.0, Paired(server=S, client=client)) for client in CLIENTS]
+        events += exchanges(0.0003, chance) if ike else []
         now, row = 1.0, 0.1
         for turn in range(9):
             for number, (at, client) in enumerate(((0.35, CLIENTS[0]), (0.0, CLIENTS[1]))):

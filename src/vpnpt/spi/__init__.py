@@ -18,17 +18,16 @@ The rules
  3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
     the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).
- 5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one
-    that it reacts to at once. How long that takes the first answer of an IKE SA tells: for others a server may compute. Proof is a
-    number of hits that chance gives with a probability below e^-SURE, while no other candidate's are more than chance; who has waited
-    for less time needs fewer of them. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is
-    proven, and of those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the
-    silent too, unless there is a hint that the winner owns another SPI, or it only has the rhythm of these packets. Nothing is proven
-    against a candidate that has spoken whenever such a packet came: hosts that ask at the same intervals (pings) are always as far from
-    each other, and an answer in ESP may be faster than one of IKE. Nor against one that the server
-    knows, where the winner speaks so much at that time that every fourth packet would be a hit (TELLS): in a transfer it is in step with
-    others by the line that they share. As silent counts a candidate when a packet came as long after none of
-    its questions as the others did: then that is no answer to it (11).
+ 5. Timing: a packet that comes alone on its SPI, a round trip after a candidate's question, is a hit for that candidate; so is one that
+    it reacts to at once. How long that takes the first answer of an IKE SA tells: for others a server may compute. Proof is a number of
+    hits that chance gives with a probability below e^-SURE, while no other candidate's are more than chance; who has waited for less time
+    needs fewer of them. It ends the candidacy of those who asked as well and were not answered, of those whose own SPI is proven, and of
+    those that may need nothing (an IKE SA is rekeyed by the same exchange as its children); below e^-CERTAIN that of the silent too,
+    unless there is a hint that the winner owns another SPI, or it only has the rhythm of these packets. Nothing is proven against a
+    candidate that has spoken whenever such a packet came: hosts that ask at the same intervals (pings) are always as far from each other,
+    and an answer in ESP may be faster than one of IKE. Nor against one that the server knows, where the winner speaks so much at that
+    time that every fourth packet would be a hit (TELLS): in a transfer it is in step with others by the line that they share. As silent
+    counts a candidate when a packet came as long after none of its questions as the others did: then that is no answer to it (11).
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
     could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the incumbent
     until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept. The same for
@@ -54,12 +53,13 @@ The rules
     (telephones, hosts that wait together) prove nothing, and stay copied; nor is anything proven over a rival whose own packets say as
     exactly how many come: they may only take turns.
 11. How long answers take is learned while they come, of each candidate for itself: the owner has begun to speak as long before each
-    packet that comes alone as before the others. IKE may not tell it (manual keys, a restart), or something else (its daemon computes; who
-    answers is behind the server). Each time that a guess is right, the candidate gains the logarithm of how often its guesses are, over
-    how probable that was by chance: by how often it begins to speak, how many others did then, and whether it does so after as long a
-    pause as before: a rhythm proves nothing. Against a client that the server knows only those count before which it had been silent
-    (NEAR): in an upload its packets wait in one row with others', whose answers come as long after these as its own. That proves like rule 5. What one SPI's packets have told so is the first guess for the others
-    of this server, and for all the packets that they had before.
+    packet that comes alone as before the others. IKE may not tell it (manual keys, a restart), or something else (its daemon computes;
+    who answers is behind the server). Each time that a guess is right, the candidate gains the logarithm of how often its guesses are,
+    over how probable that was by chance: by how often it begins to speak, how many others did then, and whether it does so after as long
+    a pause as before: a rhythm proves nothing. Against a client that the server knows only those count before which it had been silent
+    (NEAR): in an upload its packets wait in one row with others', whose answers come as long after these as its own. That proves like
+    rule 5. What one SPI's packets have told so is the first guess for the others of this server, and for all the packets that they had
+    before.
 12. Counts: where transfers come together, packets of each come at any time, but between two that their owner sends always as many of its
     own. A candidate gains the logarithm of a likelihood ratio with each packet that it sends: how well its own count foretells how many
     came meanwhile, over what time, everybody else's packets and each rival's do together. That proves it like rule 10, if its own count

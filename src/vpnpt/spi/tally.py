@@ -33,11 +33,11 @@ class Tally:
     """What speaks for a candidate: of the packets judged by a round trip, how many were hits of each kind, and how many chance would
     give.
 
-    strict: of each kind, how many of them told anything, as it does not speak all the time then; how many of these were hits; and how many
-    chance would give, if it is chance that who speaks in a rhythm goes on so; told: when the last one came that told of a reaction. alone: how many came alone, judged or not. apart: how many of
-    these while it had not spoken for long. unanswered: questions that no packet answered. prior: what spoke for it from the beginning.
-    echoes: what its confirming speaks for it (under b"") and for it over each rival. counts: what counting says, if it was counted.
-    answers: what the times say after which it is answered.
+    strict: of each kind, how many of them told anything, as it does not speak all the time then; how many of these were hits; and how
+    many chance would give, if it is chance that who speaks in a rhythm goes on so; told: when the last one came that told of a reaction.
+    alone: how many came alone, judged or not. apart: how many of these while it had not spoken for long. unanswered: questions that no
+    packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it (under b"") and for it over
+    each rival. counts: what counting says, if it was counted. answers: what the times say after which it is answered.
     """
 
     __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "strict", "told", "apart", "unanswered", "reacted_to", "echoes",

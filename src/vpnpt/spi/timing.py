@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .evidence import Open, Server
 
 TELLS = 0.25
-"""Chance beyond which a hit proves nothing over a client that the server knows: who speaks so much is in a transfer, and in step with others
-by the line that they share."""
+"""Chance beyond which a hit proves nothing over a client that the server knows: who speaks so much is in a transfer, and in step with
+others by the line that they share."""
 
 
 def judge(found: Open, server: Server, now: float) -> None:
