@@ -6,6 +6,7 @@ import os
 
 from .. import process
 from . import safe_file
+from .instance import JAILED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 HOOK_DIR = "fw4"
 """In the run directory: fw4 includes every *.nft in it."""
 FILE = "forward.nft"
+OUTSIDE = ("ubus", "call", "file", "exec", '{"command":"/sbin/fw4","params":["-q","reload"]}')
+"""Has rpcd run it: fw4 runs the users' own scripts (`config include`), which may need more capabilities than our jail leaves us."""
 RELOAD_TIMEOUT = 25.0
 """Seconds: less than procd waits for us at a stop, in which fw4 has to let our rules go."""
 
@@ -64,7 +67,11 @@ class Include:
             self._reload()
 
     def _reload(self) -> None:
-        result = process.run(["fw4", "-q", "reload"], timeout=RELOAD_TIMEOUT)
-        self._stale = result.status not in (0, process.MISSING)
+        for argv in (OUTSIDE, ["fw4", "-q", "reload"])[not JAILED:]:
+            result = process.run(argv, timeout=RELOAD_TIMEOUT)
+            if result.status in (0, process.TIMED_OUT):
+                break
+        self._stale = result.status not in (0, process.MISSING) or (argv is OUTSIDE and b'"code": 0' not in result.stdout)
         if self._stale:
-            self._log.warning("FW4", f"fw4 reload ended with status {result.status}: {result.stderr.decode('utf-8', 'replace').strip()}")
+            said = (result.stderr or result.stdout).decode(errors="replace").strip()
+            self._log.warning("FW4", f"fw4 reload ended with status {result.status}: {said}")

@@ -6,12 +6,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import selectors
 import stat
 import sys
 
 from . import safe_file
 
 FILE = "vpnptd.pid"
+JAILED = "VPNPT_JAIL" in os.environ
+"""By the init script: ujail started us, with few capabilities."""
 
 
 class Instance:
@@ -60,3 +63,13 @@ def begin(run_dir: str, state_dir: str) -> Instance | None:
             if error.errno != errno.ENOSPC:
                 return None
     return instance
+
+
+def end_with_jail(selector: selectors.BaseSelector) -> None:
+    """Up to OpenWrt 25.12 what ujail runs outlives it if it is killed (procd's jail/jail.c). We don't: as if we had been killed, so that
+    what is in the kernel stays for the next daemon, which this one's lock would keep from starting."""
+    if JAILED:
+        jail = os.getppid()
+        if jail == 1:
+            os._exit(1)
+        selector.register(os.pidfd_open(jail), selectors.EVENT_READ, lambda: os._exit(1))

@@ -21,7 +21,7 @@ from .apply import Service
 from .backlog import Notices
 from .context import Context
 from .control import SOCKET, ControlServer
-from .instance import begin
+from .instance import begin, end_with_jail
 from .log import Log, addresses
 from .meanwhile import Meanwhile
 from .sessions_feed import SessionsFeed
@@ -60,8 +60,8 @@ class Daemon:
 
     def __init__(self, config_dir: str | None, run_dir: str, state_dir: str, instance: Instance, *, syslog: bool) -> None:
         self.run_dir, self._instance = run_dir, instance
-        self.log = Log(syslog=syslog)
-        self.selector = selectors.EpollSelector()
+        self.log, self.selector = Log(syslog=syslog), selectors.EpollSelector()
+        end_with_jail(self.selector)
         self.service = Service(config_dir, run_dir, self.log, state_dir)
         self.due: dict[str, float] = {}
         self.running = True
