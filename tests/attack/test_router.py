@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ EVIL = ("$(touch {0})", "`touch {0}`", "; touch {0} ;", "| touch {0}", "\" ; flu
 OPTIONS = {"vpnpt": ("lan_zone", "wan_zone", "lan_device", "wan_device", "when_disabled", "zone_base", "max_clients", "log_level",
                      "on_drift", "history", "metrics_file", "metrics_interval"),
            "protocol": ("enabled", "allow_src", "deny_src", "port", "ports", "natt_port", "when_disabled", "ipv6_inbound", "multi_client")}
+FILES = Path(__file__).parents[2] / "files"
 
 
 def test_no_value_of_an_option_is_a_command(sandbox: None) -> None:
@@ -217,8 +219,20 @@ def test_tunnels_survive_a_new_start(sandbox: None, how: str) -> None:
         assert not users.do_traffic("c1")["c1"].lost
 
 
-NEEDED = ("net_admin", "net_raw", "dac_override", "chown", "fowner", "sys_module")
-"""Capabilities: the kernel's tables; copies that are sent on; files of UCI's; modules that modprobe loads."""
+NEEDED = ("net_admin", "net_raw", "dac_override", "chown", "fowner", "sys_module", "sys_ptrace")
+"""Capabilities: the kernel's tables; copies that are sent on; files of UCI's; modules that modprobe loads; whose socket it is."""
+
+
+def test_the_init_script_leaves_these() -> None:
+    """As tests/openwrt/test_jail.py shows where there is an ujail."""
+    name = "/etc/capabilities/vpnptd.json"
+    sets = json.loads((FILES / name[1:]).read_text())
+    assert sets == {"bounding": [f"CAP_{needed.upper()}" for needed in NEEDED]}, "root's other sets follow from it (capabilities(7))"
+    lines = [line.strip() for line in (FILES / "etc/init.d/vpnpt").read_text().splitlines()]
+    start = next(number for number, line in enumerate(lines) if line.startswith("if [ -x /sbin/ujail ]") and name in line)
+    assert set(lines[start + 1:lines.index("fi", start)]) == {
+        "procd_add_jail vpnptd", "procd_set_param env VPNPT_JAIL=1", f"procd_set_param capabilities {name}",
+        "procd_set_param no_new_privs 1"}, "a name alone: whatever else a jail is given makes namespaces"
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv (util-linux): that few capabilities are enough was not tested")
@@ -237,7 +251,11 @@ def test_few_capabilities_are_enough(sandbox: None) -> None:
             assert users.do_up(client) == {client: "up"} and not users.do_traffic(client)[client].lost
             assert lab.router.ask(method="block", client=lab.clients[1].address, protocol="ipsec")["changed"]
             assert lab.router.ask(method="unblock", client=lab.clients[1].address, protocol="ipsec")["changed"]
-            assert lab.router.ask(method="reload")["applied"] and "findings" in lab.router.ask(method="doctor")
+            assert lab.router.ask(method="reload")["applied"] and lab.router.ask(method="doctor")["findings"] == []
             assert not re.search(r"error|TROUBLE|FW4|METRICS", lab.router.log_text())
+            if client == "c2":
+                users.do_serve("udp", 500)
+                (found,) = lab.router.ask(method="doctor")["findings"]
+                assert "(python" in str(found), "the name of a program that has more capabilities than the daemon"
             lab.router.kill_vpnpt(signal.SIGTERM)
             assert "table ip vpnpt" not in lab.router.run("nft", "list", "tables").stdout, "it has undone all it did"

@@ -317,7 +317,8 @@ def test_reloads_while_it_starts(box: Box) -> None:
     pid = box.call("service", "list", {"name": "vpnpt"})["vpnpt"]["instances"]["instance1"]["pid"]
     box.sh("for turn in 0 1 2 3 4 5 6 7 8 9; do /etc/init.d/vpnpt reload; done")
     box.until(box.ready)
-    assert box.call("vpnpt", "status")["pid"] == pid
+    daemon = box.call("vpnpt", "status")["pid"]
+    assert daemon == pid or f"PPid:\t{pid}\n" in box.sh(f"cat /proc/{daemon}/status"), "procd's, or its jail's"
 
 
 def test_a_reload_does_not_start_what_was_stopped(box: Box) -> None:
