@@ -5,10 +5,14 @@ Each target's `run` also checks what it promises: a rule text of one line a rule
 """
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import selectors
+import shutil
 import socket
 import struct
+import subprocess
 import tempfile
 import zlib
 from errno import EEXIST, ENOENT, ENOSPC
@@ -21,11 +25,15 @@ from tests.fuzz.engine import Target
 from tests.wire import hexdump
 from vpnpt.config import ucitext
 from vpnpt.config.compile import compile_config
+from vpnpt.daemon.api import HANDLERS, answer
+from vpnpt.daemon.apply import Service
+from vpnpt.daemon.context import Context
 from vpnpt.daemon.control import SOCKET, ControlServer
 from vpnpt.daemon.log import Log
+from vpnpt.daemon.sessions_feed import SessionsFeed
 from vpnpt.daemon.spi_driver import Tracker
 from vpnpt.kernel.netfilter import NetlinkError
-from vpnpt.model import Devices
+from vpnpt.model import PROTOCOLS, Devices
 from vpnpt.router.uciedit import edited
 from vpnpt.ruleset import compile_ruleset, forward_rules, notices
 from vpnpt.wire import conntrack, esp, ike, ip, l2tp, nflog, nftables, nftrules, rtnetlink, ubus, xfrm
@@ -34,7 +42,7 @@ from vpnpt.wire.nflog import LogPacket
 from vpnpt.wire.nftables import Element, pack_key, pack_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER, WAN = "198.51.100.11", "203.0.113.1"
@@ -137,26 +145,86 @@ def _config_corpus() -> list[bytes]:
     return cases
 
 
+class Nowhere(io.TextIOBase):
+    """What the log says, unread."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 class Control:
-    """A control server in a loop of its own making; each input is what one peer sends."""
+    """The control server before the daemon's real handlers, state, files and kernel, in a loop of its own making.
+
+    Each input is what one peer sends. Now and again all begins anew, as answers and lists that grow take ever longer.
+    """
+
+    UCI = "config vpnpt 'global'\n\tlist lan_device 'br-lan'\n\tlist wan_device 'wan'\n\toption history '/etc/vpnpt/history'\n\n" \
+          "# a note\nconfig 1 'ipsec'\n\tlist deny_src '192.168.1.66'\n\nconfig 1 'l2tp'\n"
+    KEPT = [line for line in UCI.splitlines() if "deny_src" not in line]
+    FLOWS = [(client, port) for client in CLIENTS for port in (500, 4500, 1701)]
+    ANEW = 400
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="vpnpt-fuzz-")
-        self._path = str(Path(self._directory.name, SOCKET))
-        self._selector = selectors.DefaultSelector()
-        self._server = ControlServer(self._path, self._selector, self._handle)
+        self._nowhere = Nowhere()
+        self._inputs = 0
 
-    def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"got": len(request)}
+    def _begin(self) -> None:
+        for folder in ("config", "run", "state"):
+            shutil.rmtree(Path(self._directory.name, folder), ignore_errors=True)
+            Path(self._directory.name, folder).mkdir()
+        config, run, state = (str(Path(self._directory.name, folder)) for folder in ("config", "run", "state"))
+        self._file = Path(config, "vpnpt")
+        self._file.write_text(self.UCI)
+        for client, port in self.FLOWS:
+            subprocess.run(["conntrack", "-I", "-p", "udp", "-s", client, "-d", SERVER, "--sport", str(port), "--dport", str(port),
+                            "-r", SERVER, "-q", WAN, "-t", "3000"], check=False, capture_output=True)  # it may be there
+        self._selector = selectors.EpollSelector()
+        log = Log()
+        self._service = Service(config, run, log, state)
+        self._feed = SessionsFeed(self._service, log, lambda _event: None, lambda _what, _seconds: None)
+        self._context = Context(self._service, lambda: self._service.apply("fuzz"), log, self._selector, self._feed)
+        assert self._context.reload(), self._service.problem
+        self._feed.listen()
+        self._path = str(Path(run, SOCKET))
+        self._server = ControlServer(self._path, self._selector, lambda request: answer(self._context, request))
 
-    def _turn(self) -> None:
-        while ready := self._selector.select(0):
+    def _end(self) -> None:
+        if self._context.watches is not None:
+            self._context.watches.close()
+        while len(self._selector.get_map()) > 1:  # children that still have something to say
+            self._turn(0.1)
+        self._server.close()
+        self._feed.close()
+        self._service.stop()
+        self._selector.close()
+
+    def _turn(self, wait: float = 0) -> None:
+        while ready := self._selector.select(wait):
             for key, _ in ready:
                 key.data()
+            wait = 0
 
     def run(self, data: bytes) -> None:
+        with contextlib.redirect_stderr(self._nowhere):
+            if self._inputs % self.ANEW == 0:
+                if self._inputs:
+                    self._end()
+                self._begin()
+            self._inputs += 1
+            self._ask(data)
+
+    def request(self, data: bytes) -> None:
+        """An input is a method, names and values, with zeros between: what is spoiled in it stays a request that somebody answers."""
+        method, *rest = data.decode("utf-8", "surrogateescape").split("\0")
+        arguments = {_one_of(ARGUMENTS, name): value for name, value in zip(rest[::2], rest[1::2], strict=False)}
+        if len(data) % 8:  # of the others most would be refused for their protocol
+            arguments["protocol"] = _one_of(PROTOCOLS, arguments.get("protocol", ""))
+        self.run(json.dumps({"method": _one_of(HANDLERS, method), **arguments}).encode() + b"\n")
+
+    def _ask(self, data: bytes) -> None:
+        heard = bytearray()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-            peer.settimeout(5)
             peer.connect(self._path)
             for start in (0, len(data) // 2):
                 try:
@@ -167,9 +235,29 @@ class Control:
                 if len(data) <= 1:
                     break
             if b"\n" in data and len(data) < 60_000:
-                answer = peer.recv(65536)
-                assert isinstance(json.loads(answer), dict), "one answer, an object"
+                peer.setblocking(False)
+                while not heard.endswith(b"\n"):  # of a child it comes later, and a long one in pieces
+                    with contextlib.suppress(BlockingIOError):
+                        heard += peer.recv(65536)
+                    self._turn(0 if heard else 0.05)
         self._turn()
+        if heard:
+            assert isinstance(json.loads(heard, parse_constant=_no_number), dict), "one answer, an object"
+        assert not self._service.problem, "what was asked keeps no configuration from being in force"
+        text = self._file.read_text()
+        config, diagnostics = compile_config(text)
+        assert config is not None and not diagnostics, "nor spoils the file"
+        lines = iter(text.splitlines())
+        assert all(line in lines for line in self.KEPT), "nor what others wrote there, in its order"
+
+
+def _one_of(known: Collection[str], spoiled: str) -> str:
+    """A name as it is, or the one that a spoiled name stands for."""
+    return spoiled if spoiled in known else sorted(known)[zlib.crc32(spoiled.encode("utf-8", "surrogateescape")) % len(known)]
+
+
+def _no_number(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
 
 
 class FakeKernel:
@@ -309,7 +397,18 @@ UCI_WORDS = (b"config ", b"option ", b"list ", b"\n", b"'", b'"', b"\\", b"#", b
              b"enabled", b"allow_src", b"deny_src", b"lan_device", b"lan_zone", b"history", b"zone_base", b"max_clients", b"port",
              b"\xff", b"\xc3\xa9", b"\0", b"0", b"-1", b"65536", b"1e9", b"0x10", b"192.168.1.0/33", b"::/0", b"\xe2\x80\xae",
              b"\r", b"1_000", "²".encode())
-JSON_WORDS = (b'{"method": "', b'"}', b"[", b"{", b"\n", b"1e999", b"null", b"true", b'"\\ud800"', b"-", b"NaN", b"\xff", b'{"a":')
+REQUESTS: tuple[dict[str, str], ...] = (
+    *({"method": name} for name in HANDLERS), *({"method": name, "since": ""} for name in ("sessions", "events", "changes")),
+    {"method": "kill", "client": CLIENTS[0]}, {"method": "kill", "client": CLIENTS[1], "protocol": "l2tp"},
+    {"method": "kill", "session": "1"},
+    *({"method": name, "client": client, "protocol": "ipsec"} for name in ("block", "unblock")
+      for client in ("192.168.1.66", "192.168.1.20/24", "00:00:5e:00:53:01", "2001:db8::7")),
+    {"method": "why", "client": CLIENTS[0], "server": SERVER, "seconds": "1"}, {"method": "why", "client": "nobody"},
+    {"method": "why", "watch": "1-1"}, {"method": "why", "watch": "1-1", "cancel": "1"})
+ARGUMENTS = sorted({name for request in REQUESTS for name in request} - {"method"})
+JSON_WORDS = (*(f'"{word}"'.encode() for word in (*HANDLERS, *PROTOCOLS, *ARGUMENTS, "method", "", CLIENTS[0], SERVER, "2001:db8::1", "0",
+                                                  "1", "10000000000")), b", ", b": ",
+              b'{"method": "', b'"}', b"[", b"{", b"\n", b"1e999", b"null", b"true", b'"\\ud800"', b"-", b"NaN", b"\xff", b'{"a":')
 
 
 def targets() -> list[Target]:
@@ -317,8 +416,12 @@ def targets() -> list[Target]:
     packets = [hexdump.read(name) for prefix in ("ip-", "ike", "l2tp") for name in hexdump.names(prefix)]
     packets += [forge.esp(CLIENTS[0], SERVER, 5), forge.udp(CLIENTS[0], SERVER, 500, 500, forge.ike(7)),
                 forge.udp(CLIENTS[0], SERVER, 1701, 1701, forge.l2tp(1, assigned=7))]
-    requests = [b'{"method": "status"}\n', b'{"method": "block", "client": "192.168.1.20", "protocol": "ipsec"}\n', b"[1, 2.5, null]\n"]
+    requests = [*(json.dumps(request).encode() + b"\n" for request in REQUESTS), b"[1, 2.5, null]\n"]
+    parts = ["\0".join((request["method"], *(part for item in request.items() if item[0] != "method" for part in item))).encode()
+             for request in REQUESTS]
     return [Target("netlink", _netlink_corpus(), _netlink, slow=4), Target("packets", packets, _packets),
             Target("ubus", _ubus_corpus(), _ubus, slow=4),
             Target("config", _config_corpus(), _config, UCI_WORDS, slow=40), Target("edit", _config_corpus(), _edit, UCI_WORDS, slow=30),
-            Target("control", requests, Control().run, JSON_WORDS, slow=10), Target("driver", _stories(), Driver().run, slow=150)]
+            Target("control", requests, Control().run, JSON_WORDS, slow=40),
+            Target("requests", parts, Control().request, tuple(word.strip(b'"') for word in JSON_WORDS), slow=200),
+            Target("driver", _stories(), Driver().run, slow=150)]

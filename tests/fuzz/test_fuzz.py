@@ -26,7 +26,7 @@ INPUTS = 60_000
 """In all units of a decoder's cost; a target gets its share by what it costs."""
 
 
-@pytest.mark.parametrize("name", ["netlink", "packets", "ubus", "config", "edit", "control", "driver"])
+@pytest.mark.parametrize("name", ["netlink", "packets", "ubus", "config", "edit", "control", "requests", "driver"])
 def test_target(sandbox: None, name: str) -> None:
     target = next(one for one in targets() if one.name == name)
     result = fuzz(target, SEED, lambda runs: runs >= INPUTS // target.slow)
@@ -68,6 +68,24 @@ def test_it_finds_an_exception() -> None:
 def hexdump_l2tp() -> list[bytes]:
     """One good message, with a length that is not 0."""
     return [b"\xc8\x02\x01\x20" + bytes(12)]
+
+
+def test_requests_reach_what_answers_them(sandbox: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in the way that a handler goes to the kernel, or to the configuration, is found."""
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise ZeroDivisionError
+
+    def spoil(config_dir: str, *_arguments: object, **_more: object) -> bool:
+        Path(config_dir, "vpnpt").write_text("config 1 'ipsec'\n\tlist deny_src '\n")
+        return True
+
+    for where, what, how, found in (("vpnpt.daemon.sessions_feed.SessionsFeed", "kill", refuse, ZeroDivisionError),
+                                    ("vpnpt.router.uciedit", "edit_list", spoil, AssertionError)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{where}.{what}", how)
+            target = next(one for one in targets() if one.name == "requests")
+            result = fuzz(target, 1, lambda runs: runs >= 60)
+        assert found in [type(finding.error) for finding in result.findings]
 
 
 def test_it_finds_what_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
