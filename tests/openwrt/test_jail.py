@@ -159,7 +159,17 @@ def test_fw4_that_rpcd_can_not_reload(jailed: Box) -> None:
     jailed.spawn("rpcd")
     jailed.until(lambda: "file" in jailed.sh("ubus list").split())
     jailed.sh("rm /var/run/fw4.state; uci set vpnpt.ipsec=0; uci commit vpnpt; /etc/init.d/vpnpt stop")
-    assert [line for line in jailed.read_log() if "FW4: fw4 reload ended with status 0" in line and '"code": 1' in line]
+    assert [line for line in jailed.read_log() if "FW4: fw4 reload ended with status 1" in line]
+
+
+def test_rpcd_that_waits_for_the_daemon(jailed: Box) -> None:
+    """As it does when LuCI has a script of it stop the service (`luci setInitAction`), and the daemon asks rpcd in its turn."""
+    jailed.sh("kill -STOP $(pidof rpcd)")
+    try:
+        jailed.sh("/etc/init.d/vpnpt stop")
+    finally:
+        jailed.sh("kill -CONT $(pidof rpcd)")
+    assert "vpnpt" not in jailed.sh("nft list ruleset") and not [line for line in jailed.read_log() if "FW4" in line]
 
 
 @pytest.mark.parametrize("missing", ["/sbin/ujail", "/usr/lib/rpcd/file.so", "/etc/capabilities/vpnptd.json"])

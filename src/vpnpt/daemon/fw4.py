@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 HOOK_DIR = "fw4"
 """In the run directory: fw4 includes every *.nft in it."""
 FILE = "forward.nft"
-OUTSIDE = ("ubus", "call", "file", "exec", '{"command":"/sbin/fw4","params":["-q","reload"]}')
-"""Has rpcd run it: fw4 runs the users' own scripts (`config include`), which may need more capabilities than our jail leaves us."""
+OUTSIDE = ["sh", "-c", """ubus -t 3 call uci configs &&
+ubus call file exec '{"command":"/sbin/fw4","params":["reload"]}' | grep 'code": 0'"""]
+"""Has rpcd run it: fw4 runs the users' own scripts (`config include`), which may need more capabilities than our jail leaves us. rpcd is
+asked for something else first: it may be waiting for us, while a script that it runs stops us."""
 RELOAD_TIMEOUT = 25.0
 """Seconds: less than procd waits for us at a stop, in which fw4 has to let our rules go."""
 
@@ -71,7 +73,6 @@ class Include:
             result = process.run(argv, timeout=RELOAD_TIMEOUT)
             if result.status in (0, process.TIMED_OUT):
                 break
-        self._stale = result.status not in (0, process.MISSING) or (argv is OUTSIDE and b'"code": 0' not in result.stdout)
+        self._stale = result.status not in (0, process.MISSING)
         if self._stale:
-            said = (result.stderr or result.stdout).decode(errors="replace").strip()
-            self._log.warning("FW4", f"fw4 reload ended with status {result.status}: {said}")
+            self._log.warning("FW4", f"fw4 reload ended with status {result.status}: {result.stderr.decode('utf-8', 'replace').strip()}")
