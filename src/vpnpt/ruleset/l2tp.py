@@ -176,6 +176,7 @@ def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
                "a flow that an L2TP server starts")
     other = table.chain("l2tp_other_port")
     other.rule("udp dport { 500, 4500 } return", "IPsec")
+    other.rule("@th,76,4 != { 2, 3 } return", "not L2TP: also of a host whose program has port 1701 here and there")
     add_not_ours(other, devices)
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
     other.rule(f"udp sport {ports} ip saddr . udp dport @l2tp_ports goto l2tp_deliver",
