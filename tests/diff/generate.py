@@ -35,6 +35,7 @@ class _Generator:
         self.servers = [f"s{n}" for n in range(1, self.lab["servers"] + 1)]
         self.marked: set[str] = set()
         self.taken: set[tuple[str, int]] = set()
+        self.programs: dict[tuple[str, int], str] = {}
         self.ephemeral = 40000
         self.forwards: list[dict[str, Any]] = []
 
@@ -119,20 +120,24 @@ class _Generator:
     def _name(self, letter: str) -> str:
         return f"{letter}{sum(name.startswith(letter) for name in self.flows) + 1}"
 
-    def _port(self, host: str, *wanted: int) -> int:
-        """One of the ports wanted that no program of the host has; else another."""
+    def _port(self, host: str, kind: str, *wanted: int) -> int:
+        """One of the ports wanted that no flow of the host has, and no program of another kind; else another."""
         for port in wanted:
-            if port and (host, port) not in self.taken:
+            if port and (host, port) not in self.taken and self._is(host, port, kind):
                 self.taken.add((host, port))
                 return port
         self.ephemeral += 1
         return self.ephemeral
 
+    def _is(self, host: str, port: int, kind: str) -> bool:
+        """May a program of this kind have the port? A port of a host has one."""
+        return self.programs.setdefault((host, port), kind) == kind
+
     def _session_ike(self, a: str = "", b: str = "", at: str = "", ports: tuple[int, int] = (500, 500)) -> list[Step]:
         chance = self.chance
         a, b = a or chance.choice(self.clients), b or chance.choice(self.servers)
         name, version = self._name("i"), chance.choice((1, 2, 2, 2))
-        a_port = self._port(a, 500 if self._likely(0.85) else 0)
+        a_port = self._port(a, "ike", 500 if self._likely(0.85) else 0)
         natt = self._likely(0.3)
         flow: Flow = {"kind": "ike", "a": a, "b": b, "a_port": a_port, "to_port": ports[0], "b_port": ports[1]}
         flow |= {"at": at} if at else {}
@@ -146,7 +151,7 @@ class _Generator:
         data, talk = "", name
         if natt and ports == (500, 500):
             talk = self._name("n")
-            a4500 = self._port(a, 4500 if a_port == 500 else 0)
+            a4500 = self._port(a, "ike", 4500 if a_port == 500 else 0)
             self.flows[talk] = {**flow, "a_port": a4500, "to_port": 4500, "b_port": 4500, "natt": True, "of": name}
         steps += self._exchange(talk, "auth", 1)
         if not natt and self._likely(0.85):
@@ -198,7 +203,7 @@ class _Generator:
         chance = self.chance
         a, b, name, kind = chance.choice(self.clients), chance.choice(self.servers), self._name("u"), chance.choice(UDP_KINDS)
         port = chance.choice(UDP_PORTS)
-        a_port = self._port(a, port if self._likely(0.5) else chance.choice((500, 4500, 0)))
+        a_port = self._port(a, kind, port if self._likely(0.5) else chance.choice((500, 4500, 0)))
         self.flows[name] = {"kind": kind, "a": a, "b": b, "a_port": a_port, "to_port": port}
         return self._talk(name, chance.randrange(1, 5))
 
@@ -213,7 +218,7 @@ class _Generator:
         a, b = self.chance.choice(self.clients), self.chance.choice(self.servers)
         for _ in range(self.chance.randrange(1, 4)):
             name = self._name("d")
-            a_port = self._port(a, self.chance.choice((0, 0, 500, 1701)))
+            a_port = self._port(a, "dns", self.chance.choice((0, 0, 500, 1701)))
             self.flows[name] = {"kind": "dns", "a": a, "b": b, "a_port": a_port, "to_port": 53}
             steps += [{"do": "send", "flow": name, "by": "a"}, {"do": "send", "flow": name, "by": "b"}]
         return steps
@@ -221,7 +226,7 @@ class _Generator:
     def _session_l2tp(self) -> list[Step]:
         chance = self.chance
         a, b, name = chance.choice(self.clients), chance.choice(self.servers), self._name("l")
-        a_port = self._port(a, chance.choice((1701, 1701, 1701, 0)))
+        a_port = self._port(a, "l2tp", chance.choice((1701, 1701, 1701, 0)))
         self.flows[name] = {"kind": "l2tp", "a": a, "b": b, "a_port": a_port, "to_port": 1701}
         steps: list[Step] = [{"do": "send", "flow": name, "by": by, "what": what, "ns": ns, "nr": nr} for by, what, ns, nr in L2TP_SETUP]
         for _ in range(chance.randrange(3)):
@@ -235,10 +240,12 @@ class _Generator:
         forward, a = self.chance.choice(self.forwards), self.chance.choice(self.servers)
         to, port, inner = forward["to"], forward["port"], forward["to_port"]
         if inner == 500 and self._likely(0.7):
-            return self._session_ike(a, to, forward["at"], (port, inner))
-        name = self._name("f")
-        self.flows[name] = {"kind": self.chance.choice(("ike", *UDP_KINDS)), "a": a, "b": to, "at": forward["at"],
-                            "a_port": self._port(a, self.chance.choice((500, 4500, 0))), "to_port": port, "b_port": inner}
+            return self._session_ike(a, to, forward["at"], (port, inner)) if self._is(to, inner, "ike") else []
+        name, kind = self._name("f"), self.chance.choice(("ike", *UDP_KINDS))
+        if not self._is(to, inner, kind):
+            return []
+        self.flows[name] = {"kind": kind, "a": a, "b": to, "at": forward["at"],
+                            "a_port": self._port(a, kind, self.chance.choice((500, 4500, 0))), "to_port": port, "b_port": inner}
         if self.flows[name]["kind"] == "ike":
             return self._exchange(name, "init", 0) + self._exchange(name, "auth", 1) + self._exchange(name, "info", 0, "b")
         return self._talk(name, self.chance.randrange(1, 4))
@@ -252,9 +259,9 @@ class _Generator:
             name = self._name("m")
             self.flows[name] = {"kind": "esp", "a": "router", "b": b}
             return self._esp_turns(name, 0)
-        name, port = self._name("u"), self.chance.choice(UDP_PORTS)
-        self.flows[name] = {"kind": self.chance.choice(UDP_KINDS), "a": "router", "b": b,
-                            "a_port": self._port("router", self.chance.choice((port, 500, 0, 0))), "to_port": port}
+        name, port, kind = self._name("u"), self.chance.choice(UDP_PORTS), self.chance.choice(UDP_KINDS)
+        self.flows[name] = {"kind": kind, "a": "router", "b": b,
+                            "a_port": self._port("router", kind, self.chance.choice((port, 500, 0, 0))), "to_port": port}
         return self._talk(name, self.chance.randrange(1, 4))
 
     # the order, and what gets in the way
