@@ -13,7 +13,7 @@ from __future__ import annotations
 from .maps import COOKIE, IKE_FAST, SERVER, SERVER_OUT, UNPROVEN
 from .notices import ANSWERED, ASKS_MAC_RATE, EXCHANGE, LEARNED, add_teller
 from .text import Table, names, numbers
-from .zones import ZONE, add_not_ours, add_way_out, add_zoned
+from .zones import LEFT_OUT_RATE, ZONE, add_not_ours, add_way_out, add_zoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +70,11 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
                "to another port: only watched")
 
     _add_exchanges(table)
-    none = table.chain("ike_none")
-    none.rule(f"iifname {names(devices.lan)} ip daddr @servers update @other_500 {{ ip daddr }}",
-              "as without vpnpt, on the ports of its server's IKE")
+    table.chain("ike_none").rule(f"iifname {names(devices.lan)} goto ike_other", "as without vpnpt, and remembered: sent by an inside host")
+    other = table.chain("ike_other")
+    other.rule("ip daddr @other_500 update @other_500 { ip daddr } return", "renewed, as conntrack renews the flow")
+    # Also where no client talks with that server yet: one may come before conntrack forgets the flow.
+    other.rule(f"limit rate {LEFT_OUT_RATE} add @other_500 {{ ip daddr }}", "on the ports of its server's IKE")
     ike = table.chain("ike")
     kinds = ", ".join([*(f"{kind} : jump ike_said" for kind in INFORMATIONAL), *(f"{kind} : goto ike_slow" for kind in CREATES_SAS)])
     ike.rule(f"@th,208,8 vmap {{ {kinds} }}", "an IKE SA may end, or new SPIs are about to appear")

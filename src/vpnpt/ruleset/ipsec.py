@@ -25,12 +25,13 @@ ICMP_ERRORS = "{ destination-unreachable, source-quench, time-exceeded, paramete
 
 def add_ipsec(table: Table, config: Config, devices: Devices, dispatch: Dispatch) -> None:
     """Everything for ESP, IKE and their ICMP errors, from `dispatch` on."""
-    if config.protocols["ipsec"].preserve_ike_port:
+    preserve = config.protocols["ipsec"].preserve_ike_port
+    if preserve:
         add_ike(table, devices, dispatch)
     add_esp(table, devices, dispatch)
     dispatch.protocols["icmp"] = "from_icmp"
     _add_icmp(table, names(devices.lan))
-    _add_router(table, devices)
+    _add_router(table, devices, preserve=preserve)
 
 
 def _add_icmp(table: Table, lan: str) -> None:
@@ -73,7 +74,7 @@ def _add_icmp(table: Table, lan: str) -> None:
     own.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
 
 
-def _add_router(table: Table, devices: Devices) -> None:
+def _add_router(table: Table, devices: Devices, *, preserve: bool) -> None:
     """What the router itself sends: its own VPN comes first and is never disturbed. Copies for clients pass here as well."""
     output = table.chain("router_out", "filter hook output priority raw; policy accept;")
     output.rule(f"oifname {names(devices.lan)} return", "copies for clients, or the router's own packets")
@@ -88,6 +89,7 @@ def _add_router(table: Table, devices: Devices) -> None:
              "the router has SAs with this server")
     udp = table.chain("router_ike")
     udp.rule("fib saddr type != local drop", "a copy: never to anywhere but inside")
+    looks_like_ike(udp, "goto ike_other" if preserve else "return")
     udp.rule(f"ip daddr . {COOKIE} @begun jump cookie_shared", "a client may have answered its copy, too")
     udp.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router talks with this server")
     udp.rule(f"ct zone set {SERVER_OUT} . {COOKIE} map @called_ike return", "the answer of a host that was called from outside")

@@ -109,16 +109,16 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
 
     called = table.chain("register_called")
     called.rule(f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs return", "a client of ours: its server speaks first")
-    called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }}",
-                "the answers take the same way")
-    called.rule(f"{IKE_BOTH} update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}",
-                "the answers take the same way")
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
-    called.rule(f"{IKE_BOTH} ip saddr . {COOKIE} @begun return", "clients have copies of it")
-    called.rule(f"{IKE_BOTH} {BEGINNING} ct original proto-dst 500 ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} goto copies",
-                "forwarded, but a client may be meant")
-    called.rule(f"{IKE_BOTH} update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
-    called.rule(f"{IKE_BOTH} ct original proto-dst 500 ip saddr @slot1 goto copies_ike", "forwarded, but a client may be meant")
+    called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }} return",
+                "the answers take the same way")
+    looks_like_ike(called)
+    called.rule(f"update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}", "the answers take the same way")
+    called.rule(f"ip saddr . {COOKIE} @begun return", "clients have copies of it")
+    called.rule(f"ip protocol udp {BEGINNING} ct original proto-dst 500 ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} "
+                "goto copies", "forwarded, but a client may be meant")
+    called.rule(f"update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
+    called.rule("ip protocol udp ct original proto-dst 500 ip saddr @slot1 goto copies", "forwarded, but a client may be meant")
 
 
 def _add_refresh(table: Table, config: Config) -> None:
