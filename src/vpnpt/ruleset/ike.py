@@ -63,7 +63,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     chain.rule(f"iifname {names(devices.lan)} @th,16,16 != 4500 ct zone set {SERVER_OUT} . {COOKIE} map @cookie_zone return",
                "the answer to a caller with another port")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @ike_moved goto ike_in_moved", "also used from another port than 500")
-    chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_slow",
+    chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_in_nated",
                "a known cookie, to the port that NAT gave the client")
     chain.rule(f"iifname != {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_in_port", "the server begins another one")
     chain.rule(f"iifname != {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in",
@@ -225,7 +225,12 @@ def _add_in(table: Table, devices: Devices) -> None:
     port = table.chain("ike_in_port")
     looks_like_ike(port)
     port.rule("ct zone set ip saddr . udp dport map @ike_ports", "to the port that NAT has given the client")
+    said = f"@th,208,8 {numbers(INFORMATIONAL)} jump ike_said", "an INFORMATIONAL of the server: its client answers"
+    nated = table.chain("ike_in_nated")
+    nated.rule(*said)
+    nated.rule("goto ike_slow", "as to port 500, but never by the fast path")
     moved = table.chain("ike_in_moved")
+    moved.rule(*said)
     moved.rule(f"update @ike_moved {{ {FROM} }}", "renewed, as conntrack renews the flow")
     moved.rule(f"{ZONE} set ip saddr . udp dport map @ike_ports goto ike_in_whose", "to the port that NAT has given the client")
     moved.rule(f"@th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another host: only watched")
