@@ -17,7 +17,7 @@ from .ike import BEGINNING, looks_like_ike
 from .maps import COOKIE, MOMENT, SERVER, SERVER_OUT, SLOTS, SPI, UNPROVEN
 from .notices import FANNED, GROUP_SPILLED, GROUP_WHOLE, PAIRED, SHARED, add_teller
 from .text import Table, names
-from .zones import ZONE, zone_range
+from .zones import LEFT_OUT_RATE, ZONE, zone_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     inward = f"meta iif != 0 iifname != {lan} oifname {lan}"  # copies are sent by the router itself: they have no input device
     base.rule(f"{inward} ip protocol esp goto register_called", "ESP that begins outside")
     base.rule(f"{inward} {IKE_BOTH} goto register_called", "IKE that begins outside")
+
+    # A program of the router that was called before its caller was a client's server, and has not answered yet.
+    own = table.chain("registration_own", "nat hook input priority 95; policy accept;")
+    own.rule(f"iifname != {lan} ct zone 0 {IKE_BOTH} limit rate {LEFT_OUT_RATE} add @left_out {{ {SERVER} timeout 180s }}",
+             "what it sends may not be a client's")
 
     # The user's rules forward what a host sends, perhaps to a server inside that it knows by its outside address (NAT loopback). IKE stays
     # in the zone, where conntrack translates its answers; that ESP comes back inside no key tells, so it goes as without vpnpt.
