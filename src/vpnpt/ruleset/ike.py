@@ -146,8 +146,8 @@ def _add_out(table: Table, devices: Devices) -> None:
                                            f"update @cookies {{ ip saddr . {COOKIE} }}", "renewed")
 
     answer = table.chain("ike_out_answer")
-    answer.rule(f"update @called_hosts {{ {SERVER} . {SERVER_OUT} : {ZONE} }} "
-                f"update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }}", "the host goes on answering its caller")
+    answer.rule(f"update @called_hosts {{ {SERVER} . {SERVER_OUT} : {ZONE} }} update @called_ike {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} "
+                f"update @ike_begun {{ ip daddr . {COOKIE} }}", "the host goes on answering its caller")
     answer.rule(f"{ZONE} 0 update @left_out {{ {SERVER_OUT} }}", "what the caller sends may not be a client's")
     answer.rule(f"ip daddr . {COOKIE} @begun jump cookie_shared", "a client may have answered its copy, too")
     answer.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : {ZONE} }} add @cookies {{ ip daddr . {COOKIE} }}",
@@ -239,7 +239,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
     take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "this client waits for a new inbound SPI")
-    take.rule(f"{BEGINNING} update @ike_begun {{ {FROM} }}", "remembered, should conntrack forget the flow")
+    take.rule(f"update @ike_begun {{ {FROM} }}", "it may be another's: should conntrack forget the flow, the user's forwards come first")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
               f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast_in {{ {FROM} : {ZONE} }}",

@@ -184,7 +184,7 @@ IPSEC: tuple[Map, ...] = (
     Map(name="ike_moved", key=f"ip saddr . {COOKIE}", size="clients", lifetime=180,
         meaning="server, cookie: used from another port than 500, too"),
     Map(name="ike_begun", key=f"ip saddr . {COOKIE}", size="clients",
-        meaning="server, cookie: an IKE SA that it has begun"),
+        meaning="server, cookie: an IKE SA that the client may not have"),
     Map(name="ike_odd", key="ip saddr . ip daddr", size="clients", lifetime=FOR_DOCTOR, reads="daemon",
         meaning="host and server: IKE from another port than 500"),
     Map(name="ike_answered", key=f"ip saddr . {COOKIE}", size="keys", meaning="server, cookie: answered"),
