@@ -129,6 +129,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     unknown = table.chain("ike_out_unknown")
     unknown.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_out_back",
                  "the answer of a server inside")
+    unknown.rule(f"{BEGINNING} ip saddr . ip daddr @pairs goto ike_out_new", "a client begins an IKE SA, whoever has called it since")
     unknown.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called_hosts goto ike_out_called",
                  "the answer of a host that was called from outside")
     unknown.rule(f"{BEGINNING} goto ike_out_new", "the host begins an IKE SA")
