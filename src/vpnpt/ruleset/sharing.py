@@ -113,7 +113,10 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     register.rule("update @crowded { ip daddr }", "more clients than the kernel can copy to")
 
     called = table.chain("register_called")
-    called.rule(f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs return", "a client of ours: its server speaks first")
+    ours = f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs"
+    # Conntrack drops it later if the server was the first to speak at another address as well: ESP has no ports to tell the flows apart.
+    called.rule(f"ip protocol esp ct status dnat {ours} dup to ip daddr", "its first packet twice, or each of a flow that clashes once")
+    called.rule(f"{ours} return", "a client of ours: its server speaks first")
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
     called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }} return",
                 "the answers take the same way")
