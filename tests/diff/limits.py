@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
-    for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted):
+    for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
+                  who_has_500):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
     return ""
@@ -96,6 +97,32 @@ def just_parted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
     return any(before["do"] == "send" and before.get("what") == "info" and before["by"] == "a" and not before.get("answer")
                and plan["flows"][before["flow"]]["b"] == flow["b"] and plan["flows"][before["flow"]]["a"] != flow["a"]
                for before in earlier)
+
+
+def two_addresses(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """A client's ESP to a server that was the first to send it some at another address: it comes from there, and is not known."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
+        return False
+    flow = plan["flows"][step["flow"]]
+    return flow["kind"] == "esp" and is_inside(flow["b"]) and bool(ours[find.number]["odd"]) and _other_s(plan, step, flow, stock, ours)
+
+
+def forwarded_esp(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """ESP of the router itself, to a server that was the first to send some: that went where the user forwards ESP, and is in the way."""
+    if find.kind != "lost" or step["do"] != "send":
+        return False
+    flow = plan["flows"][step["flow"]]
+    to = {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature["proto"] == "esp"}
+    return flow["kind"] == "esp" and "router" in (flow["a"], flow["b"]) and any(
+        number in ours and to & set(ours[number]["hosts"]) for number, _ in _before(plan, step, flow))
+
+
+def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """The sender has port 500 on stock, and another on ours: conntrack was emptied, and the server's packet went where 500 is forwarded."""
+    if find.kind != "port" or step["do"] != "send" or all(before["do"] != "forget" for before in plan["steps"][:plan["steps"].index(step)]):
+        return False
+    to = {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature.get("port") == 500}
+    return any(number in ours and to & set(ours[number]["hosts"]) for number, _ in _before(plan, step, plan["flows"][step["flow"]]))
 
 
 def _reached(notes: Notes, number: int) -> bool:
