@@ -257,7 +257,7 @@ def _add_in(table: Table, devices: Devices) -> None:
 
 def _add_said(table: Table, devices: Devices) -> None:
     said = table.chain("ike_said")
-    said.rule(f"iifname {names(devices.wan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return",
+    said.rule(f"iifname != {names(devices.lan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return",
               "an INFORMATIONAL of the server: its client answers")
     said.rule(f"iifname != {names(devices.lan)} return", "not from inside")
     said.rule("ip daddr != @slot1 return", "the only client")
