@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
     for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
-                  who_has_500):
+                  who_has_500, router_behind):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
     return ""
@@ -123,6 +123,15 @@ def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
         return False
     to = {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature.get("port") == 500}
     return any(number in ours and to & set(ours[number]["hosts"]) for number, _ in _before(plan, step, plan["flows"][step["flow"]]))
+
+
+def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """IKE that the user forwards to a client reaches the host behind it: that client is a NAT router, and both have port 500."""
+    if find.kind not in ("lost", "stray") or step["do"] != "send" or step["by"] != "a":
+        return False
+    flow = plan["flows"][step["flow"]]
+    return flow["kind"] == "ike" and any(feature["kind"] == "nat" and feature["who"] == flow["b"] for feature in plan["features"]) and any(
+        host.startswith("h") for host in ours[find.number]["hosts"])
 
 
 def _reached(notes: Notes, number: int) -> bool:
