@@ -70,9 +70,9 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
                "to another port: only watched")
 
     _add_exchanges(table)
-    table.chain("ike_none").rule(f"iifname {names(devices.lan)} goto ike_other", "as without vpnpt, and remembered: sent by an inside host")
+    table.chain("ike_none").rule(f"iifname {names(devices.lan)} goto ike_other", "sent by an inside host")
     other = table.chain("ike_other")
-    other.rule("ip daddr @other_500 update @other_500 { ip daddr } return", "renewed, as conntrack renews the flow")
+    other.rule("ip daddr @other_500 update @other_500 { ip daddr } return", "renewed")
     # Also where no client talks with that server yet: one may come before conntrack forgets the flow.
     other.rule(f"limit rate {LEFT_OUT_RATE} add @other_500 {{ ip daddr }}", "on the ports of its server's IKE")
     ike = table.chain("ike")
@@ -129,7 +129,7 @@ def _add_out(table: Table, devices: Devices) -> None:
     unknown = table.chain("ike_out_unknown")
     unknown.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_out_back",
                  "the answer of a server inside")
-    unknown.rule(f"{BEGINNING} ip saddr . ip daddr @pairs goto ike_out_new", "a client begins an IKE SA, whoever has called it since")
+    unknown.rule(f"{BEGINNING} ip saddr . ip daddr @own_ike goto ike_out_new", "the host begins an IKE SA")
     unknown.rule(f"{ZONE} set {SERVER} . {SERVER_OUT} map @called_hosts goto ike_out_called",
                  "the answer of a host that was called from outside")
     unknown.rule(f"{BEGINNING} goto ike_out_new", "the host begins an IKE SA")
@@ -229,7 +229,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     said = f"@th,208,8 {numbers(INFORMATIONAL)} jump ike_said", "an INFORMATIONAL of the server: its client answers"
     nated = table.chain("ike_in_nated")
     nated.rule(*said)
-    nated.rule("goto ike_slow", "as to port 500, but never by the fast path")
+    nated.rule("goto ike_slow", "not in the fast path")
     moved = table.chain("ike_in_moved")
     moved.rule(*said)
     moved.rule(f"update @ike_moved {{ {FROM} }}", "renewed, as conntrack renews the flow")
@@ -240,7 +240,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     add_zoned(table, "ike_in_new", "ike_in_take")
     take = table.chain("ike_in_take")
     take.rule(f"@th,208,8 {numbers(CREATES_SAS)} jump exchange_in", "this client waits for a new inbound SPI")
-    take.rule(f"update @ike_begun {{ {FROM} }}", "it may be another's: should conntrack forget the flow, the user's forwards come first")
+    take.rule(f"update @ike_begun {{ {FROM} }}", "remembered, should conntrack forget the flow")
     take.rule(f"update @rate_in {{ ip saddr limit rate over {LEARNING_RATE} }} return", "made-up cookies are not learned")
     take.rule(f"add @cookie_zone {{ {SERVER} . {COOKIE} : {ZONE} }} add @cookies {{ ip saddr . {COOKIE} }} "
               f"add @cookie_hosts {{ ip saddr . {COOKIE} . {ZONE} }} add @ike_fast_in {{ {FROM} : {ZONE} }}",

@@ -81,7 +81,7 @@ def _add_router(table: Table, devices: Devices, *, preserve: bool) -> None:
     output.rule("ip protocol esp goto router_esp", "the router's own IPsec")
     output.rule(f"{IKE_BOTH} goto router_ike", "the router's own IPsec")
     output.rule(f"ip protocol udp @th,0,16 500 @th,16,16 != 4500 ct zone set {SERVER_OUT} . {COOKIE} map @called_ike",
-                "the answer to a caller to whom NAT has given another port")
+                "the answer to a caller with another port")
     output.rule(f"ip protocol udp @th,16,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "from another port")
     output.rule(f"ip protocol udp @th,0,16 500 @th,208,8 {numbers(CREATES_SAS)} goto router_watch", "to another port")
     output.rule("ip protocol udp @th,0,16 4500 @th,64,32 0 goto router_watch_natt", "to where IKE moves")

@@ -103,6 +103,7 @@ IPSEC: tuple[Map, ...] = (
     Map(name="called_hosts", key=f"{SERVER} . {SERVER_OUT}", value="ct zone", lifetime=CALLED, meaning="the same with IKE"),
     Map(name="called_ike", key=f"{SERVER} . {COOKIE}", value="ct zone", size="clients", lifetime=CALLED,
         meaning="caller, cookie: the same for one IKE SA"),
+    Map(name="own_ike", key="ip saddr . ip daddr", meaning="client and server: it has begun IKE itself"),
     Map(name="diverted", key="ip saddr . ip daddr", lifetime=UNPROVEN,
         meaning="inside host, address: NAT loopback to a host inside"),
     Map(name="routed", key="ip saddr . ip daddr", lifetime=UNPROVEN,

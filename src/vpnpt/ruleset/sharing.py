@@ -97,6 +97,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
 
     register = table.chain("register")
     register.rule("delete @routed { ip saddr . ip daddr } delete @routed_only { ip daddr }", "whether there is NAT is seen later")
+    register.rule("ip protocol udp update @own_ike { ip saddr . ip daddr }", "it has begun IKE itself")
     register.rule("ip saddr . ip daddr @pairs return", "known")
     register.rule(f"add @pairs {{ ip saddr . ip daddr timeout {UNPROVEN}s }}", "a new pair")
     register.rule(f"jump {add_teller(table, 'paired', PAIRED, 'rate_asks', 'ip saddr', '500/second burst 500 packets')}", "tell the daemon")
@@ -115,7 +116,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called = table.chain("register_called")
     ours = f"ct zone {zone_range(config)} ip daddr . ip saddr @pairs"
     # Conntrack drops it later if the server was the first to speak at another address as well: ESP has no ports to tell the flows apart.
-    called.rule(f"ip protocol esp ct status dnat {ours} dup to ip daddr", "its first packet twice, or each of a flow that clashes once")
+    called.rule(f"ip protocol esp ct status dnat {ours} dup to ip daddr", "the packet itself may be lost")
     called.rule(f"{ours} return", "a client of ours: its server speaks first")
     called.rule(f"update @left_out {{ {SERVER} }}", "what it sends may not be a client's")
     called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }} return",
