@@ -54,7 +54,7 @@ class Guess:
     def comes(self, hit: bool, chance: float, *, begins: bool = True) -> None:
         """A packet came. Was the guess right, and how probable was that by chance? That it was wrong never speaks for anybody.
 
-        begins: had the client been silent before?
+        begins: had the client been silent before what was guessed right?
         """
         probable, chance = self.right / self.made, min(chance, AT_MOST)
         gain = log(probable / chance) if hit else min(0.0, log((1 - probable) / (1 - chance)))

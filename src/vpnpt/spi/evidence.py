@@ -214,9 +214,10 @@ class Pair:
             speaks.append((covered / period, count / period))
         lately = [spurt for spurt in self.spurts if now - BEGUN < spurt[1] and spurt[0] <= now]
         if lately:
-            steady = len(lately) >= STEADY
-            period = max(now - lately[0][0], SPURT if steady else STREAM)
-            speaks.append((sum(end - start for start, end in lately) / period, (len(lately) - (not steady)) / period))
+            # The period begins with the first: of few that one tells nothing of how often there is another.
+            least, count = (SPURT, len(lately)) if len(lately) >= STEADY else (STREAM, len(lately) - 1)
+            period = max(now - lately[0][0], least)
+            speaks.append((sum(end - start for start, end in lately) / period, count / period))
         return speaks
 
     def prior(self, now: float, *, waits: bool) -> float:

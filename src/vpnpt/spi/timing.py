@@ -64,7 +64,7 @@ def _guess(found: Open, server: Server, client: bytes, now: float) -> tuple[floa
         others = sum(server.pairs[other].began(*window) for other in found.candidates if other != client)
         chance = max(CHANCE, others / len(found.candidates), pair.chance_to_begin(now, late - early), pair.rhythm(*window))
         hit = pair.began(*window)
-        guess.comes(hit, chance, begins=pair.began(*window, NEAR))
+        guess.comes(hit, chance, begins=hit and pair.began(*window, NEAR))
         if hit and guess.speaks > least:
             least, usual = guess.speaks, (late + early) / 2
     tally.answers.remember((start for start, _ in pair.spurts[-REMEMBERED:]), now)
