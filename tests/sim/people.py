@@ -8,6 +8,8 @@ calls   both ends send every 20 ms, as telephones do, begun half a second apart
 uploads  as TCP does: as much under way as its window, which grows until the one line that all share is full; a packet confirms two
 slow_uploads  the same, but the hosts are slower than the line: packets wait in each of these, and are answered at once
 one_machine  the same, of hosts on one machine that is busy with each packet for a while, one after the other, as in tests/lab/people.py
+fair    the same, but the line serves all in turn, and leaves out the part `even` of the turns; one client sends other things besides, now and
+        then, which nobody answers
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 oneway  the same, but each client sends at even intervals, and nobody answers
 """
@@ -211,6 +213,24 @@ class People:
         for number in range(len(begins)):
             later(self.random.uniform(0, 0.05), upload, number, 1)
         self.at(min(begins), work)
+
+    def _fair(self, begins: list[float]) -> None:
+        def serve(number: int, turn: int) -> None:
+            if self.random.random() >= self.even:
+                self._out(number)
+                turn += 1
+                if turn % 2 == 0:
+                    self._arrives(number, self.now + self.far)
+            self.at(self.now + self.pace * len(begins), serve, number, turn)
+
+        def besides(left: int) -> None:
+            self._out(0)
+            wait, left = (0.001, left - 1) if left else (self.random.uniform(0.2, 1.0), self.random.randint(5, 60))
+            self.at(self.now + wait, besides, left)
+
+        for number in range(len(begins)):
+            self.at(begins[0] + self.pace * number, serve, number, 0)
+        self.at(begins[0] + 0.1, besides, 0)
 
     def _calls(self, begins: list[float]) -> None:
         def speak(number: int, turn: int, start: float) -> None:

@@ -3,7 +3,7 @@
 
 messages.py has the events and actions, candidates.py who may own an SPI that is first seen, newcomers.py who may have owned one,
 evidence.py what is known of whom, tally.py what speaks for whom: timing.py and answers.py packets that come alone, assignment.py the other
-open SPIs, echoes.py and counts.py packets that follow each other closely (transfers); engine.py the one door:
+open SPIs, echoes.py, counts.py and blocks.py packets that follow each other closely (transfers); engine.py the one door:
 `handle(event, now) -> [Action]`, `next_deadline()`.
 
 The rules
@@ -70,4 +70,11 @@ The rules
 14. Where a group of clients needs just as many SPIs as are open among themselves (2), who is the owner of one by timing owns none of the
     others. If that were wrong, one of these were its own, and that one's owner wrong, too: what speaks for the one against it there counts
     here as well, the least of it. The clients for which most speaks must be others for each SPI, or they are no assignment.
+15. Blocks: of uploads no single packet tells anything, as what confirms them comes a round trip late and in step with what others send.
+    But over some hundred packets their number stays in proportion to what their owner has sent, and to what no other client has. A
+    candidate gains the logarithm of a likelihood ratio with each block: how well its own number foretells how many have come by now, over
+    what time, everybody's packets and each rival's do together. That proves it like rule 10, if clearly fewer or more come than it sends
+    (12); of what it gains over time and everybody alone, a hint is enough for nobody to be proven over it by rules 10 and 12. Who was
+    never answered by the server is no rival here of one that was, and nothing of what it confirms counts beside that (9): it had those
+    copies.
 """

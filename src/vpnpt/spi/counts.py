@@ -57,11 +57,12 @@ def between(before: int, sequence: int) -> int:
 
 
 class Way:
-    """One way to predict how many packets come: so many times as many as `given` of something else."""
+    """One way to predict how many packets come: so many times as many as `given` of something else. unit: packets that count as one."""
 
-    __slots__ = ("came", "given", "above", "classes", "believed")
+    __slots__ = ("came", "given", "above", "classes", "believed", "unit")
 
-    def __init__(self) -> None:
+    def __init__(self, unit: int = 1) -> None:
+        self.unit = unit
         self.came = self.given = self.above = 0.0
         self.classes = [1] * (2 * CLASSES)
         self.believed = 1.0, 1.0
@@ -75,7 +76,7 @@ class Way:
         return probable
 
     def _judge(self, start: int, wrong: int) -> float:
-        far = bisect_right(BOUNDS, abs(wrong))
+        far = bisect_right(BOUNDS, abs(wrong) // self.unit)
         place = RIGHT + (far if wrong > 0 else -far)
         counts = self.classes[start:start + CLASSES]
         total = sum(counts)

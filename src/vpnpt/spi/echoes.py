@@ -8,6 +8,8 @@ from itertools import pairwise
 from math import log
 
 from .assignment import claims
+from .blocks import count
+from .candidates import chatterers
 from .counts import EVERY, LEARNS, Counts
 from .evidence import MANY, NEVER
 from .tally import CERTAIN, FAR_PAST, HINT
@@ -107,6 +109,7 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
 
     More may speak for nobody else, either: where that is so, packets only come together with those that are confirmed.
     """
+    count(found, server)
     least, speaks = CERTAIN + log(len(found.candidates)), dict[bytes, float]()
     for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]
@@ -118,12 +121,18 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
             for rival in found.candidates:
                 if only or found.counted(rival):
                     proofs[rival] = max(proofs.get(rival, 0.0), tally.counts.speaks)
+        proof = max((blocks.proof(client) for blocks in found.blocks), default=0.0) - log(max(1, len(found.blocks)))
+        if proof > least:
+            only = server.pairs[client].answered == FAR_PAST
+            proofs |= {rival: max(proofs.get(rival, 0.0), proof) for rival in found.candidates if only or found.blocks[0].sends(rival)}
         proofs = {rival: proof for rival, proof in proofs.items() if proof > least and rival != client}
         if not proofs:
             continue
         speaks = speaks or {name: found.tally[name].evidence() for name in found.candidates if name in found.tally}
-        beaten = {rival for rival, proof in proofs.items() if speaks.get(rival, 0.0) < max(HINT, proof / OUTWEIGHS)}
-        if beaten and speaks[client] == max(speaks.values()) and claims(server, client) <= max(1, server.pairs[client].needs()):
+        noise = chatterers(server, found, client)
+        beaten = {rival for rival, proof in proofs.items() if rival in noise or (
+            speaks.get(rival, 0.0) < max(HINT, proof / OUTWEIGHS) and not (rival in found.tally and found.tally[rival].numbers > HINT))}
+        if beaten and speaks[client] == max(said for rival, said in speaks.items() if rival not in noise) and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()
 

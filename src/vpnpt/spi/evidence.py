@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
 
+    from .blocks import Blocks
     from .messages import Exchange
 
 NEED = 86400.0
@@ -243,7 +244,7 @@ class Open:
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
-                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number")
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number", "blocks")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -257,6 +258,7 @@ class Open:
         self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.kept = self.begun = False
         self.followed = True
         self.passed = self.number = 0
+        self.blocks: tuple[Blocks, ...] = ()
 
     def plain(self) -> bool:
         """Is this one SPI for one need of one of its candidates, so that counting tells something?"""

@@ -38,10 +38,11 @@ class Tally:
     alone: how many came alone, judged or not. apart: how many of these while it had not spoken for long. unanswered: questions that no
     packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it (under b"") and for it over
     each rival. counts: what counting says, if it was counted. answers: what the times say after which it is answered.
+    numbers: what its number of packets says, in blocks, over the time and what everybody does.
     """
 
     __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "strict", "told", "apart", "unanswered", "reacted_to", "echoes",
-                 "counts", "answers")
+                 "counts", "answers", "numbers")
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
@@ -52,6 +53,7 @@ class Tally:
         self.echoes: dict[bytes, list[float]] = {}
         self.counts: Counts | None = None
         self.answers = NOTHING
+        self.numbers = 0.0
 
     def score(self) -> float:
         """How unlikely it is that its hits are chance, as a natural logarithm."""
@@ -59,7 +61,7 @@ class Tally:
 
     def evidence(self) -> float:
         """The same of all that speaks for it, without what did so from the beginning."""
-        return max(self._best()[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0)
+        return max(self._best()[0], max(self.echoes.get(b"", (0.0,))), self.counts.speaks if self.counts else 0.0, self.numbers)
 
     def strict_score(self) -> float:
         """The same, where that it speaks in a rhythm, or goes on with a transfer, is counted as chance: that proves nothing over others."""

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Counts in blocks (rule 15): so many packets of the SPI for so many that its owner has sent, over many of either.
+
+What confirms an upload comes a round trip late, by twos and threes, in step with what others are sent: no packet of it tells anything. But
+while single packets come at any time, their number stays in proportion to what the owner sends, and no rival's does for long: transfers
+share a line evenly for moments only. So once in so many packets it is predicted how many have come by now, as in counts.py: from how many
+each candidate has sent, from the time, and from what everybody has sent and got. A candidate gains the logarithm of the likelihood ratio
+of its own number over all others together.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+from .counts import BACKLOG, LEARNS, Way
+from .evidence import MANY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from .evidence import Open, Server
+
+SIZES = (12, 3), (48, 12), (192, 48)
+"""Packets of a block, and by how many a prediction of these may be wrong and still be right: for slow transfers, and for fast ones, of which
+more is under way."""
+SHARE = 0.1
+"""What part of how far each number is believed is dealt out anew with each block."""
+SPARSE, RICH = 0.75, 1.5
+"""So many packets come at most, or at least, for one that the owner sends. Between these they may be another's, sent to this client."""
+TIME, ALL = b"t", b"a"
+
+
+class Blocks:
+    """Of one SPI, in blocks of `size` packets. speaks: for each candidate, over all else; alone: the same over the time and what everybody
+    does only, not over the other candidates. Natural logarithms."""
+
+    __slots__ = ("size", "unit", "last", "ways", "steps", "speaks", "alone")
+
+    def __init__(self, size: int, unit: int) -> None:
+        self.size, self.unit, self.steps = size, unit, -1
+        self.last: tuple[int, Mapping[bytes, float]] = 0, {}
+        self.ways: dict[bytes, Way] = {}
+        self.speaks: dict[bytes, float] = {}
+        self.alone: dict[bytes, float] = {}
+
+    def comes(self, came: int, given: Mapping[bytes, float], strangers: Collection[bytes]) -> None:
+        """So many packets have come by now. given: how many each candidate has sent, the time, and how many have passed of everybody.
+        strangers: candidates that the server has never answered, which are no rivals of those that it has."""
+        if came - self.last[0] < self.size:
+            return
+        (before, had), self.last = self.last, (came, given)
+        self.steps += 1
+        if not self.steps:
+            return
+        trust, right, both = dict[bytes, float](), dict[bytes, float](), dict[bytes, float]()
+        for name, number in given.items():
+            way = self.ways.setdefault(name, Way(self.unit))
+            first, second = way.step(came - before, number - had.get(name, number))
+            trust[name], both[name] = sum(way.believed), (first + second) / 2
+            way.believed = way.believed[0] * first, way.believed[1] * second
+            right[name] = sum(way.believed)
+        probable = sum(right.values())
+        base = (right[TIME] + right[ALL]) / (trust[TIME] + trust[ALL])
+        for name in given:
+            way = self.ways[name]
+            way.believed = tuple((1 - SHARE) * part / probable + SHARE / (2 * len(given)) for part in way.believed)  # type: ignore[assignment]
+            if self.steps > LEARNS and name not in (TIME, ALL):
+                rivals = [rival for rival in given if rival != name and (name in strangers or rival not in strangers)]
+                own, rest = both[name] * (1 - SHARE), sum(right[rival] for rival in rivals) / sum(trust[rival] for rival in rivals)
+                self.speaks[name] = max(BACKLOG, self.speaks.get(name, 0.0) + log(own / rest))
+                self.alone[name] = max(BACKLOG, self.alone.get(name, 0.0) + log(own / base))
+
+    def proof(self, client: bytes) -> float:
+        """What speaks for it over all else, if packets come for what it sends, and are not what it sends to somebody else."""
+        way = self.ways.get(client)
+        return 0.0 if way is None or SPARSE * way.given < way.came < RICH * way.given else self.speaks.get(client, 0.0)
+
+    def sends(self, client: bytes) -> bool:
+        """Has it sent anything?"""
+        return client in self.ways and self.ways[client].given > 0
+
+
+def count(found: Open, server: Server) -> None:
+    """A packet of this SPI has come."""
+    if not found.followed or not found.plain() or len(found.candidates) > MANY or found.passed < SIZES[0][0]:
+        return
+    found.blocks = found.blocks or tuple(Blocks(*size) for size in SIZES)
+    due = [blocks for blocks in found.blocks if found.passed - blocks.last[0] >= blocks.size]
+    if due:
+        given = {client: float(server.pairs[client].passed) for client in found.candidates}
+        given |= {TIME: found.last, ALL: float(server.passed - found.passed)}
+        for blocks in due:
+            blocks.comes(found.passed, given, {client for client in found.candidates if not server.pairs[client].heard})
+        for client in found.candidates.keys() & found.tally.keys():
+            found.tally[client].numbers = max(blocks.alone.get(client, 0.0) for blocks in found.blocks)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rule 15: what the numbers of packets prove over many of them, where no single one tells anything; and what they do not."""
+from __future__ import annotations
+
+from math import log
+from random import Random
+
+import pytest
+
+from tests.sim.people import People
+from vpnpt.spi.blocks import ALL, SIZES, TIME, Blocks
+from vpnpt.spi.engine import Engine
+from vpnpt.spi.messages import Ask, Assign, Exchange, Paired, SpiOut, SpiShared
+from vpnpt.spi.tally import CERTAIN
+
+S, A, B, C = b"\xcb\x00\x71\x01", b"\xc0\xa8\x01\x0b", b"\xc0\xa8\x01\x0c", b"\xc0\xa8\x01\x0d"
+LEAST = CERTAIN + log(3 * len(SIZES))
+
+
+def upload(chance: Random, seconds: float) -> list[float]:
+    """When a packet is sent: as fast as a window allows that grows and is halved now and then, a round trip of 20 ms."""
+    when, window, found = 0.0, 4.0, []
+    while when < seconds:
+        found += [when + 0.001 * number for number in range(int(window))]
+        when, window = when + 0.02, window + 0.2 if window < chance.uniform(6, 16) else window / 2
+    return found
+
+
+def confirmed(chance: Random, sent: list[float], each: int = 2) -> list[float]:
+    return [when + 0.02 + chance.uniform(0, 0.004) for when in sent[each - 1::each]]
+
+
+def proofs(came: list[float], sent: dict[bytes, list[float]], strangers: tuple[bytes, ...] = ()) -> dict[bytes, float]:
+    """The most that ever spoke for each client that sends at these times, while packets of one SPI came at those."""
+    found, most = [Blocks(*size) for size in SIZES], dict.fromkeys(sent, 0.0)
+    passed = dict.fromkeys(sent, 0)
+    came_by_now = 0
+    for when, who in sorted([(when, b"") for when in came] + [(when, client) for client, times in sent.items() for when in times]):
+        if who:
+            passed[who] += 1
+        else:
+            came_by_now += 1
+            for blocks in found:
+                blocks.comes(came_by_now, {**passed, TIME: when, ALL: sum(passed.values())}, strangers)
+            most = {client: max(most[client], *(blocks.proof(client) for blocks in found)) for client in sent}
+    return most
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_upload_is_whose_number_it_follows(seed: int) -> None:
+    chance = Random(seed)
+    sent = {client: upload(chance, 20.0) for client in (A, B, C)}
+    most = proofs(confirmed(chance, sent[A]), sent)
+    assert most[A] > LEAST
+    assert max(most[B], most[C]) < LEAST / 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_sent_to_another_client_proves_nothing(seed: int) -> None:
+    """B sends A a file through the server: packet for packet it comes for A, which confirms it."""
+    chance = Random(seed)
+    sent = {B: upload(chance, 20.0), C: upload(chance, 20.0)}
+    came = [when + 0.02 for when in sent[B]]
+    sent[A] = [when + 0.003 for when in came[1::2]]
+    most = proofs(came, sent)
+    assert most[B] == 0.0
+    assert most[C] < LEAST / 3
+    most = proofs([when + 0.02 for when in sent[A]], sent)
+    assert most[A] == 0.0, "nor of what confirms it, which comes for B"
+    assert most[C] < LEAST / 3
+
+
+@pytest.mark.parametrize("client", [A, B])
+def test_clocks_prove_nothing(client: bytes) -> None:
+    """As many in the same time, whoever sends what."""
+    chance = Random(1)
+    sent = {name: [0.01 * number + chance.uniform(0, 0.001) for number in range(3000)] for name in (A, B)}
+    assert proofs(confirmed(chance, sent[A]), sent)[client] < LEAST / 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_step_with_another_nothing_is_proven(seed: int) -> None:
+    """Whenever the owner sends, another one does as well, a little later; and the owner sends something else besides."""
+    chance = Random(seed)
+    own = upload(chance, 20.0)
+    besides = [when + 0.001 * number for when in range(1, 20, 2) for number in range(chance.randint(5, 60))]
+    sent = {A: sorted(own + besides), B: [when + 0.002 for when in own], C: [when + 0.004 for when in own]}
+    most = proofs(confirmed(chance, own), sent)
+    assert max(most.values()) < LEAST
+
+
+@pytest.mark.parametrize("even", [0.0, 0.03, 0.15, 0.4])
+@pytest.mark.parametrize("clients", [2, 4])
+def test_a_line_that_serves_all_in_turn_proves_nothing_wrong(clients: int, even: float) -> None:
+    """All are nearly equally fast, and one sends other things besides, so that its number tells less of its SPI than another's."""
+    people = People("fair", clients, ike=True, clients=clients, even=even, jitter=0.0003)
+    people.run(10.0)
+    people.router.until(11.0)
+    assert people.router.missing == {}
+
+
+def test_who_was_never_answered_is_no_rival() -> None:
+    """B gets copies of what confirms A's upload, and sends two packets for each, so that its number is the more exact one."""
+    chance = Random(1)
+    sent = {A: upload(chance, 20.0), C: upload(chance, 20.0)}
+    came = confirmed(chance, sent[A])
+    sent[B] = [when + 0.002 + 0.0001 * number for when in came for number in range(2)]
+    assert proofs(came, sent)[A] < LEAST
+    assert proofs(came, sent, strangers=(B,))[A] > LEAST
+
+
+def test_a_neighbour_that_answers_each_copy_wins_nothing() -> None:
+    """The same, with all that speaks for a client: not for a minute only."""
+    engine, chance, owners = Engine(), Random(1), set()
+    for client in (A, B, C):
+        engine.handle(Paired(server=S, client=client), 1.0)
+    for when, outbound in ((1.1, True), (1.2, False)):
+        for client in (A, C):
+            engine.handle(Exchange(server=S, client=client, message=client * 3, outbound=outbound, auth=True), when)
+    sent = [when + 2 for when in upload(chance, 90.0)]
+    came = confirmed(chance, sent)
+    events = [(when, 0, number + 1) for number, when in enumerate(came)]
+    events += [(when, 1, number + 1) for number, when in enumerate(sent)]
+    events += [(when + 2, 2, number + 1) for number, when in enumerate(upload(chance, 90.0))]
+    events += [(when + 0.002 + 0.0001 * twice, 3, 2 * number + twice + 1) for number, when in enumerate(came) for twice in range(2)]
+    for when, which, number in sorted([*events, (1.9, 3, 1)]):
+        event = SpiOut(server=S, client=(A, C, B)[which - 1], spi=(b"outA", b"outC", b"outB")[which - 1], sequence=number) if which else \
+            SpiShared(server=S, spi=b"in A", sequence=number, waiting=None, copied=frozenset((A, B, C)))
+        for action in engine.handle(event, when):
+            done = engine.handle(action.event.replace(waiting=frozenset((A, B, C))), when) if isinstance(action, Ask) else [action]
+            owners |= {found.client for found in done if isinstance(found, Assign) and found.spi == b"in A"}
+        if owners:
+            break
+    assert owners == {A}
