@@ -8,8 +8,8 @@ calls   both ends send every 20 ms, as telephones do, begun half a second apart
 uploads  as TCP does: as much under way as its window, which grows until the one line that all share is full; a packet confirms two
 slow_uploads  the same, but the hosts are slower than the line: packets wait in each of these, and are answered at once
 one_machine  the same, of hosts on one machine that is busy with each packet for a while, one after the other, as in tests/lab/people.py
-fair    the same, but the line serves all in turn, and leaves out the part `even` of the turns; one client sends other things besides, now and
-        then, which nobody answers
+fair    the same, but the line serves all in turn, and leaves out the part `even` of the turns; one client sends other things
+        besides, now and then, which nobody answers
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 oneway  the same, but each client sends at even intervals, and nobody answers
 """

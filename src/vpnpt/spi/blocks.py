@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .evidence import Open, Server
 
 SIZES = (12, 3), (48, 12), (192, 48)
-"""Packets of a block, and by how many a prediction of these may be wrong and still be right: for slow transfers, and for fast ones, of which
-more is under way."""
+"""Packets of a block, and by how many a prediction of these may be wrong and still be right: for slow transfers, and for fast ones, of
+which more is under way."""
 SHARE = 0.1
 """What part of how far each number is believed is dealt out anew with each block."""
 SPARSE, RICH = 0.75, 1.5

@@ -132,7 +132,8 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
         noise = chatterers(server, found, client)
         beaten = {rival for rival, proof in proofs.items() if rival in noise or (
             speaks.get(rival, 0.0) < max(HINT, proof / OUTWEIGHS) and not (rival in found.tally and found.tally[rival].numbers > HINT))}
-        if beaten and speaks[client] == max(said for rival, said in speaks.items() if rival not in noise) and claims(server, client) <= max(1, server.pairs[client].needs()):
+        most = max(said for rival, said in speaks.items() if rival not in noise)
+        if beaten and speaks[client] == most and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()
 
