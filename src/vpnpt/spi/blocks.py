@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from math import log
 
-from .counts import BACKLOG, LEARNS, Way
-from .evidence import MANY
+from .counts import BACKLOG, Way
+from .evidence import MANY, RESUMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SIZES = (12, 3), (48, 12), (192, 48)
 """Packets of a block, and by how many a prediction of these may be wrong and still be right: for slow transfers, and for fast ones, of
 which more is under way."""
+LEARNS = 4
+"""Blocks by which each way to predict is learned before it is compared."""
 SHARE = 0.1
 """What part of how far each number is believed is dealt out anew with each block."""
 SPARSE, RICH = 0.75, 1.5
@@ -83,7 +85,7 @@ class Blocks:
 
 def count(found: Open, server: Server) -> None:
     """A packet of this SPI has come."""
-    if not found.followed or not found.plain() or len(found.candidates) > MANY or found.passed < SIZES[0][0]:
+    if not found.followed or not found.plain() or len(found.candidates) > MANY or found.passed < max(SIZES[0][0], found.resumed + RESUMES):
         return
     found.blocks = found.blocks or tuple(Blocks(*size) for size in SIZES)
     due = [blocks for blocks in found.blocks if found.passed - blocks.last[0] >= blocks.size]

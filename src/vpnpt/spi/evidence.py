@@ -50,6 +50,8 @@ FAN = 8
 """Candidates that the kernel can copy to."""
 ALONE = 0.1
 """Seconds before a packet without another one of its SPI, for it to be alone where no round trip is known."""
+RESUMES = 6
+"""Packets that nobody told of, at least, before notices come again that were not sent for a while; and after it, until all are heard."""
 MANY = 16
 """Candidates beyond which nobody looks who confirms what, nobody counts, and nobody asks who has begun to send: each look takes time."""
 CHANCE = 0.01
@@ -240,11 +242,11 @@ class Open:
     had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
     is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
     confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
-    one's sequence number.
+    one's sequence number; resumed: how many it had carried when notices came again that were not sent for a while.
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
-                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number", "blocks")
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number", "blocks", "resumed")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -257,7 +259,7 @@ class Open:
         self.incumbent: bytes | None = None
         self.ahead = self.shared = self.loose = self.unsure = self.unasked = self.kept = self.begun = False
         self.followed = True
-        self.passed = self.number = 0
+        self.passed = self.number = self.resumed = 0
         self.blocks: tuple[Blocks, ...] = ()
 
     def plain(self) -> bool:
@@ -279,10 +281,12 @@ class Open:
 
     def comes(self, now: float, sequence: int) -> int:
         """A packet with this SPI. How many are that, with those of which no notice told?"""
+        more = between(self.number, sequence)
+        if more > RESUMES and now - self.last > ALONE:
+            self.resumed = self.passed + more
         self.last = now
         self.came.append(now)
         del self.came[:-CAME_CAP]
-        more = between(self.number, sequence)
         self.passed, self.number = self.passed + more, max(self.number, sequence)
         return more
 
