@@ -246,7 +246,8 @@ class Open:
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
-                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number", "blocks", "resumed")
+                 "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number",
+                 "blocks", "resumed")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
