@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Copies Python sources without what no router runs: comments, docstrings, annotations, and as little white space as can be; functions'
-own variables, arguments that no call names, and what begins with an underscore have short names. Empty lines go, too: which line of ours
-the one is that a traceback names, where.py tells.
+own variables, arguments that no call names, constants, and what begins with an underscore have short names. Empty lines go, too: which line
+of ours the one is that a traceback names, where.py tells.
 
 usage: strip.py SOURCE TARGET [only|without NAME...]
 
@@ -27,7 +27,7 @@ from types import MappingProxyType
 Place = tuple[int, int]
 """Line, from 0, and byte within it."""
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-PRIVATE = re.compile(r"\b_[A-Za-z]\w+\b")
+PRIVATE = re.compile(r"\b(?:_[A-Za-z]\w+|[A-Z][A-Z0-9_]{2,})\b")
 SPACE = {tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT}
 
 
@@ -76,14 +76,21 @@ def kept(text: str) -> list[int]:
 
 
 def private_names(texts: Iterable[str]) -> dict[str, str]:
-    """Of all files of a program together: names that begin with one underscore, and for each a short one, the same in every file.
+    """Of all files of a program together: constants, and names that begin with an underscore; for each a short one, the same in every file.
 
-    Left alone: what no file gives a meaning (`_replace` of a named tuple), and what a string says (`__slots__`, `getattr`).
+    Left alone: what no file gives a meaning (`_replace` of a named tuple), what a string says (`__slots__`, `getattr`), and what is
+    Python's own (`socket.AF_INET`), though a file of ours may have one of that name.
     """
     used: Counter[str] = Counter()
     bound, said = set[str](), set[str]()
     for text in texts:
-        for node in ast.walk(ast.parse(text)):
+        nodes = list(ast.walk(ast.parse(text)))
+        modules = {name.asname or name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                said |= {name.name for name in node.names}
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                said.add(node.attr)
             used.update(name for name in _bound(node) | {getattr(node, "id", ""), getattr(node, "attr", "")} if name)
             bound |= _bound(node)
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):

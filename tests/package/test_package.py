@@ -273,6 +273,9 @@ def test_private_names_are_the_same_in_every_file() -> None:
 def test_private_names_that_must_stay() -> None:
     """Something that this program does not say in names depends on them: a library, a string."""
     program = """
+        import socket, errno as numbers
+        from signal import SIGTERM
+        OURS, SIGTERM, AF_INET, EPERM, SAID = "SAID so", 15, socket.AF_INET, numbers.EPERM, 1
         class Kept:
             __slots__ = ("_slot", "other")
             def _method(self): return self._slot, getattr(self, "_by_name"), f"{self._changed}"
@@ -281,7 +284,7 @@ def test_private_names_that_must_stay() -> None:
     """
     text = textwrap.dedent(program)
     private = private_names([text])
-    assert set(private) == {"_method", "_argument", "_changed"}
+    assert set(private) == {"_method", "_argument", "_changed", "OURS"}
     assert f"self.{private['_changed']}}}" in stripped(text, private)
 
 
