@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.config import default_config
 from vpnpt.config.compile import compile_config
 from vpnpt.config.options import OPTIONS
-from vpnpt.config.texts import meaning
+from vpnpt.config.texts import MEANINGS, SHARED, meaning
 from vpnpt.config.ucitext import parse
 from vpnpt.config.values import FALSE_WORDS, PARSERS, TRUE_WORDS, edit_distance, nearest
 from vpnpt.model import PROTOCOLS, Global, Protocol, Source
@@ -402,9 +402,11 @@ def test_the_tables_are_whole():
             assert option.kind in PARSERS
             assert option.closed in ("", *option.choices)
             assert (option.field or option.name) in model.__slots__
-            assert option.meaning.endswith(".") and meaning(section, option.name) == option.meaning
+            assert meaning(section, option.name).endswith(".")
             assert option.kind not in ("int", "port") or option.low < option.high
             assert option.kind != "choice" or option.default in ("", *option.choices)
+    assert {(section, name) for section, found in MEANINGS.items() for name in [*found, *(SHARED if section != "global" else ())]} == {
+        (section, option.name) for section, table in OPTIONS.items() for option in table}
     assert not Global.DEFAULTS and {option.target for option in OPTIONS["global"]} == set(Global.__slots__)
     assert {option.target for table in OPTIONS.values() for option in table} == {*Global.__slots__, *Protocol.__slots__} - {"name"}
 

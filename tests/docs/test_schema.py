@@ -20,6 +20,7 @@ from jsonschema import Draft4Validator, Draft7Validator  # noqa: E402
 
 from vpnpt.config.compile import compile_config  # noqa: E402
 from vpnpt.config.options import OPTIONS, Option  # noqa: E402
+from vpnpt.config.texts import meaning  # noqa: E402
 from vpnpt.config.values import FOLDERS, MAX_DEVICE, MAX_PATH, RESERVED  # noqa: E402
 
 SCHEMA = ROOT / "docs" / "vpnpt.schema.json"
@@ -57,7 +58,7 @@ def _value(option: Option) -> dict[str, Any]:
 
 
 def _property(section: str, option: Option) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": option.name, "description": option.meaning}
+    found: dict[str, Any] = {"title": option.name, "description": meaning(section, option.name)}
     value = _value(option)
     if option.many:
         found |= {"type": "array", "items": value, "uniqueItems": True}
