@@ -1,27 +1,47 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The doctor's sentences for LuCI: resources/vpnpt/messages.js, made from src/vpnpt/doctor/texts.py.
+"""What the router says, for LuCI to translate.
 
 usage: python -m buildroot.messages [update | check]
+
+The doctor's sentences have names: resources/vpnpt/messages.js is made from src/vpnpt/doctor/texts.py. All others are known by their English
+words, `Said("...", ...)` in src/vpnpt: a page looks up what it got. They stand in sentences.js for the catalogues alone, which no page
+needs and no package has.
 """
 from __future__ import annotations
 
+import ast
+import re
 import sys
+from typing import TYPE_CHECKING
 
 from buildroot.recipe import TOP
 
-TARGET = TOP / "luci-app/luci-app-vpnpt/htdocs/luci-static/resources/vpnpt/messages.js"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APP = TOP / "luci-app/luci-app-vpnpt"
+TARGET = APP / "htdocs/luci-static/resources/vpnpt/messages.js"
+SENTENCES = APP / "sentences.js"
+SOURCES = TOP / "src/vpnpt"
+SENTENCES_HEAD = """/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sentences of the router, for LuCI's i18n-scan to find: no page loads this. Made by `python -m buildroot.messages update`. */
+'use strict';
+
+"""
 HEAD = """/* SPDX-License-Identifier: GPL-2.0-or-later */
 'use strict';
 'require baseclass';
 
 /* What the router says, by code. Made by `python -m buildroot.messages update` from src/vpnpt/doctor/texts.py: change it there. */
 
+const SEVERITIES = { error: _('Error'), warning: _('Warning') };
+
 const TEXTS = {
 """
 TAIL = """};
 
-/* A sentence of the router ({ code, values }, text, a number or a list of these) in the reader's language.
- * other: what to say where this page does not know the code. */
+/* A sentence of the router ({ code, values }, a diagnostic, text, a number or a list of these) in the reader's language. The code is a
+ * name in TEXTS, or the sentence in English. other: what to say where this page does not know the code. */
 function text(said, other) {
 	if (Array.isArray(said))
 		return said.map(one => text(one)).join(', ');
@@ -29,10 +49,14 @@ function text(said, other) {
 	if (said == null || typeof(said) != 'object')
 		return String(said ?? other ?? '');
 
-	const template = TEXTS[said.code];
+	if (said.message != null)
+		return diagnostic(said);
 
-	if (template == null)
-		return other ?? String(said.code);
+	const code = String(said.code);
+	const template = TEXTS[code] ?? _(code);
+
+	if (template == code && other != null)
+		return other;
 
 	const found = template.replace(/\\{(\\w+)\\}/g, (all, name) => said.values?.[name] != null ? text(said.values[name]) : all);
 
@@ -40,7 +64,20 @@ function text(said, other) {
 	return template.startsWith('{rule}') || template.startsWith('{clients}') ? found.charAt(0).toUpperCase() + found.slice(1) : found;
 }
 
-return baseclass.extend({ text });
+/* What is wrong with the configuration: where, about what, and what to do (src/vpnpt/model.py). here: of a line that is shown. */
+function diagnostic(one, here) {
+	const place = one.file && one.line ? `${one.file}:${one.line}` : one.file;
+	const subject = [ [ _('section {name}'), one.section && `'${one.section}'` ], [ _('option {name}'), one.option && `'${one.option}'` ],
+		[ _('value {name}'), one.value ] ].filter(([ , name ]) => name)
+		.map(([ template, name ]) => template.replace('{name}', () => name))
+		.join(' ');
+	const head = here ? [] : [ SEVERITIES[one.severity] ?? one.severity, place ];
+	const found = [ ...head, subject, text(one.message) ].filter(Boolean).join(': ');
+
+	return one.remedy ? text({ code: '{one}; {other}', values: { one: found, other: one.remedy } }) : found;
+}
+
+return baseclass.extend({ text, diagnostic });
 """
 
 
@@ -48,17 +85,43 @@ def made() -> str:
     sys.path.insert(0, str(TOP / "src"))
     from vpnpt.doctor.texts import TEXTS
 
-    quoted = {code: text.replace("\\", "\\\\").replace("'", "\\'") for code, text in TEXTS.items()}
-    lines = [f"\t'{code}': _('{text}')" for code, text in quoted.items()]
-    return HEAD + ",\n".join(lines) + "\n" + TAIL
+    return HEAD + ",\n".join(f"\t'{code}': _({quoted(text)})" for code, text in TEXTS.items()) + "\n" + TAIL
+
+
+def quoted(text: str) -> str:
+    """As JavaScript writes it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def sentences(sources: Path = SOURCES) -> list[str]:
+    """The codes of all `Said` that the sources make, and the units of options, which are values of one."""
+    from vpnpt.config.options import OPTIONS
+
+    found = {said.args[0].value: None for path in sorted(sources.rglob("*.py")) for said in makes(path)
+             if isinstance(said.args[0], ast.Constant)}
+    found.update(dict.fromkeys(option.unit for options in OPTIONS.values() for option in options if option.unit))
+    return [text for text in found if re.sub(r"\{\w+\}", "", text)]
+
+
+def makes(path: Path) -> list[ast.Call]:
+    """Where a file makes a `Said`."""
+    return sorted((node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+                   and isinstance(node.func, ast.Name) and node.func.id == "Said" and node.args),
+                  key=lambda node: (node.lineno, node.col_offset))
+
+
+def made_sentences() -> str:
+    return SENTENCES_HEAD + "[\n" + ",\n".join(f"\t_({quoted(text)})" for text in sentences()) + "\n];\n"
 
 
 def main(arguments: list[str]) -> int:
+    files = {TARGET: made(), SENTENCES: made_sentences()}
     if arguments == ["update"]:
-        TARGET.write_text(made())
+        for path, text in files.items():
+            path.write_text(text)
         return 0
     if arguments == ["check"]:
-        return int(TARGET.read_text() != made())
+        return int(any(path.read_text() != text for path, text in files.items()))
     print(__doc__, file=sys.stderr)
     return 2
 

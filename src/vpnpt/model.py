@@ -9,7 +9,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from typing import Any, Literal, Self
 
     Behaviour = Literal["help", "block", "ignore"]
     Severity = Literal["error", "warning"]
@@ -143,6 +143,37 @@ class Devices(Record):
     found: tuple[FoundZone, ...]
 
 
+class Said(str):
+    """A sentence, or a part of one, that knows what it was made of: the terminal shows it as it is, LuCI in the reader's language.
+
+    code: the sentence in English, with {name} where a value stands; LuCI's catalogues have it by these very words. values: by name:
+    text, numbers, other sentences, tuples of these.
+    """
+
+    __slots__ = ("code", "values")
+    code: str
+    values: dict[str, Any]
+
+    def __new__(cls, code: str, /, **values: Any) -> Self:
+        said = super().__new__(cls, code.format(**values))
+        said.code, said.values = code, values
+        return said
+
+
+def plain(value: Any) -> Any:
+    """As JSON carries it: a sentence as {"code": ..., "values": {...}}, a tuple as a list."""
+    if isinstance(value, Said):
+        return {"code": value.code, "values": {name: plain(inner) for name, inner in value.values.items()}}
+    if isinstance(value, tuple):
+        return [plain(inner) for inner in value]
+    return value.shown() if isinstance(value, Diagnostic) else value
+
+
+def joined(one: Said, other: Said) -> Said:
+    """Two sentences as one."""
+    return Said("{one}; {other}", one=one, other=other)
+
+
 class Diagnostic(Record):
     """One thing that is wrong with a configuration. An error stops its use, after a warning it goes on.
 
@@ -158,8 +189,13 @@ class Diagnostic(Record):
     section: str
     option: str
     value: str | None
-    message: str
-    remedy: str
+    message: Said
+    remedy: Said | Literal[""]
+
+    def shown(self) -> dict[str, Any]:
+        """The fields, sentences as codes with values; `value` as it is shown."""
+        value = None if self.value is None else quoted(self.value)
+        return {name: plain(item) for name, item in self.as_dict().items()} | {"value": value}
 
     def __str__(self) -> str:
         place = self.file

@@ -209,7 +209,8 @@ def test_doctor_ends_with_the_worst(daemon: Daemon, severities: list[str], statu
     assert json.loads("{" + capsys.readouterr().out.partition("{")[2]) == daemon.answers["doctor"]
 
 
-@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if "--json" in command.flags and name != "why"])
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if "--json" in command.flags
+                                     and name not in ("why", "check")])
 def test_json_is_what_the_daemon_answers(daemon: Daemon, command: str, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.answers[command] = answer = {"findings": [], "anything": ["é", 1]}
     assert main.main([command, "--json"]) == 0
@@ -240,6 +241,27 @@ def test_check_without_devices(tmp_path, capsys: pytest.CaptureFixture[str], mon
     assert capsys.readouterr().out.splitlines() == [
         f"error: section 'global' option '{side}_device': no network device found: there are no firewall zones; name the "
         f"{side.upper()} devices: uci add_list vpnpt.global.{side}_device=NAME; uci commit vpnpt" for side in ("lan", "wan")]
+
+
+DEVICES = "config vpnpt 'global'\n list lan_device br-lan\n list wan_device wan\n"
+
+
+def test_check_as_json(tmp_path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, for a program."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("vpnpt.kernel.nft.check", lambda _: None)
+    monkeypatch.setattr("vpnpt.router.devices._device_names", tuple)
+    assert main.main(["check", "--json", "--config-dir", str(tmp_path)]) == 2
+    (missing,) = json.loads(capsys.readouterr().out)
+    assert missing["message"]["values"] == {"path": f"{tmp_path}/vpnpt"} and missing["severity"] == "error"
+    (tmp_path / "vpnpt").write_text(DEVICES + "config 1 'ipsec'\n option natt_port 70000\n")
+    assert main.main(["check", "--json", "--config-dir", str(tmp_path)]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert [(item["line"], item["section"], item["option"], item["value"]) for item in found if item["line"]] == [
+        (5, "ipsec", "natt_port", "'70000'"), (5, "ipsec", "natt_port", None)]
+    (tmp_path / "vpnpt").write_text(DEVICES)
+    assert main.main(["check", "--json", "--config-dir", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_a_reader_that_goes_away(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

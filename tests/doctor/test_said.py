@@ -9,8 +9,9 @@ import string
 import pytest
 
 from vpnpt.doctor.codes import CODES
-from vpnpt.doctor.said import english, plain, say, several
+from vpnpt.doctor.said import english, say, several
 from vpnpt.doctor.texts import TEXTS
+from vpnpt.model import plain
 
 
 def test_nested() -> None:

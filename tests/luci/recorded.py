@@ -139,7 +139,7 @@ class Recorded:
         self.behaviour = {"pptp": "help", "l2tp": "help", "ipsec": "help", "openvpn": "block", "wireguard": "help"}
         self.status: dict[str, Any] = {
             "version": "0.1.0", "pid": 812, "since": self.now - 6 * HOUR - 240, "in_place": True, "problem": "", "diagnostics": [],
-            "in_force": "file", "in_force_since": 0,
+            "diagnostics_said": [], "in_force": "file", "in_force_since": 0,
             "enabled": True, "lan": ["br-lan"], "wan": ["wan"], "helper_missing": False, "clients": 7, "servers": 5, "contended": 1,
             "spis": 5, "cookies": 4, "l2tp_tunnels": 3, "copies": 2, "clients_full": 0, "release": "OpenWrt 25.12.1", "drift": ""}
         self.down = self.denied = self.unblocks = False

@@ -283,6 +283,12 @@ def test_in_german(box: LuciBox, page: Page, tmp_path: Path) -> None:
     page.wait_for_selector("text=Zurzeit keine VPN-Sitzung")
     assert "VPN-Passthrough" in page.inner_text("h2")
     assert page.inner_text("#tabmenu").split() == ["Übersicht", "Einstellungen", "Diagnose", "Ereignisse"]
+    box.sh("uci set vpnpt.ipsec.natt_port=70000; uci commit vpnpt; reload_config")
+    page.wait_for_selector("text=Option 'natt_port': kein einziger Eintrag ist gültig; die Liste berichtigen; verwendet wird 4500")
+    page.wait_for_selector("text=Wert '70000': außerhalb des Bereichs; gültig: 1 bis 65535; dieser Eintrag ist ausgelassen")
+    box.sh("uci -q delete vpnpt.ipsec.natt_port; uci commit vpnpt; /etc/init.d/vpnpt stop; echo \"config vpnpt 'one\" >>/etc/config/vpnpt")
+    page.goto(box.url(f"{PATH}/settings"))
+    page.wait_for_selector("text=das Anführungszeichen ', das hier öffnet, wird nie geschlossen; schließen Sie es")
 
 
 @pytest.mark.parametrize("theme", ["bootstrap", "bootstrap-dark", "material"])

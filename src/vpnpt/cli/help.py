@@ -34,7 +34,7 @@ COMMANDS: dict[str, Command] = {
     "events": Command(summary="the last lines of the daemon's log", flags={**JSON, "--follow": "and those that come, until ctrl-C"}),
     "changes": Command(summary="what changed in configuration, rules and network", flags=JSON),
     "metrics": Command(summary="figures, in the text format of Prometheus"),
-    "check": Command(summary="is the configuration right? changes nothing"),
+    "check": Command(summary="is the configuration right? changes nothing", flags={"--json": "print what is wrong, as JSON"}),
     "render": Command(summary="print the ruleset", flags={"--fw4": "what fw4's forward chain includes instead"}),
     "reload": Command(summary="read the configuration again"),
     "version": Command(summary="print the version"),

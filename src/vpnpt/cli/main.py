@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..model import Config, Devices, Diagnostic
+    from ..model import Config, Devices, Diagnostic, Said, Severity
 
 
 def parse(arguments: list[str]) -> Call:
@@ -66,9 +66,10 @@ def _verify(command: str, operands: list[str], flags: set[str], values: dict[str
 # --- without the daemon: these alone import the compiler, which takes a third of the time that the others need -----------------
 
 
-def _compile(values: dict[str, str], *, look: bool = True) -> tuple[Config | None, Devices | None, list[Diagnostic], str]:
-    """Config, devices, what is wrong with them, and why there is no text at all ('' if there is). look: whether the devices exist."""
+def _compile(values: dict[str, str], *, look: bool = True) -> tuple[Config | None, Devices | None, list[Diagnostic]]:
+    """Config, devices, and what is wrong with them. look: whether the devices exist."""
     from ..config.compile import compile_config
+    from ..model import Diagnostic, Said
     from ..router import uci
     from ..router.devices import resolve_devices
 
@@ -76,21 +77,20 @@ def _compile(values: dict[str, str], *, look: bool = True) -> tuple[Config | Non
     try:
         text, source = uci.read_config(config_dir)
     except (uci.ConfigMissing, OSError) as error:
-        return None, None, [], str(error)
+        message = error.args[0] if isinstance(error, uci.ConfigMissing) else Said("{problem}", problem=str(error))
+        return None, None, [Diagnostic(severity="error", message=message)]
     config, diagnostics = compile_config(text, source)
     if config is None:
-        return None, None, diagnostics, ""
+        return None, None, diagnostics
     devices, found = resolve_devices(config, config_dir=config_dir, existing=None if look else ())
-    return config, devices, diagnostics + found, ""
+    return config, devices, diagnostics + found
 
 
 def cmd_render(call: Call) -> int:
     """Prints the ruleset, warnings to standard error. Where devices are not known (no router), those of a stock one stand in."""
     from ..ruleset import compile_ruleset, forward_rules
 
-    config, devices, diagnostics, missing = _compile(call.values, look=False)
-    if missing:
-        print(f"error: {missing}", file=sys.stderr)
+    config, devices, diagnostics = _compile(call.values, look=False)
     if config is not None and devices is not None and not (devices.lan and devices.wan):
         # What the configuration itself says of devices has a file, and stays.
         diagnostics = [item for item in diagnostics if item.file or item.option not in ("lan_device", "wan_device")]
@@ -100,31 +100,37 @@ def cmd_render(call: Call) -> int:
     if config is None or devices is None:
         return 1
     print(forward_rules(config, devices) if "--fw4" in call.flags else compile_ruleset(config, devices).render(), end="")
-    return 1 if any(item.severity == "error" for item in diagnostics) else 0
+    return int(_wrong(diagnostics))
+
+
+def _wrong(diagnostics: list[Diagnostic]) -> bool:
+    return any(item.severity == "error" for item in diagnostics)
 
 
 def cmd_check(call: Call) -> int:
     """Says what is wrong; 0, 1 for warnings, 2 for errors."""
     from ..kernel import nft
+    from ..model import Diagnostic, Said
     from ..ruleset import compile_ruleset
 
-    config, devices, diagnostics, missing = _compile(call.values)
-    lines = [str(item) for item in diagnostics]
-    worst = max([2 if item.severity == "error" else 1 for item in diagnostics], default=0)
-    if missing:
-        lines, worst = [f"error: {missing}"], 2
-    if config is not None and devices is not None and worst < 2:
+    def add(severity: Severity, message: Said) -> None:
+        diagnostics.append(Diagnostic(severity=severity, message=message))
+
+    config, devices, diagnostics = _compile(call.values)
+    if config is not None and devices is not None and not _wrong(diagnostics):
         helper = config.behaviour("pptp") != "help" or nft.helper_available("pptp")
         if not helper:
-            lines.append("warning: the kernel has no PPTP helper: install kmod-nf-nathelper-pptp "
-                         "(before OpenWrt 25.12.5: kmod-nf-nathelper-extra)")
-            worst = 1
+            add("warning", Said("the kernel has no PPTP helper: install kmod-nf-nathelper-pptp (before OpenWrt 25.12.5: "
+                                "kmod-nf-nathelper-extra)"))
         try:
             nft.check(nft.replacement(compile_ruleset(config, devices, helper=helper)))
         except nft.NftError as error:
-            lines.append(f"error: the kernel refuses the ruleset: {error}")
-            worst = 2
-    lines += [str(zone) for zone in devices.found] if devices is not None else []
+            add("error", Said("the kernel refuses the ruleset: {problem}", problem=str(error)))
+    worst = 2 if _wrong(diagnostics) else int(bool(diagnostics))
+    if "--json" in call.flags:
+        print(json.dumps([item.shown() for item in diagnostics], indent=2))
+        return worst
+    lines = [*map(str, diagnostics), *map(str, devices.found if devices is not None else ())]
     width = columns(0)
     for line in lines:
         print(show.folded(line, width) if width else line)

@@ -6,7 +6,7 @@ what was meant to restrict a protocol and can't be read restricts it wholly, and
 """
 from __future__ import annotations
 
-from ..model import PROTOCOLS, Config, Diagnostic, Global, Protocol, Source, quoted
+from ..model import PROTOCOLS, Config, Diagnostic, Global, Protocol, Said, Source, joined, quoted
 from . import ucitext
 from .options import MAX_ZONE, OPTIONS, Option, defaults
 from .ports import Ports, apart
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Option", "compile_config"]
 
-CLOSED = "nobody may use this protocol until then"
+CLOSED = Said("nobody may use this protocol until then")
+ONE_SIDE = {
+    "zone": Said("a zone is on one side only: take it out of one of the two lists; until then it is on the WAN side"),
+    "device": Said("a device is on one side only: take it out of one of the two lists; until then it is on the WAN side")}
 
 
 def compile_config(text: str, file: str = "vpnpt") -> tuple[Config | None, list[Diagnostic]]:
@@ -43,7 +46,8 @@ def compile_config(text: str, file: str = "vpnpt") -> tuple[Config | None, list[
         return None, document.diagnostics
     compiler = _Compiler(file, list(document.diagnostics))
     if document.package not in ("", "vpnpt"):
-        compiler.add("warning", None, f"holds package {quoted(document.package)}", "this file should hold package 'vpnpt'")
+        compiler.add("warning", None, Said("holds package {name}", name=quoted(document.package)),
+                     Said("this file should hold package 'vpnpt'"))
     chosen = compiler.choose_sections(document.sections)
     general = compiler.settle(Global(**compiler.values("global", chosen.get("global"))), chosen.get("global"))
     protocols = {name: Protocol(name=name, **compiler.values(name, chosen.get(name))) for name in PROTOCOLS}
@@ -58,7 +62,7 @@ class _Compiler:
         self.file = file
         self.diagnostics = diagnostics
 
-    def add(self, severity: Severity, section: SectionText | None, message: str, remedy: str, *,
+    def add(self, severity: Severity, section: SectionText | None, message: Said, remedy: Said, *,
             option: OptionText | None = None, value: str | None = None, line: int = 0) -> None:
         self.diagnostics.append(Diagnostic(
             severity=severity, file=self.file, line=line or (option.line if option else section.line if section else 0),
@@ -76,33 +80,35 @@ class _Compiler:
             elif section.type == "vpnpt" and not section.name and "global" not in chosen:
                 chosen["global"] = section
             elif section.type == "vpnpt":
-                self.add("warning", section, "there is one global section only, named 'global'",
-                         f"move its options to {self.place(chosen)}; it is left out")
+                self.add("warning", section, Said("there is one global section only, named 'global'"),
+                         Said("move its options to {place}; it is left out", place=self.place(chosen)))
             elif section.type == "protocol" or boolean(section.type) is not None:
                 self.unknown_name(section)
             else:
-                self.add("warning", section, f"unknown section type {quoted(section.type)}",
+                self.add("warning", section, Said("unknown section type {kind}", kind=quoted(section.type)),
                          guess(section.type, ("vpnpt", "protocol")))
         return chosen
 
     def place(self, chosen: dict[str, SectionText]) -> str:
         section = chosen.get("global")
-        return f"the one in line {section.line}" if section else "\"config vpnpt 'global'\""
+        return Said("the one in line {line}", line=section.line) if section else "\"config vpnpt 'global'\""
 
     def check_type(self, section: SectionText) -> None:
         right = "vpnpt" if section.name == "global" else "protocol"
         if section.type != right and boolean(section.type) is None:
             unclear = right == "protocol" and not says(section)
-            self.add("error" if unclear else "warning", section, f"type {quoted(section.type)} says neither on nor off",
-                     f"valid: {right}, or {', '.join(TRUE_WORDS)}, {', '.join(FALSE_WORDS)}; "
-                     + (CLOSED if unclear else f"taken as {right!r}"))
+            self.add("error" if unclear else "warning", section,
+                     Said("type {kind} says neither on nor off", kind=quoted(section.type)),
+                     joined(Said("valid: {kind}, or {words}", kind=right, words=", ".join(TRUE_WORDS + FALSE_WORDS)),
+                            CLOSED if unclear else Said("taken as {kind}", kind=quoted(right))))
 
     def unknown_name(self, section: SectionText) -> None:
         if section.name:
-            self.add("warning", section, "unknown protocol", guess(section.name, PROTOCOLS))
+            self.add("warning", section, Said("unknown protocol"), guess(section.name, PROTOCOLS))
         else:
-            self.add("warning", section, "a protocol's section must have its name",
-                     f"write \"config {section.type} 'ipsec'\" or another of {', '.join(PROTOCOLS)}; it is left out")
+            self.add("warning", section, Said("a protocol's section must have its name"),
+                     Said("write \"config {kind} 'ipsec'\" or another of {names}; it is left out", kind=section.type,
+                          names=", ".join(PROTOCOLS)))
 
     # --- options -> values -----------------------------------------------------------------------------------------------
 
@@ -116,7 +122,7 @@ class _Compiler:
         for text in section.options.values():
             option = table.get(text.name)
             if option is None:
-                self.add("warning", section, "unknown option", guess(text.name, table), option=text)
+                self.add("warning", section, Said("unknown option"), guess(text.name, table), option=text)
             elif not option.many:
                 fields[option.target] = self.single(section, text, option)
             else:
@@ -128,8 +134,9 @@ class _Compiler:
         if shorthand is not None:
             text_enabled = section.options.get("enabled")
             if text_enabled and fields["enabled"] != shorthand:
-                self.add("warning", section, f"contradicts the section's type {quoted(section.type)}",
-                         f"remove one of them; the type wins: {'enabled' if shorthand else 'not enabled'}",
+                self.add("warning", section, Said("contradicts the section's type {kind}", kind=quoted(section.type)),
+                         Said("remove one of them; the type wins: enabled") if shorthand
+                         else Said("remove one of them; the type wins: not enabled"),
                          option=text_enabled, value=text_enabled.values[-1])
             fields["enabled"] = shorthand
         elif kind != "global" and not says(section):
@@ -143,7 +150,8 @@ class _Compiler:
         closes = restricts and fields["enabled"]
         for option in unusable:
             instead = CLOSED if closes else using(option)
-            self.add("error", section, "not one entry is valid", f"correct the list; {instead}", option=section.options[option.name])
+            self.add("error", section, Said("not one entry is valid"), joined(Said("correct the list"), instead),
+                     option=section.options[option.name])
         if unusable and closes:
             fields.update(enabled=False, when_disabled="block")
 
@@ -153,14 +161,14 @@ class _Compiler:
         severity: Severity = "error" if closes else "warning"
         then = CLOSED if closes else using(option)
         if len(text.values) > 1:
-            self.add(severity, section, "takes one value, not a list", f"write one 'option' line; {then}", option=text)
+            self.add(severity, section, Said("takes one value, not a list"), joined(Said("write one 'option' line"), then), option=text)
             return instead
         if not text.values[0]:
             return option.default
         try:
             return PARSERS[option.kind](text.values[0], option)
         except BadValue as problem:
-            self.add(severity, section, problem.args[0], f"{problem.args[1]}; {then}", option=text, value=text.values[0])
+            self.add(severity, section, problem.args[0], joined(problem.args[1], then), option=text, value=text.values[0])
             return instead
 
     def many(self, section: SectionText, text: OptionText, option: Option) -> tuple[Any, ...]:
@@ -172,14 +180,15 @@ class _Compiler:
             except BadValue as problem:
                 # Whoever it means is not refused.
                 self.add("error" if option.name == "deny_src" else "warning", section, problem.args[0],
-                         f"{problem.args[1]}; this entry is left out", option=text, value=word, line=line)
+                         joined(problem.args[1], Said("this entry is left out")), option=text, value=word, line=line)
                 continue
             if value in found:
-                self.add("warning", section, "is in the list already", "remove it", option=text, value=word, line=line)
+                self.add("warning", section, Said("is in the list already"), Said("remove it"), option=text, value=word, line=line)
             else:
                 found[value] = None
             if isinstance(value, Source) and has_host_bits(word, value):
-                self.add("warning", section, "is a host within a subnet", f"write one of them; using {value.text!r}",
+                self.add("warning", section, Said("is a host within a subnet"),
+                         joined(Said("write one of them"), Said("using {value}", value=quoted(value.text))),
                          option=text, value=word, line=line)
         return tuple(found)
 
@@ -193,31 +202,35 @@ class _Compiler:
         last = general.zone_base + general.zone_count - 1
         if last > MAX_ZONE:
             usual = {name: value for name, value in defaults("global").items() if name in ("zone_base", "zone_count")}
-            self.complain(section, written.get("zone_count") or written.get("zone_base"), f"zones up to {last} do not exist",
-                          f"zone_base + zone_count must be at most {MAX_ZONE + 1}; using "
-                          + " and ".join(f"{name} {value}" for name, value in usual.items()))
+            self.complain(section, written.get("zone_count") or written.get("zone_base"),
+                          Said("zones up to {last} do not exist", last=last),
+                          Said("zone_base + zone_count must be at most {most}; using zone_base {zone_base} and zone_count {zone_count}",
+                               most=MAX_ZONE + 1, **usual))
             general = general.replace(**usual)
         if general.max_clients > general.zone_count:
-            self.complain(section, written.get("max_clients"), f"more than zone_count ({general.zone_count})",
-                          f"every client needs a zone; using {general.zone_count}")
+            self.complain(section, written.get("max_clients"), Said("more than zone_count ({count})", count=general.zone_count),
+                          Said("every client needs a zone; using {count}", count=general.zone_count))
             general = general.replace(max_clients=general.zone_count)
         if general.client_timeout < general.key_timeout:
             if "key_timeout" in written:
-                self.complain(section, written.get("client_timeout"), f"less than key_timeout ({general.key_timeout})",
-                              f"a client must be remembered as long as its keys; using {general.key_timeout}")
+                self.complain(section, written.get("client_timeout"),
+                              Said("less than key_timeout ({seconds})", seconds=general.key_timeout),
+                              Said("a client must be remembered as long as its keys; using {seconds}", seconds=general.key_timeout))
                 general = general.replace(client_timeout=general.key_timeout)
             else:
                 general = general.replace(key_timeout=general.client_timeout)
         if general.fast_timeout > general.key_timeout // 2:
-            self.complain(section, written.get("fast_timeout"), f"more than half of key_timeout ({general.key_timeout})",
-                          f"keys must be renewed before they are forgotten; using {general.key_timeout // 2}")
+            self.complain(section, written.get("fast_timeout"),
+                          Said("more than half of key_timeout ({seconds})", seconds=general.key_timeout),
+                          Said("keys must be renewed before they are forgotten; using {seconds}", seconds=general.key_timeout // 2))
             general = general.replace(fast_timeout=general.key_timeout // 2)
         if general.history and general.history == general.metrics_file:
-            self.complain(section, written.get("history"), "is metrics_file as well", "name another file; using none")
+            self.complain(section, written.get("history"), Said("is metrics_file as well"),
+                          joined(Said("name another file"), Said("using none")))
             general = general.replace(history="")
         return general
 
-    def complain(self, section: SectionText | None, text: OptionText | None, message: str, remedy: str) -> None:
+    def complain(self, section: SectionText | None, text: OptionText | None, message: Said, remedy: Said) -> None:
         if text is not None:
             self.add("warning", section, message, remedy, option=text, value=text.values[-1])
 
@@ -227,8 +240,8 @@ class _Compiler:
         for name in lan:
             if name in wan:
                 text = written.get(f"wan_{what}") or written.get(f"lan_{what}")
-                self.add("error", section, f"is in lan_{what} and in wan_{what}", f"a {what} is on one side only: take it out of "
-                         "one of the two lists; until then it is on the WAN side", option=text, value=name)
+                self.add("error", section, Said("is in lan_{what} and in wan_{what}", what=what), ONE_SIDE[what], option=text,
+                         value=name)
         return tuple(name for name in lan if name not in wan)
 
     def ports_apart(self, config: Config, chosen: dict[str, SectionText]) -> Config:
@@ -242,8 +255,9 @@ class _Compiler:
         ports, conflicts = apart(config, written)
         for loser, port, keeper in conflicts:
             own = written[loser]
-            self.add("error", own.section, f"is a port of {keeper} too", f"name it in {loser} or in {keeper}, not in both; until then it "
-                     f"is {keeper}'s, and {loser} has {' '.join(map(str, ports[loser]))}",
+            self.add("error", own.section, Said("is a port of {keeper} too", keeper=keeper),
+                     Said("name it in {loser} or in {keeper}, not in both; until then it is {keeper}'s, and {loser} has {ports}",
+                          loser=loser, keeper=keeper, ports=" ".join(map(str, ports[loser]))),
                      option=own.text, value=str(port), line=own.line(port))
         return config.replace(protocols={name: protocol.replace(ports=ports[name]) for name, protocol in config.protocols.items()})
 
@@ -254,18 +268,19 @@ def says(section: SectionText) -> bool:
     return section.type == "protocol" if not words else len(words) == 1 and boolean(words[0]) is not None
 
 
-def using(option: Option) -> str:
+def using(option: Option) -> Said:
     """How a remedy says what takes effect instead of a bad value."""
     if option.kind == "bool":
-        return f"using {int(option.default)}"
+        return Said("using {value}", value=int(option.default))
     if option.many:
-        return "using " + (" ".join(map(str, option.default)) or "all that are found")
+        return Said("using {value}", value=" ".join(map(str, option.default))) if option.default else Said("using all that are found")
     if option.kind == "path":
-        return "using none"
-    return f"using {(option.closed or option.default)!r}"
+        return Said("using none")
+    return Said("using {value}", value=repr(option.closed or option.default))
 
 
-def guess(word: str, names: Iterable[str]) -> str:
+def guess(word: str, names: Iterable[str]) -> Said:
     """The remedy for an unknown name: the one that was probably meant, else all that are valid."""
     meant = nearest(word, names)
-    return "left out; " + (f"did you mean {quoted(meant)}?" if meant else f"valid: {', '.join(names)}")
+    return (Said("left out; did you mean {name}?", name=quoted(meant)) if meant
+            else Said("left out; valid: {names}", names=", ".join(names)))

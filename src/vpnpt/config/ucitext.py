@@ -17,7 +17,7 @@ without end, binary data, too many bad lines) the diagnostic is an error. Nothin
 """
 from __future__ import annotations
 
-from ..model import Diagnostic, quoted
+from ..model import Diagnostic, Said, quoted
 from ..record import Record
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ SPACE = " \t\n\v\f\r"  # isspace() in the C locale
 NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 KEYWORDS = {"p": "package", "c": "config", "o": "option", "l": "list"}
 MAX_BAD_LINES = 20
+SKIPPED = Said("the line is skipped")
 
 
 class OptionText(Record):
@@ -219,20 +220,20 @@ class _Parser:
                 while (keyword := words.keyword()) and not keyword.startswith("#"):
                     self.command(keyword, line)
                 if words.lost:
-                    raise _BadLine("uci drops what follows a ';' that touches an unquoted word", "put a blank before the ';'")
+                    raise _BadLine(Said("uci drops what follows a ';' that touches an unquoted word"), Said("put a blank before the ';'"))
             except _BadLine as error:
                 self.bad += 1
                 self.note("warning", line, *error.args)
             except _Unterminated as error:
-                self.note("error", line, f"the quote {error} that opens here has no end",
-                          "close it; until then nothing after it can be read")
+                self.note("error", line, Said("the quote {quote} that opens here has no end", quote=str(error)),
+                          Said("close it; until then nothing after it can be read"))
                 break
         if self.bad > MAX_BAD_LINES:
-            self.note("error", words.line, f"more than {MAX_BAD_LINES} bad lines",
-                      "this does not look like a UCI file; write it anew")
+            self.note("error", words.line, Said("more than {count} bad lines", count=MAX_BAD_LINES),
+                      Said("this does not look like a UCI file; write it anew"))
         return self.document
 
-    def note(self, severity: Severity, line: int, message: str, remedy: str = "the line is skipped", option: str = "") -> None:
+    def note(self, severity: Severity, line: int, message: Said, remedy: Said = SKIPPED, option: str = "") -> None:
         label = self.section.label if option and self.section else ""
         self.document.diagnostics.append(Diagnostic(severity=severity, file=self.file, line=line, section=label, option=option,
                                                     message=message, remedy=remedy))
@@ -253,28 +254,28 @@ class _Parser:
             meant_config = keyword[0] in "cC"
             if meant_config:
                 self.section, self.skipping = None, True
-            raise _BadLine(f"{quoted(keyword)} is not a command", "valid: package, config, option, list; the line is skipped"
-                           + (", and the options after it" if meant_config else ""))
+            raise _BadLine(Said("{word} is not a command", word=quoted(keyword)),
+                           Said("valid: package, config, option, list; the line is skipped, and the options after it") if meant_config
+                           else Said("valid: package, config, option, list; the line is skipped"))
 
     def package(self) -> None:
         name = self.words.word()
         if not name or not NAME_CHARS.union("-").issuperset(name):
-            raise _BadLine("'package' wants a name of letters, digits, '_' and '-'")
+            raise _BadLine(Said("'package' wants a name of letters, digits, '_' and '-'"))
         self.document.package = name
         self.end()
 
     def config(self, line: int) -> None:
         self.section, self.skipping = None, True
         kind, name = self.words.word(), self.words.word()
-        skipped = "the whole section is skipped"
         if not kind:
-            raise _BadLine("'config' wants a type", skipped)
+            raise _BadLine(Said("'config' wants a type"), Said("the whole section is skipped"))
         if not all("!" <= char <= "~" for char in kind):
-            raise _BadLine(f"section type {quoted(kind)} has a character that is not allowed",
-                           "valid: printable ASCII without blanks; " + skipped)
+            raise _BadLine(Said("section type {kind} has a character that is not allowed", kind=quoted(kind)),
+                           Said("valid: printable ASCII without blanks; the whole section is skipped"))
         if not NAME_CHARS.issuperset(name):
-            raise _BadLine(f"section name {quoted(name)} has a character that is not allowed",
-                           "valid: letters, digits and '_'; " + skipped)
+            raise _BadLine(Said("section name {name} has a character that is not allowed", name=quoted(name)),
+                           Said("valid: letters, digits and '_'; the whole section is skipped"))
         self.skipping = False
         self.section = self.open_section(kind, name, line)
         self.end()
@@ -285,8 +286,10 @@ class _Parser:
             if known.type != kind:
                 self.section = known
                 self.document.diagnostics.append(Diagnostic(
-                    severity="warning", file=self.file, line=line, section=name, message=f"type {quoted(kind)} here, but "
-                    f"{quoted(known.type)} in line {known.line}", remedy=f"write the section once; using {quoted(kind)}"))
+                    severity="warning", file=self.file, line=line, section=name,
+                    message=Said("type {kind} here, but {other} in line {line}", kind=quoted(kind), other=quoted(known.type),
+                                 line=known.line),
+                    remedy=Said("write the section once; using {kind}", kind=quoted(kind))))
                 known.type, known.line = kind, line
             return known
         section = SectionText(type=kind, name=name, index=self.counts.get(kind, 0), line=line, options={})
@@ -299,14 +302,15 @@ class _Parser:
     def option(self, line: int, command: str) -> None:
         name, value = self.words.word(), self.words.word()
         if not name:
-            raise _BadLine(f"{quoted(command)} wants a name and a value")
+            raise _BadLine(Said("{word} wants a name and a value", word=quoted(command)))
         if not NAME_CHARS.issuperset(name):
-            raise _BadLine(f"option name {quoted(name)} has a character that is not allowed",
-                           "valid: letters, digits and '_'; the line is skipped")
+            raise _BadLine(Said("option name {name} has a character that is not allowed", name=quoted(name)),
+                           Said("valid: letters, digits and '_'; the line is skipped"))
         if self.section is not None:
             self.set_option(self.section, line, name, value, command == "list")
         elif not self.skipping:
-            raise _BadLine(f"{quoted(command)} before the first 'config' line", "put it into a section; the line is skipped")
+            raise _BadLine(Said("{word} before the first 'config' line", word=quoted(command)),
+                           Said("put it into a section; the line is skipped"))
         self.end()
 
     def set_option(self, section: SectionText, line: int, name: str, value: str, is_list: bool) -> None:
@@ -316,7 +320,8 @@ class _Parser:
             values, lines = (*known.values, value) if known else (value,), (*known.lines, line) if known else (line,)
         elif known:
             used = value or " ".join(known.values)
-            self.note("warning", line, f"already set in line {known.line}", f"write it once; using {quoted(used)}", option=name)
+            self.note("warning", line, Said("already set in line {line}", line=known.line),
+                      Said("write it once; using {value}", value=quoted(used)), option=name)
             values = (value,)
         else:
             values = (value,)
@@ -328,7 +333,7 @@ class _Parser:
         """The end of a command: nothing, a comment or a `;`."""
         if self.words.word():
             self.words.rest()
-            raise _BadLine("too many words", "quote a value that has blanks in it; what is too much is left out")
+            raise _BadLine(Said("too many words"), Said("quote a value that has blanks in it; what is too much is left out"))
 
 
 def parse(text: str, file: str = "") -> Document:
@@ -338,7 +343,7 @@ def parse(text: str, file: str = "") -> Document:
     """
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        problem = Diagnostic(severity="error", file=file, line=line, message="has a NUL byte",
-                             remedy="this is not a text file; write it anew")
+        problem = Diagnostic(severity="error", file=file, line=line, message=Said("has a NUL byte"),
+                             remedy=Said("this is not a text file; write it anew"))
         return Document(package="", sections=[], diagnostics=[problem])
     return _Parser(text.removeprefix("\ufeff"), file).run()

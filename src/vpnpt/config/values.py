@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from ..model import Source, number
+from ..model import Said, Source, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,50 +43,57 @@ def boolean(word: str) -> bool | None:
 def parse_bool(word: str, option: Option) -> bool:
     value = boolean(word)
     if value is None:
-        raise BadValue("not a boolean", "valid: 1, 0, on, off, true, false, yes, no, enabled, disabled")
+        raise BadValue(Said("not a boolean"), Said("valid: 1, 0, on, off, true, false, yes, no, enabled, disabled"))
     return value
 
 
 def parse_int(word: str, option: Option) -> int:
     value = number(word)
-    valid = f"valid: {option.low} to {option.high}" + (f" {option.unit}" if option.unit else "")
+    valid = between(option.low, option.high)
+    if option.unit:
+        valid = Said("{valid} {unit}", valid=valid, unit=Said(option.unit))
     if value is None:
-        raise BadValue("not a whole number", valid)
+        raise BadValue(Said("not a whole number"), valid)
     if not option.low <= value <= option.high:
-        raise BadValue("out of range", valid)
+        raise BadValue(Said("out of range"), valid)
     return value
+
+
+def between(low: int, high: int) -> Said:
+    return Said("valid: {low} to {high}", low=low, high=high)
 
 
 def parse_choice(word: str, option: Option) -> str:
     if word not in option.choices:
-        raise BadValue("not a known choice", "valid: " + ", ".join(option.choices))
+        raise BadValue(Said("not a known choice"), Said("valid: {words}", words=", ".join(option.choices)))
     return word
 
 
 def parse_zone(word: str, option: Option) -> str:
     if not all(char.isascii() and (char.isalnum() or char in "_-.") for char in word) or word.startswith("-"):
-        raise BadValue("not the name of a firewall zone", "valid: letters, digits, '_', '-' and '.'")
+        raise BadValue(Said("not the name of a firewall zone"), Said("valid: letters, digits, '_', '-' and '.'"))
     return word
 
 
-def device_problem(name: str) -> str:
-    """Why this can't be the name of a network device (dev_valid_name() in net/core/dev.c), '' if it can.
+def device_problem(name: str) -> Said | None:
+    """Why this can't be the name of a network device (dev_valid_name() in net/core/dev.c), None if it can.
 
     Stricter than the kernel in that quotes, backslashes and what is not printable ASCII are refused: names go into nftables text.
     """
     if name.endswith(("*", "+")):
-        return "a wildcard is not accepted here, name each device, or its zone in lan_zone or wan_zone"
+        return Said("a wildcard is not accepted here, name each device, or its zone in lan_zone or wan_zone")
     if len(name) > MAX_DEVICE:
-        return f"longer than {MAX_DEVICE} characters"
+        return Said("longer than {count} characters", count=MAX_DEVICE)
     if name in ("", ".", "..") or not all("!" <= char <= "~" and char not in "/:\"'\\*" for char in name):
-        return "not the name of a network device"
-    return ""
+        return Said("not the name of a network device")
+    return None
 
 
 def parse_device(word: str, option: Option) -> str:
     problem = device_problem(word)
     if problem:
-        raise BadValue(problem, f"valid: up to {MAX_DEVICE} printable characters without blanks, quotes, '/', ':' and '*'")
+        raise BadValue(problem, Said("valid: up to {count} printable characters without blanks, quotes, '/', ':' and '*'",
+                                     count=MAX_DEVICE))
     return word
 
 
@@ -96,7 +103,6 @@ def parse_source(word: str, option: Option) -> Source:
 
 def source(word: str) -> Source:
     """An address, a subnet (prefix length or IPv4 netmask) or a MAC; host bits are cleared. Raises BadValue."""
-    valid = "valid: an IPv4 or IPv6 address or subnet such as 192.168.1.0/24, or a MAC such as 00:00:5e:00:53:01"
     parts = word.lower().replace("-", ":").split(":")
     if len(parts) == 6 and all(len(part) == 2 and HEX.issuperset(part) for part in parts):
         return Source(kind="mac", text=":".join(parts))
@@ -109,11 +115,12 @@ def source(word: str) -> Source:
         bits = len(packed) * 8
         prefix = (number(length) if len(length) < 4 else netmask_length(length, family)) if slash else bits
         if prefix is None or prefix > bits:
-            raise BadValue("not a valid prefix length", f"valid: 0 to {bits}")
+            raise BadValue(Said("not a valid prefix length"), between(0, bits))
         cleared = int.from_bytes(packed, "big") >> (bits - prefix) << (bits - prefix)
         text = socket.inet_ntop(family, cleared.to_bytes(len(packed), "big"))
         return Source(kind=kind, text=text if prefix == bits else f"{text}/{prefix}")
-    raise BadValue("not an address, a subnet or a MAC", valid)
+    raise BadValue(Said("not an address, a subnet or a MAC"), Said(
+        "valid: an IPv4 or IPv6 address or subnet such as 192.168.1.0/24, or a MAC such as 00:00:5e:00:53:01"))
 
 
 def netmask_length(mask: str, family: int) -> int | None:
@@ -139,20 +146,20 @@ def parse_path(word: str, option: Option) -> str:
 
     Whoever may set this option must not thereby choose what is executed (hotplug.d, init.d), included (fw4, dnsmasq) or configured.
     """
-    valid = f"valid: a plain file name in {', '.join(FOLDERS)}, /mnt/NAME/vpnpt or below /tmp/vpnpt-NAME"
+    valid = Said("valid: a plain file name in {folders}, /mnt/NAME/vpnpt or below /tmp/vpnpt-NAME", folders=", ".join(FOLDERS))
     folder, _, name = word.rpartition("/")
     parts = word.split("/")[1:]
     if not word.startswith("/") or len(word) > MAX_PATH or not all(part and PLAIN.issuperset(part) for part in parts):
-        raise BadValue("not a plain absolute path (letters, digits, '.', '_' and '-')", valid)
+        raise BadValue(Said("not a plain absolute path (letters, digits, '.', '_' and '-')"), valid)
     if any(part[0] in ".-" for part in parts):
-        raise BadValue("has a part that begins with '.' or '-'", valid)
+        raise BadValue(Said("has a part that begins with '.' or '-'"), valid)
     disk = len(parts) == 4 and parts[0] == "mnt" and parts[2] == "vpnpt"
     if folder not in FOLDERS and not disk and not (len(parts) > 2 and word.startswith("/tmp/vpnpt-")):
-        raise BadValue("is not in a folder of our own", valid)
+        raise BadValue(Said("is not in a folder of our own"), valid)
     if folder == FOLDERS[0] and name in RESERVED:
-        raise BadValue("is a file of the daemon's own", valid)
+        raise BadValue(Said("is a file of the daemon's own"), valid)
     if option.choices and not word.endswith(option.choices):
-        raise BadValue("has another ending", "valid: a path that ends in " + " or ".join(option.choices))
+        raise BadValue(Said("has another ending"), Said("valid: a path that ends in {endings}", endings=" or ".join(option.choices)))
     return word
 
 

@@ -26,6 +26,8 @@ def snapshot(*, config: Config | None, devices: Devices | None, started: float, 
     used now, what was in force is), `last` (at a start with such a file: the last one without an error), `none`. in_force_since: of `last`,
     seconds of the epoch, else 0.
 
+    diagnostics_said: the diagnostics once more, as fields with codes for sentences (model.Diagnostic).
+
     protocols: by name, `behaviour` (help, block, ignore) and its counters; empty while no configuration is in force.
     """
     diagnostics, protocols = list(diagnostics), {}
@@ -37,7 +39,8 @@ def snapshot(*, config: Config | None, devices: Devices | None, started: float, 
     return {
         "version": __version__, "pid": pid, "since": int(started), "in_place": in_place, "problem": problem,
         "in_force": in_force, "in_force_since": last_since,
-        "diagnostics": [str(item) for item in diagnostics], "enabled": config is not None and config.general.enabled,
+        "diagnostics": [str(item) for item in diagnostics], "diagnostics_said": [item.shown() for item in diagnostics],
+        "enabled": config is not None and config.general.enabled,
         "lan": list(devices.lan) if devices is not None else [], "wan": list(devices.wan) if devices is not None else [],
         "zones": [zone.as_dict() for zone in devices.found] if devices is not None else [],
         "protocols": protocols, "helper_missing": helper_missing, **{field: count(name) for field, name in COUNTED.items()},

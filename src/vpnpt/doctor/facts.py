@@ -2,19 +2,19 @@
 """What the doctor knows of a router, and what it says. Pure."""
 from __future__ import annotations
 
+from ..model import plain
 from ..record import Record
 from .codes import CODES
-from .said import plain, say
+from .said import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ..config.ucitext import SectionText
-    from ..model import Config, Devices, Diagnostic
+    from ..model import Config, Devices, Diagnostic, Said
     from ..wire.conntrack import Flow
     from .codes import Severity
-    from .said import Said
 
 
 class Finding(Record):
@@ -24,7 +24,7 @@ class Finding(Record):
     code: str
     severity: Severity
     text: Said | str
-    evidence: Said | str
+    evidence: Said | Diagnostic | str
     remedy: Said | str
     link: str
 
@@ -35,7 +35,7 @@ class Finding(Record):
         return {**self.as_dict(), **{name: str(item) for name, item in told.items()}, "said": said}
 
 
-def finding(code: str, text: Said | str, evidence: Said | str, remedy: Said | str = "", severity: Severity | None = None,
+def finding(code: str, text: Said | str, evidence: Said | Diagnostic | str, remedy: Said | str = "", severity: Severity | None = None,
             link: str | None = None) -> Finding:
     """A finding with what its code says of severity, remedy and link. Raises KeyError for an unknown code."""
     known = CODES[code]

@@ -5,39 +5,33 @@ A sentence's code is a name in texts.TEXTS; LuCI has the same table in every lan
 """
 from __future__ import annotations
 
-from ..record import Record
+from .. import model
 from .texts import TEXTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
-
-    Value = "str | int | Said | tuple[Any, ...]"
-
-
-class Said(Record):
-    """A sentence, or a part of one. values: what stands in the places of its text: text, numbers, other sentences, tuples of these."""
-
-    __slots__ = ("code", "values")
-    code: str
-    values: dict[str, Any]
-
-    def __str__(self) -> str:
-        return english(self)
-
-    def __hash__(self) -> int:
-        return hash(str(self))
-
+    from typing import Any, Self
 
 STARTS = ("{rule} ", "{clients} uses")
 
 
+class Said(model.Said):
+    """A sentence of texts.TEXTS. code: its name there."""
+
+    __slots__ = ()
+
+    def __new__(cls, code: str, /, **values: Any) -> Self:
+        made = TEXTS[code].format(**{name: english(inner) for name, inner in values.items()})
+        # What a sentence begins with may be the name of a thing.
+        said = str.__new__(cls, made[0].upper() + made[1:] if TEXTS[code].startswith(STARTS) else made)
+        said.code, said.values = code, values
+        return said
+
+
 def say(code: str, /, **values: Any) -> Said:
     """The sentence of this code. Raises KeyError for an unknown code or a value that is missing."""
-    said = Said(code=code, values=values)
-    english(said)
-    return said
+    return Said(code, **values)
 
 
 def several(items: Iterable[Any], most: int = 4) -> Said | tuple[Any, ...]:
@@ -48,19 +42,4 @@ def several(items: Iterable[Any], most: int = 4) -> Said | tuple[Any, ...]:
 
 def english(value: Any) -> str:
     """As the terminal shows it; a tuple as a list with commas."""
-    if isinstance(value, Said):
-        made = TEXTS[value.code].format(**{name: english(inner) for name, inner in value.values.items()})
-        # What a sentence begins with may be the name of a thing.
-        return made[0].upper() + made[1:] if TEXTS[value.code].startswith(STARTS) else made
-    if isinstance(value, tuple):
-        return ", ".join(map(english, value))
-    return str(value)
-
-
-def plain(value: Any) -> Any:
-    """As JSON carries it: {"code": ..., "values": {...}}; a tuple as a list."""
-    if isinstance(value, Said):
-        return {"code": value.code, "values": {name: plain(inner) for name, inner in value.values.items()}}
-    if isinstance(value, tuple):
-        return [plain(inner) for inner in value]
-    return value
+    return ", ".join(map(english, value)) if isinstance(value, tuple) else str(value)

@@ -39,7 +39,7 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
         yield finding("RULES_CHANGED", say("rules-changed"), facts.drift)
     for item in facts.diagnostics:
         if item.severity == "warning" or not facts.problem:  # with errors in it, it may be in force: what they are about is closed
-            yield finding("CONFIG_WARNING", say("config-warning"), str(item), item.remedy)
+            yield finding("CONFIG_WARNING", say("config-warning"), item, item.remedy)
     if not facts.notices:
         yield finding("NOTICES_MISSING", say("notices-missing"), say("notices-missing-seen"))
 

@@ -6,11 +6,12 @@ not answered by the server. The first that fits is the answer; where nothing fit
 """
 from __future__ import annotations
 
+from ..model import plain
 from ..record import Record
 from ..sessions.classify import allowed, is_in
 from . import firewall, network, traffic
 from .codes import FIREWALL, INTERFACES, PACKAGES, RULES, SETTINGS, ZONES
-from .said import Said, plain, say
+from .said import Said, say
 from .traffic import NAMES
 from .walk import Packet, Walker
 

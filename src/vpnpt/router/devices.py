@@ -8,7 +8,7 @@ import socket
 from .. import process
 from ..config import ucitext
 from ..config.values import boolean, device_problem, nearest
-from ..model import Devices, Diagnostic, FoundZone, quoted
+from ..model import Devices, Diagnostic, FoundZone, Said, joined, quoted
 from . import uci
 from .zones import Zones, word, words
 
@@ -71,11 +71,11 @@ def resolve_devices(config: Config, *, run: Run = process.run, config_dir: str |
     both = [name for name in lan if name in wan]
     for name in both:
         if any(named) or general.lan_zone or general.wan_zone:
-            lookup.add("error", "wan_device", name, "is on the LAN and on the WAN side",
-                       "set lan_device and wan_device, or lan_zone and wan_zone, so that they have no device in common")
+            lookup.add("error", "wan_device", name, Said("is on the LAN and on the WAN side"),
+                       Said("set lan_device and wan_device, or lan_zone and wan_zone, so that they have no device in common"))
         else:
-            lookup.add("warning", "lan_device", name, "is a device of a LAN zone and of a WAN zone",
-                       "it counts as WAN; give the zones devices of their own, or name those that count in lan_device and wan_device")
+            lookup.add("warning", "lan_device", name, Said("is a device of a LAN zone and of a WAN zone"),
+                       Said("it counts as WAN; give the zones devices of their own, or name those that count in lan_device and wan_device"))
     if not (any(named) or general.lan_zone or general.wan_zone):
         lan = tuple(name for name in lan if name not in both)
         if both and not lan:
@@ -100,10 +100,10 @@ def include_problems(*, run: Run = process.run, config_dir: str | None = None) -
         return []
     return [Diagnostic(
         severity="warning", section="firewall.@defaults[0]", option="auto_includes", value=word(defaults[0], "auto_includes"),
-        message="fw4 leaves out what vpnpt adds to its forward chain: what a VPN server starts by itself does not pass, nor IPv6 IPsec "
-                "from outside",
-        remedy="set it to 1: uci set firewall.@defaults[0].auto_includes=1; uci commit firewall; reload_config; or add a section "
-               f"'include' with type nftables, position chain-post, chain forward and path {DROP_IN}")]
+        message=Said("fw4 leaves out what vpnpt adds to its forward chain: what a VPN server starts by itself does not pass, nor IPv6 "
+                     "IPsec from outside"),
+        remedy=Said("set it to 1: uci set firewall.@defaults[0].auto_includes=1; uci commit firewall; reload_config; or add a section "
+                    "'include' with type nftables, position chain-post, chain forward and path {path}", path=DROP_IN))]
 
 
 def _includes_us(section: SectionText) -> bool:
@@ -131,7 +131,7 @@ class _Lookup:
             self._zones = Zones(self.package("firewall"), self.static_interfaces())
         return self._zones
 
-    def add(self, severity: Severity, option: str, value: str | None, message: str, remedy: str) -> None:
+    def add(self, severity: Severity, option: str, value: str | None, message: Said, remedy: Said) -> None:
         self.diagnostics.append(Diagnostic(severity=severity, section="global", option=option, value=value, message=message,
                                            remedy=remedy))
 
@@ -141,12 +141,13 @@ class _Lookup:
             if self.existing and name not in self.existing:
                 meant = self.interface(name)
                 if meant:
-                    remedy = f"it is the name of an interface, whose device is {' '.join(meant)}: did you mean {meant[0]}?"
+                    remedy = Said("it is the name of an interface, whose device is {device}: did you mean {meant}?",
+                                  device=" ".join(meant), meant=meant[0])
                 elif name in self.zones.zones:
-                    remedy = f"it is the name of a firewall zone: did you mean {side}_zone?"
+                    remedy = Said("it is the name of a firewall zone: did you mean {meant}?", meant=f"{side}_zone")
                 else:
-                    remedy = f"there are {_listed(self.existing)}{_meant(name, self.existing)}; it counts as soon as it is there"
-                self.add("warning", f"{side}_device", name, "there is no such device", remedy)
+                    remedy = joined(_meant(name, self.existing), Said("it counts as soon as it is there"))
+                self.add("warning", f"{side}_device", name, Said("there is no such device"), remedy)
 
     def side(self, side: Side, zones: dict[str, str], named: bool) -> tuple[str, ...]:
         """The devices of one side's zones, without repetition. zones: each with the reason why it is there. named: by the user."""
@@ -161,10 +162,10 @@ class _Lookup:
         known = self.zones.zones
         for zone in without if named else ():
             if known and zone not in known:
-                self.add("warning", f"{side}_zone", zone, "there is no such zone", f"there are {_listed(known)}{_meant(zone, known)}")
+                self.add("warning", f"{side}_zone", zone, Said("there is no such zone"), _meant(zone, known))
             elif devices:
-                self.add("warning", f"{side}_zone", zone, "no network device found for this zone",
-                         f"correct its name, or name its devices in {side}_device; left out")
+                self.add("warning", f"{side}_zone", zone, Said("no network device found for this zone"),
+                         Said("correct its name, or name its devices in {option}; left out", option=f"{side}_device"))
         if not devices:
             self.nothing(side, zones)
         return tuple(devices)
@@ -172,12 +173,18 @@ class _Lookup:
     def nothing(self, side: Side, zones: Iterable[str]) -> None:
         """A side without any device."""
         known = self.zones.zones
-        why = f" for zone {', '.join(map(quoted, zones))}" if zones else ": there are no firewall zones"
-        if known and not zones:
-            why = f": of the zones {_listed(known)} none " + (
-                "masquerades for one that is forwarded to it" if side == "wan" else "is forwarded to a WAN zone")
-        self.add("error", f"{side}_device", None, f"no network device found{why}",
-                 f"name the {side.upper()} devices: uci add_list vpnpt.global.{side}_device=NAME; uci commit vpnpt")
+        if zones:
+            what = Said("no network device found for zone {zones}", zones=", ".join(map(quoted, zones)))
+        elif not known:
+            what = Said("no network device found: there are no firewall zones")
+        elif side == "wan":
+            what = Said("no network device found: of the zones {zones} none masquerades for one that is forwarded to it",
+                        zones=_listed(known))
+        else:
+            what = Said("no network device found: of the zones {zones} none is forwarded to a WAN zone", zones=_listed(known))
+        self.add("error", f"{side}_device", None, what,
+                 Said("name the {side} devices: uci add_list vpnpt.global.{option}=NAME; uci commit vpnpt", side=side.upper(),
+                      option=f"{side}_device"))
 
     def leave_out(self, outside: dict[str, str], used: dict[str, str]) -> None:
         """Zones that are on no side."""
@@ -193,8 +200,8 @@ class _Lookup:
     def valid(self, side: Side, zone: str, name: str) -> bool:
         problem = device_problem(name)
         if problem:
-            self.add("warning", f"{side}_zone", zone, f"device {quoted(name)} of this zone: {problem}",
-                     f"name the devices in {side}_device; left out")
+            self.add("warning", f"{side}_zone", zone, Said("device {name} of this zone: {problem}", name=quoted(name), problem=problem),
+                     Said("name the devices in {option}; left out", option=f"{side}_device"))
         return not problem
 
     def zone(self, zone: str) -> list[str]:
@@ -256,11 +263,13 @@ class _Lookup:
 
 def _listed(names: Iterable[str], most: int = 12) -> str:
     names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    shown = ", ".join(names[:most])
+    return Said("{names} and {count} more", names=shown, count=len(names) - most) if len(names) > most else shown
 
 
-def _meant(word: str, names: Iterable[str]) -> str:
-    """The question at the end of a remedy, '' where no name is near."""
+def _meant(word: str, names: Iterable[str]) -> Said:
+    """The names that there are, and which of them is near."""
     by_lower = {name.lower(): name for name in names}
     meant = by_lower.get(word.lower()) or by_lower.get(nearest(word, by_lower))
-    return f": did you mean {meant}?" if meant else ""
+    there = _listed(by_lower.values())
+    return Said("there are {names}: did you mean {meant}?", names=there, meant=meant) if meant else Said("there are {names}", names=there)

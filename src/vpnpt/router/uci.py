@@ -17,6 +17,7 @@ import stat
 
 from .. import process
 from ..config import ucitext
+from ..model import Said
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def read_package(name: str, config_dir: str | None = None, *,
     try:
         data = read_regular(path, LIMIT + 1)
     except FileNotFoundError:
-        raise ConfigMissing(f"{path} does not exist; create it (an empty file means the defaults) or choose another "
-                            "directory with --config-dir") from None
+        raise ConfigMissing(Said("{path} does not exist; create it (an empty file means the defaults) or choose another "
+                                 "directory with --config-dir", path=path)) from None
     if len(data) > LIMIT:
         raise OSError(errno.EFBIG, f"longer than {LIMIT} bytes", path)
     text = data.decode("utf-8", "surrogateescape")

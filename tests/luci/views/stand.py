@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from buildroot import po
 from buildroot.recipe import TOP
 from tests.luci.recorded import Recorded
+from vpnpt.config.compile import compile_config
 from vpnpt.config.ucitext import parse
+from vpnpt.model import Diagnostic, Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,7 @@ class Router:
         self.executed: list[Any] = []
         self.dark = False
         self.text: str | None = (TOP / "files/etc/config/vpnpt").read_text()
-        self.checked = ""
+        self.checked: list[Diagnostic] = []
 
     def handle(self, route: Route) -> None:
         path = route.request.url.partition("vpnpt.test")[2].partition("?")[0]
@@ -61,8 +63,8 @@ class Router:
         if (name, method) == ("file", "write"):
             self.text = arguments["data"]
             return {**frame, "result": [0, {}]}
-        if (name, method, arguments.get("params")) == ("file", "exec", ["check"]):
-            return {**frame, "result": [0, {"code": 2, "stdout": "", "stderr": self.checked}]}
+        if (name, method, arguments.get("params")) == ("file", "exec", ["check", "--json"]):
+            return {**frame, "result": [0, {"code": 2, "stdout": json.dumps([item.shown() for item in self.checked]), "stderr": ""}]}
         if (name, method) == ("file", "exec"):
             self.executed.append(arguments["params"])
             self.recorded.down = arguments["params"] == ["stop"]
@@ -120,4 +122,13 @@ def broken(router: Router) -> None:
     lines = router.text.splitlines()
     lines[8] = "config vpnpt 'global"
     router.config, router.text = None, "\n".join(lines) + "\n"
-    router.checked = "error: /etc/config/vpnpt:9: the quote ' that opens here has no end\n"
+    router.checked = [Diagnostic(severity="error", file="/etc/config/vpnpt", line=9, remedy=Said("the line is skipped"),
+                                 message=Said("the quote {quote} that opens here has no end", quote="'"))]
+
+
+def report(router: Router, text: str) -> None:
+    """The daemon has read it, and says so."""
+    found = compile_config(text, "/etc/config/vpnpt")[1]
+    errors = [str(item) for item in found if item.severity == "error"]
+    router.recorded.status.update(problem="; ".join(errors), in_force="earlier" if errors else "partly",
+                                  diagnostics=[str(item) for item in found], diagnostics_said=[item.shown() for item in found])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildroot.recipe import TOP
-from tests.luci.views.stand import broken, show
+from tests.luci.views.stand import OVERVIEW, VIEWS, broken, german, report, show
 from vpnpt.config.compile import OPTIONS
+from vpnpt.model import Diagnostic, Said
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -63,8 +64,9 @@ def test_the_very_line_is_mended(page: Page, router: Router) -> None:
 def test_a_line_with_many_faults_is_there_once(page: Page, router: Router) -> None:
     """A quote that ends lines later makes nonsense of all the words between."""
     broken(router)
-    words = [f"warning: /etc/config/vpnpt:9: value '{word}': not the name of a zone" for word in range(20)]
-    router.checked = "\n".join(["error: /etc/config/vpnpt:9: too many words", *words, "error: /etc/config/vpnpt:12: no", ""])
+    router.checked = [Diagnostic(severity="warning", file="/etc/config/vpnpt", line=line, value=value, message=Said(message))
+                      for line, value, message in [(9, None, "too many words"), *((9, str(number), "not the name of a zone")
+                                                                                 for number in range(20)), (12, None, "no")]]
     show(page, "view.vpnpt.settings")
     assert page.locator("[data-line]").count() == 2 and page.inner_text(".vp-mend >> nth=0").count("not the name") == 2
     assert page.is_visible("text=Line 9: too many words") and page.is_visible("text=Line 12: no")
@@ -75,9 +77,72 @@ def test_a_line_is_taken_out_and_the_whole_file_is_there(page: Page, router: Rou
     show(page, "view.vpnpt.settings")
     page.click(".vp-mend button")
     assert page.input_value("#vpnpt-mend-text").splitlines()[8] == "# config vpnpt 'global"
-    router.checked = ""
+    router.checked = []
     show(page, "view.vpnpt.settings")
     assert page.is_visible("#vpnpt-mend-text"), "where no line is known, the whole file is open"
     page.add_init_script("window.readonly = true")
     show(page, "view.vpnpt.settings")
     assert page.locator("#vpnpt-mend-save").count() == 0 and page.get_attribute("#vpnpt-mend-text", "readonly") is not None
+
+
+BAD = """config 1 'ipsec'
+\tlist natt_port 70000
+\tlist natt_port 4500
+\toption colour green
+config vpnpt 'global'
+\toption max_keys 3
+"""
+GERMAN = ["/etc/config/vpnpt:2: Abschnitt 'ipsec' Option 'natt_port' Wert '70000': außerhalb des Bereichs; gültig: 1 bis 65535; dieser "
+          "Eintrag ist ausgelassen",
+          "/etc/config/vpnpt:4: Abschnitt 'ipsec' Option 'colour': unbekannte Option; ausgelassen; gültig: enabled, when_disabled, ",
+          "/etc/config/vpnpt:6: Abschnitt 'global' Option 'max_keys' Wert '3': außerhalb des Bereichs; gültig: 64 bis 1048576 Schlüssel; "
+          "verwendet wird 65536"]
+
+
+def test_what_is_wrong_in_german(page: Page, router: Router) -> None:
+    """Where, about what, and the remedy: each of it in the reader's language."""
+    report(router, BAD)
+    german(page)
+    for view in (OVERVIEW, "view.vpnpt.settings"):
+        show(page, view)
+        page.wait_for_selector("text=max_keys")
+        for line in GERMAN:
+            assert page.is_visible(f"text=Warnung: {line}"), line
+
+
+def test_errors_in_german(page: Page, router: Router) -> None:
+    """They are the reason why nothing new is in force; with them no word of English."""
+    report(router, BAD + "config protocol 'l2tp'\n\tlist allow_src nobody\n")
+    german(page)
+    for view in (OVERVIEW, "view.vpnpt.settings", VIEWS[4]):
+        show(page, view)
+        page.wait_for_selector("text=allow_src")
+        assert page.is_visible("text=Fehler: /etc/config/vpnpt:8: Abschnitt 'l2tp' Option 'allow_src': kein einziger Eintrag ist gültig; "
+                               "die Liste berichtigen; bis dahin darf niemand dieses Protokoll nutzen")
+        assert not page.is_visible("text=not one entry is valid")
+
+
+def test_in_english_as_the_terminal_has_it(page: Page, router: Router) -> None:
+    report(router, BAD)
+    show(page, OVERVIEW)
+    page.wait_for_selector("text=max_keys")
+    for line in router.recorded.status["diagnostics"]:
+        assert page.is_visible("text=" + line[0].upper() + line[1:]), line
+
+
+def test_a_service_that_gives_no_codes(page: Page, router: Router) -> None:
+    report(router, BAD)
+    del router.recorded.status["diagnostics_said"]
+    german(page)
+    show(page, OVERVIEW)
+    page.wait_for_selector("text=max_keys")
+    assert all(page.is_visible(f"text={line}") for line in router.recorded.status["diagnostics"])
+
+
+def test_a_line_is_mended_in_german(page: Page, router: Router) -> None:
+    """By `vpnpt check`: the service need not run."""
+    broken(router)
+    router.recorded.down = True
+    german(page)
+    show(page, "view.vpnpt.settings")
+    page.wait_for_selector("text=Zeile 9: das Anführungszeichen ', das hier öffnet, wird nie geschlossen; die Zeile wird übersprungen")

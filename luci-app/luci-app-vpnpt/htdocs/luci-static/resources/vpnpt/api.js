@@ -223,8 +223,9 @@ return baseclass.extend({
 	/* Writes it, and has the service read it. */
 	putConfig: text => fs.write(CONFIG, text).then(() => settled(callReload())),
 
-	/* What is wrong in that file, in lines of text: by `vpnpt check`, which needs no service that runs. Rejects where it may not be asked. */
-	checkConfig: () => fs.exec('/usr/bin/vpnpt', [ 'check' ]).then(done => [ done.stdout, done.stderr ].join('\n').split('\n').filter(line => line.trim())),
+	/* What is wrong in that file (src/vpnpt/model.py: Diagnostic): by `vpnpt check`, which needs no service that runs. Rejects where it may not
+	 * be asked, or does not answer so. */
+	checkConfig: () => fs.exec('/usr/bin/vpnpt', [ 'check', '--json' ]).then(done => JSON.parse(done.stdout)),
 
 	/* Gives a section that exists another type, with the next change that is saved. */
 	setType: (section, type) => callAdd('vpnpt', type, section),

@@ -12,18 +12,14 @@
 
 const MOST = 3; /* of what is said of one line: the rest follows from it */
 
-/* { line, texts } of what the service or `vpnpt check` says of the file: /etc/config/vpnpt:12: ... Each line once. */
-function complaints(texts) {
+/* { line, texts } of what the service or `vpnpt check` says of the file. Each line once. */
+function complaints(diagnostics) {
 	const found = new Map();
 
-	for (const text of texts) {
-		const match = String(text).match(/\/vpnpt:(\d+): (.*)$/);
+	for (const { line, text } of diagnostics.map(one => parts.complaint(one)).filter(Boolean))
+		found.set(line, (found.get(line) ?? new Set()).add(text));
 
-		if (match)
-			found.set(match[1], (found.get(match[1]) ?? new Set()).add(match[2]));
-	}
-
-	return [ ...found ].map(([ line, said ]) => ({ line: Number(line), texts: [ ...said ] }));
+	return [ ...found ].map(([ line, said ]) => ({ line, texts: [ ...said ] }));
 }
 
 return baseclass.extend({
@@ -35,11 +31,12 @@ return baseclass.extend({
 	},
 
 	load(error, status) {
-		const known = [ status?.problem, ...(status?.diagnostics ?? []) ].filter(Boolean);
+		const known = status?.diagnostics_said?.length ? status.diagnostics_said : [ status?.problem, ...(status?.diagnostics ?? []) ].filter(Boolean);
+		const words = [ ...new Set([ ...(status?.problem ? parts.problem(status) : []), ...parts.diagnostics(status ?? {}) ]) ];
 
 		return api.configText().then(
-			text => text == null ? this.renderMissing() : api.checkConfig().then(lines => [ ...lines, ...known ], () => known)
-				.then(texts => this.renderText(text, complaints(texts), known, status)),
+			text => text == null ? this.renderMissing() : api.checkConfig().then(found => [ ...found, ...known ], () => known)
+				.then(found => this.renderText(text, complaints(found), words, status)),
 			failed => this.renderUnreadable(error, failed));
 	},
 
@@ -54,7 +51,7 @@ return baseclass.extend({
 			cause: failed.name == 'PermissionError' ? 'denied' : api.cause(error) }) ]);
 	},
 
-	renderText(text, found, known, status) {
+	renderText(text, found, words, status) {
 		const readonly = L.hasViewPermission() ? null : '';
 		const area = E('textarea', { 'class': 'vp-report', 'id': 'vpnpt-mend-text', 'spellcheck': 'false', 'rows': 20, 'readonly': readonly,
 			'aria-label': _('The whole file') });
@@ -66,7 +63,7 @@ return baseclass.extend({
 				E('p', {}, [ found.length
 					? _('This can\'t be understood in /etc/config/vpnpt. Until it is corrected, nothing else can be set here.')
 					: _('Something can\'t be understood in /etc/config/vpnpt. Until it is corrected, nothing else can be set here.') ]),
-				...(found.length ? [] : known.map(line => E('p', {}, [ line ]))),
+				...(found.length ? [] : words.map(line => E('p', {}, [ line ]))),
 				...(status.error || !api.inForce(status)[2] ? [] : [ E('p', {}, [ api.inForce(status)[2] ]) ])
 			], 'alert'),
 			...found.map(one => this.renderLine(area, one, readonly)),

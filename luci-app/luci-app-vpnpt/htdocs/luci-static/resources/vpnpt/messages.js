@@ -4,6 +4,8 @@
 
 /* What the router says, by code. Made by `python -m buildroot.messages update` from src/vpnpt/doctor/texts.py: change it there. */
 
+const SEVERITIES = { error: _('Error'), warning: _('Warning') };
+
 const TEXTS = {
 	'and-more': _('{names} and {count} more'),
 	'why-ask-who': _('Name the device by its address, its MAC address or its name.'),
@@ -247,8 +249,8 @@ const TEXTS = {
 	'do-USE_ROUTER_CLIENT': _('A VPN client on the router would carry them all: luci-proto-wireguard, openvpn or strongswan.')
 };
 
-/* A sentence of the router ({ code, values }, text, a number or a list of these) in the reader's language.
- * other: what to say where this page does not know the code. */
+/* A sentence of the router ({ code, values }, a diagnostic, text, a number or a list of these) in the reader's language. The code is a
+ * name in TEXTS, or the sentence in English. other: what to say where this page does not know the code. */
 function text(said, other) {
 	if (Array.isArray(said))
 		return said.map(one => text(one)).join(', ');
@@ -256,10 +258,14 @@ function text(said, other) {
 	if (said == null || typeof(said) != 'object')
 		return String(said ?? other ?? '');
 
-	const template = TEXTS[said.code];
+	if (said.message != null)
+		return diagnostic(said);
 
-	if (template == null)
-		return other ?? String(said.code);
+	const code = String(said.code);
+	const template = TEXTS[code] ?? _(code);
+
+	if (template == code && other != null)
+		return other;
 
 	const found = template.replace(/\{(\w+)\}/g, (all, name) => said.values?.[name] != null ? text(said.values[name]) : all);
 
@@ -267,4 +273,17 @@ function text(said, other) {
 	return template.startsWith('{rule}') || template.startsWith('{clients}') ? found.charAt(0).toUpperCase() + found.slice(1) : found;
 }
 
-return baseclass.extend({ text });
+/* What is wrong with the configuration: where, about what, and what to do (src/vpnpt/model.py). here: of a line that is shown. */
+function diagnostic(one, here) {
+	const place = one.file && one.line ? `${one.file}:${one.line}` : one.file;
+	const subject = [ [ _('section {name}'), one.section && `'${one.section}'` ], [ _('option {name}'), one.option && `'${one.option}'` ],
+		[ _('value {name}'), one.value ] ].filter(([ , name ]) => name)
+		.map(([ template, name ]) => template.replace('{name}', () => name))
+		.join(' ');
+	const head = here ? [] : [ SEVERITIES[one.severity] ?? one.severity, place ];
+	const found = [ ...head, subject, text(one.message) ].filter(Boolean).join(': ');
+
+	return one.remedy ? text({ code: '{one}; {other}', values: { one: found, other: one.remedy } }) : found;
+}
+
+return baseclass.extend({ text, diagnostic });

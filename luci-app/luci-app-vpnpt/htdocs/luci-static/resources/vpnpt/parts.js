@@ -78,6 +78,25 @@ return baseclass.extend({
 	/* A part of a finding in the reader's language, as far as the router gives its code. */
 	said: (finding, part) => messages.text(finding.said?.[part], finding[part]),
 
+	/* What is wrong with the configuration. Without codes (of an older service): in its own words. */
+	diagnostics: status => (status.diagnostics ?? []).map((text, i) => messages.text(status.diagnostics_said?.[i], text)),
+
+	/* Why the configuration is not in force: often its errors. */
+	problem(status) {
+		const said = this.diagnostics(status);
+		const errors = (status.diagnostics ?? []).map((text, i) => [ text, said[i] ]).filter(([ text ]) => text.startsWith('error: '));
+
+		return errors.length && status.problem.startsWith(errors.map(([ text ]) => text).join('; ')) ? errors.map(error => error[1]) : [ status.problem ];
+	},
+
+	/* Of a diagnostic with a line: that line, and what is wrong in it; null of any other. */
+	complaint(one) {
+		const [ , line, text ] = typeof(one) == 'string' ? one.match(/\/vpnpt:(\d+): (.*)$/) ?? []
+			: one?.line && String(one.file).endsWith('/vpnpt') ? [ null, one.line, messages.diagnostic(one, true) ] : [];
+
+		return line ? { line: Number(line), text } : null;
+	},
+
 	/* What an error or a warning of the log means, for who reads another language than the log's, which is English. */
 	meaning: ({ code, severity }) => [ 'error', 'warning' ].includes(severity) && !(document.documentElement.lang || 'en').startsWith('en')
 		? meanings.meaning(code) : '',

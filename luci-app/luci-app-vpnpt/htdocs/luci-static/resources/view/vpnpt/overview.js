@@ -77,11 +77,11 @@ return view.extend({
 
 		if (lost)
 			problems.push(parts.panel('bad', _('The rules are not in the kernel'), [
-				...(status.problem ? [ E('p', {}, [ status.problem ]) ] : []),
+				...(status.problem ? parts.problem(status).map(text => E('p', {}, [ text ])) : []),
 				parts.linked(_('They are put back within a second; if this stays, ask the %s.'), parts.page('doctor'), _('doctor')) ], 'alert'));
 		else if (status.problem)
 			problems.push(parts.panel('bad', _('The configuration can\'t be put in force'), [
-				E('p', {}, [ status.problem ]),
+				...parts.problem(status).map(text => E('p', {}, [ text ])),
 				...(inForce ? [ E('p', {}, [ inForce ]) ] : []),
 				parts.linked(_('Correct it in the %s.'), parts.page('settings'), _('settings')) ], 'alert'));
 		else if (status.enabled === false)
@@ -98,7 +98,7 @@ return view.extend({
 		if (status.drift)
 			problems.push(parts.panel('warn', _('Somebody changed our rules'), [ E('p', {}, [ status.drift ]) ]));
 
-		for (const text of (status.problem ? [] : status.diagnostics ?? []))
+		for (const text of (status.problem ? [] : parts.diagnostics(status)))
 			problems.push(parts.panel('warn', _('In the configuration'), [ E('p', {}, [ text ]) ]));
 
 		if (answer.error)

@@ -173,7 +173,7 @@ return view.extend({
 	renderProblems(status) {
 		const said = api.inForce(status)[2];
 
-		return (status.problem ? [ status.problem ] : status.diagnostics ?? []).map((text, i) =>
+		return (status.problem ? parts.problem(status) : parts.diagnostics(status)).map((text, i) =>
 			parts.panel(status.problem ? 'bad' : 'warn', status.problem ? _('The configuration can\'t be put in force') : _('In the configuration'),
 				[ E('p', {}, [ text ]), ...(said && !i ? [ E('p', {}, [ said ]) ] : []) ], 'alert'));
 	},

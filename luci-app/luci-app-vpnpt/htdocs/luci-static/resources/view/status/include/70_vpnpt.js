@@ -42,7 +42,7 @@ return baseclass.extend({
 				]),
 				...rows
 			]),
-			...(status.problem ? [ E('p', {}, [ parts.badge(api.inForce(status)), ' ', status.problem ]) ] : []),
+			...(status.problem ? [ E('p', {}, [ parts.badge(api.inForce(status)), ' ', parts.problem(status).join(' ') ]) ] : []),
 			...worst.map(alert => E('p', {}, [ parts.badge(api.severity(alert.severity)), ' ', ...parts.logged(alert) ])),
 			E('p', {}, [ E('a', { 'href': parts.page('overview') }, [ _('Sessions and details') ]) ])
 		]);
