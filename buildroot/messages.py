@@ -4,8 +4,8 @@
 usage: python -m buildroot.messages [update | check]
 
 The doctor's sentences have names: resources/vpnpt/messages.js is made from src/vpnpt/doctor/texts.py. All others are known by their English
-words, `Said("...", ...)` in src/vpnpt: a page looks up what it got. They stand in sentences.js for the catalogues alone, which no page
-needs and no package has.
+words, `Said("...", ...)` and lines for the log in src/vpnpt: a page looks up what it got. They stand in sentences.js for the catalogues
+alone, which no page needs and no package has.
 """
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ APP = TOP / "luci-app/luci-app-vpnpt"
 TARGET = APP / "htdocs/luci-static/resources/vpnpt/messages.js"
 SENTENCES = APP / "sentences.js"
 SOURCES = TOP / "src/vpnpt"
+LOGS = {"error": 1, "warning": 1, "info": 1, "debug": 1, "write": 2}
+"""Methods of the log, and which argument is the text."""
+JOINS = ("{one}; {other}", "{one}, {other}", "{valid} {unit}")
+"""Templates without a word that are written another way in some languages all the same."""
 SENTENCES_HEAD = """/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sentences of the router, for LuCI's i18n-scan to find: no page loads this. Made by `python -m buildroot.messages update`. */
 'use strict';
@@ -55,7 +59,8 @@ function text(said, other) {
 	const code = String(said.code);
 	const template = TEXTS[code] ?? _(code);
 
-	if (template == code && other != null)
+	/* A name that a newer service has. */
+	if (template == code && other != null && /^[\\w-]+$/.test(code))
 		return other;
 
 	const found = template.replace(/\\{(\\w+)\\}/g, (all, name) => said.values?.[name] != null ? text(said.values[name]) : all);
@@ -94,20 +99,25 @@ def quoted(text: str) -> str:
 
 
 def sentences(sources: Path = SOURCES) -> list[str]:
-    """The codes of all `Said` that the sources make, and the units of options, which are values of one."""
+    """The codes of all sentences that the sources make, and the units of options, which are values of one."""
     from vpnpt.config.options import OPTIONS
 
-    found = {said.args[0].value: None for path in sorted(sources.rglob("*.py")) for said in makes(path)
-             if isinstance(said.args[0], ast.Constant)}
+    found = {text.value: None for path in sorted(sources.rglob("*.py")) for text in templates(path) if isinstance(text, ast.Constant)}
     found.update(dict.fromkeys(option.unit for options in OPTIONS.values() for option in options if option.unit))
-    return [text for text in found if re.sub(r"\{\w+\}", "", text)]
+    return [text for text in found if re.search("[^\\W_]", re.sub(r"\{\w+\}", "", text)) or text in JOINS]
 
 
-def makes(path: Path) -> list[ast.Call]:
-    """Where a file makes a `Said`."""
-    return sorted((node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-                   and isinstance(node.func, ast.Name) and node.func.id == "Said" and node.args),
-                  key=lambda node: (node.lineno, node.col_offset))
+def templates(path: Path) -> list[ast.expr]:
+    """What a file takes as the template of a sentence: the first argument of `Said`, and the text of a line for the log."""
+    found: list[ast.expr] = []
+    for call in ast.walk(ast.parse(path.read_text())):
+        if isinstance(call, ast.Call) and call.args:
+            if isinstance(call.func, ast.Name) and call.func.id == "Said":
+                found.append(call.args[0])
+            elif isinstance(call.func, ast.Attribute) and call.func.attr in LOGS and ast.unparse(call.func.value).endswith("log"):
+                found.append(call.args[LOGS[call.func.attr]])
+    chosen = [one for text in found for one in ((text.body, text.orelse) if isinstance(text, ast.IfExp) else (text,))]
+    return sorted(chosen, key=lambda text: (text.lineno, text.col_offset))
 
 
 def made_sentences() -> str:

@@ -2,6 +2,7 @@
 """The log: levels, one line per event, the rate limit, and a system log that comes and goes."""
 from __future__ import annotations
 
+import json
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 
 from vpnpt.daemon import log
 from vpnpt.daemon.log import ALERTS, BURST, LEVELS, LINES, Log
+from vpnpt.model import Diagnostic, Said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,23 @@ def test_levels(threshold: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_event_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Log().error("RULESET", "line 1: no\nline 2: no\n")
     assert capsys.readouterr().err == "vpnptd: error: RULESET: line 1: no | line 2: no\n"
+
+
+def test_a_line_is_a_template_with_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """For LuCI, which has the template in other languages. What the terminal and the system log show is whole; a constant needs no code."""
+    made = Log()
+    made.warning("KERNEL", "{path} can't be written: {problem}", path="/a {b}", problem="no\nspace")
+    made.warning("KERNEL", "{no} template")
+    item = Diagnostic(severity="warning", file="f", line=3, message=Said("out of range"), remedy=Said("using none"))
+    made.write("warning", "CONFIG", item.replace(severity=""))
+    made.error("RULESET", "no: {problem}", problem="x" * 2000)
+    assert capsys.readouterr().err.splitlines()[:3] == [
+        "vpnptd: warning: KERNEL: /a {b} can't be written: no | space", "vpnptd: warning: KERNEL: {no} template",
+        "vpnptd: warning: CONFIG: f:3: out of range; using none"]
+    assert [line.get("said") for line in made.lines] == [
+        {"code": "{path} can't be written: {problem}", "values": {"path": "/a {b}", "problem": "no\nspace"}}, None,
+        item.shown() | {"severity": ""}, None]
+    json.dumps(list(made.lines))
 
 
 def test_a_line_is_not_endless(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,7 @@ class Recorded:
         self.looks = 0
         self.revisions, self.capped, self.log = Revisions("812"), False, Log()
         self.changes, self.events = list(CHANGES), list(EVENTS)
+        self.said: dict[str, Any] = {}  # by text: the codes of a line or a change
         self.bytes: list[int] = []
         self.verdict: dict[str, Any] = VERDICT
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -175,8 +176,7 @@ class Recorded:
         """One answer."""
         self.calls.append((method, arguments))
         if method == "status":
-            alerts = [{"time": self.now - ago, "severity": severity, "code": code, "text": text}
-                      for ago, severity, code, text in EVENTS if severity in ("warning", "error")]
+            alerts = [self.line(*event) for event in self.events if event[1] in ("warning", "error")]
             return {**self.status, "protocols": self.totals(), "alerts": alerts}
         if method == "sessions":
             self.pass_time()
@@ -202,12 +202,18 @@ class Recorded:
         if method == "why":
             return self.why(arguments)
         if method == "changes":
-            return self.since("changes", [{"time": self.now - ago, "what": what, "how": how, "text": text}
+            return self.since("changes", [{"time": self.now - ago, "what": what, "how": how, "text": text, **self.codes(text)}
                                           for ago, what, how, text in self.changes], arguments)
         if method == "events":
-            return self.since("events", [{"time": self.now - ago, "severity": severity, "code": code, "text": text}
-                                         for ago, severity, code, text in self.events], arguments)
+            return self.since("events", [self.line(*event) for event in self.events], arguments)
         return {"error": f"unknown method {method!r}"}
+
+    def line(self, ago: int, severity: str, code: str, text: str) -> dict[str, Any]:
+        """Of the log."""
+        return {"time": self.now - ago, "severity": severity, "code": code, "text": text, **self.codes(text)}
+
+    def codes(self, text: str) -> dict[str, Any]:
+        return {"said": self.said[text]} if text in self.said else {}
 
     def since(self, key: str, lines: list[dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
         """As the daemon answers, by its own code; the newest change comes first, the newest event last."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from functools import reduce
 
 from .. import __version__, process
 from ..config.compile import compile_config
@@ -26,6 +27,7 @@ from ..kernel.netfilter import (
 )
 from ..kernel.nft import NftError
 from ..kernel.restore import Restorer
+from ..model import Said, joined
 from ..router import uci
 from ..router.addresses import local_addresses
 from ..router.devices import include_problems, resolve_devices
@@ -102,7 +104,8 @@ class Service:
         try:
             text, source = uci.read_config(self.config_dir)
         except (uci.ConfigMissing, OSError) as error:
-            return self._fail("CONFIG", str(error)) if self.ruleset is not None else self._last(how, str(error))
+            problem = Said("{problem}", problem=error.args[0] if isinstance(error, uci.ConfigMissing) else str(error))
+            return self._fail("CONFIG", problem) if self.ruleset is not None else self._last(how, problem)
         config, diagnostics = compile_config(text, source)
         if config is None:
             return self._refuse(diagnostics) if self.ruleset is not None else self._last(how, _errors(diagnostics), diagnostics)
@@ -124,7 +127,8 @@ class Service:
             return False
         self.last_since = known[1]
         since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(known[1]))
-        return not self._fail("CONFIG", f"{problem} (in force instead: the last configuration without an error, of {since})")
+        return not self._fail("CONFIG", Said(
+            "{problem} (in force instead: the last configuration without an error, of {since})", problem=problem, since=since))
 
     def _put(self, config: Config, diagnostics: list[Diagnostic], how: str) -> bool:
         """Puts a configuration in force."""
@@ -142,7 +146,7 @@ class Service:
             ruleset = self._compiled(config, devices)
             self._load(ruleset, config)
         except NftError as error:
-            return self._fail("RULESET", f"the kernel refused the ruleset, the old one stays: {error}")
+            return self._fail("RULESET", Said("the kernel refused the ruleset, the old one stays: {problem}", problem=str(error)))
         first = self.ruleset is None
         self.config, self.devices, self.ruleset, self.problem = config, devices, ruleset, ""
         self.watch.seal(ruleset)
@@ -186,12 +190,12 @@ class Service:
         try:
             self._restorer.replace(self.ruleset, self.mirror.elements())
         except NftError as error:
-            return self._fail("RESTORE", f"the tables are gone and could not be put back: {error}")
+            return self._fail("RESTORE", Said("the tables are gone and could not be put back: {problem}", problem=str(error)))
         self.problem = ""
         self.cutter.again()
         self._loaded()
         self.log.warning("RESTORED", "the tables were deleted by somebody else, and are back with what they knew")
-        self._add("rules", self.watch.taken(), "our tables were deleted, and are back with what they knew")
+        self._add("rules", self.watch.taken(), Said("our tables were deleted, and are back with what they knew"))
         return True
 
     def check_drift(self) -> bool:
@@ -205,7 +209,7 @@ class Service:
             if not found:
                 self.watch.drift = ""
                 return True
-            text, repair = "; ".join(found), self.config.general.on_drift == "repair"
+            text, repair = reduce(joined, found), self.config.general.on_drift == "repair"
             if text == self.watch.drift and not repair:
                 return True  # said already
             self.watch.drift = text
@@ -221,10 +225,11 @@ class Service:
                 self._loaded()
                 self.watch.repaired()
         except (NetlinkError, NftError) as error:
-            return self._fail("DRIFT", f"others have changed our tables, which could not be put right: {error}")
-        outcome = "put back as they were" if repair else "left alone (vpnpt.global.on_drift)"
-        self.log.warning("DRIFT", f"others have changed our tables: {text}{f', by {by}' if by else ''}; {outcome}")
-        self._add("rules", by, f"{text}; {outcome}")
+            return self._fail("DRIFT", Said("others have changed our tables, which could not be put right: {problem}", problem=str(error)))
+        outcome = Said("put back as they were") if repair else Said("left alone (vpnpt.global.on_drift)")
+        who = Said("{what}, by {process}", what=text, process=by) if by else text
+        self.log.warning("DRIFT", "others have changed our tables: {what}", what=joined(who, outcome))
+        self._add("rules", by, joined(text, outcome))
         return True
 
     def _loaded(self) -> None:
@@ -270,12 +275,13 @@ class Service:
     def stop(self) -> None:
         """Removes everything from the kernel and from fw4."""
         if self.ruleset is not None:
-            self._add("service", "", f"vpnpt {__version__} has stopped")
+            self._add("service", "", Said("vpnpt {version} has stopped", version=__version__))
             self.remember()
             try:
                 remembered.save(remembered.path_in(self.run_dir), self.mirror.elements(), self.ruleset)
             except OSError as error:
-                self.log.warning("STATE", f"what is known of live tunnels can't be kept for the next start: {error.strerror}")
+                self.log.warning("STATE", "what is known of live tunnels can't be kept for the next start: {problem}",
+                                 problem=error.strerror)
         self.ruleset = None
         with contextlib.suppress(NetlinkError):
             delete_tables(self.netlink, TABLE)
@@ -293,13 +299,13 @@ class Service:
         if self.usage is not None:
             self.usage.used(protocol)
 
-    def summary(self) -> str:
+    def summary(self) -> Said:
         """What is in force, in a line."""
         assert self.config is not None and self.devices is not None
         if not self.config.general.enabled:
-            return "disabled"
+            return Said("disabled")
         does = ", ".join(f"{name} {self.config.behaviour(name)}" for name in self.config.protocols)
-        return f"{does}; LAN {' '.join(self.devices.lan)}; WAN {' '.join(self.devices.wan)}"
+        return Said("{does}; LAN {lan}; WAN {wan}", does=does, lan=" ".join(self.devices.lan), wan=" ".join(self.devices.wan))
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state in one shape (status.py)."""
@@ -354,7 +360,7 @@ class Service:
             return  # no kmod-nf-conntrack-netlink: the next packets tell
         count = remembered.add_flows(elements, flows, config)
         if count:
-            self.log.info("RESTORED", f"{count} pairs of clients and servers that conntrack knew")
+            self.log.info("RESTORED", "{count} pairs of clients and servers that conntrack knew", count=count)
 
     def _compiled(self, config: Config, devices: Devices) -> Ruleset:
         """For the flow table and the PPTP helper that there are."""
@@ -394,7 +400,7 @@ class Service:
             return  # tried again by itself: said already
         self.diagnostics = diagnostics
         for item in diagnostics:
-            self.log.write(item.severity, "CONFIG", str(item).partition(": ")[2])
+            self.log.write(item.severity, "CONFIG", item.replace(severity=""))
 
     def _fail(self, code: str, problem: str, *, logged: bool = False) -> bool:
         said, self.problem = problem == self.problem, problem
@@ -411,6 +417,6 @@ def _history(log: Log, run_dir: str) -> Changes | None:
     return None
 
 
-def _errors(diagnostics: Iterable[Diagnostic]) -> str:
-    """What the errors among them say."""
-    return "; ".join(str(item) for item in diagnostics if item.severity == "error")
+def _errors(diagnostics: Iterable[Diagnostic]) -> Said:
+    """What the errors among them say: there is one at least."""
+    return reduce(joined, (Said("{problem}", problem=item) for item in diagnostics if item.severity == "error"))

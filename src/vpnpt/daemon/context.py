@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from ..kernel.netfilter import NetlinkError
+from ..model import plain
 from ..router.devices import release
 
 TYPE_CHECKING = False
@@ -54,4 +55,5 @@ class Context:
         else:
             why = self.service.no_short_way() or "package vpnpt-offload is not installed"
             shot["esp_offload"] = {"state": "off", "keys": 0, "slow": [why], "text": f"short way for ESP: off; {why}"}
-        return shot | {"release": release(), "alerts": list(self.log.alerts), "drift": self.service.watch.drift}
+        return shot | {"release": release(), "alerts": list(self.log.alerts), "drift": self.service.watch.drift,
+                       "drift_said": plain(self.service.watch.drift)}

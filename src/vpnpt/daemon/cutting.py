@@ -57,6 +57,7 @@ class Cutter:
                 # Or the server's next packet would begin a flow in which the client may answer.
                 self._tracker.refuse(pairs)
         except NetlinkError as error:
-            self._log.warning("CUT", f"live sessions could not be cut: {error.strerror} (is kmod-nf-conntrack-netlink installed?)")
+            self._log.warning("CUT", "live sessions could not be cut: {problem} (is kmod-nf-conntrack-netlink installed?)",
+                              problem=error.strerror)
         if count:
-            self._log.info("CUT", f"{count} live flows of refused protocols")
+            self._log.info("CUT", "{count} live flows of refused protocols", count=count)

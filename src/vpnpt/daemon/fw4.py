@@ -44,7 +44,8 @@ class Include:
             safe_file.replace(self._path, text.encode(), 0o644)
         except OSError as error:
             if self.failed != text:
-                self._log.warning("FW4", f"{self._path} can't be written, what servers start does not pass: {error.strerror}")
+                self._log.warning("FW4", "{path} can't be written, what servers start does not pass: {problem}", path=self._path,
+                                  problem=error.strerror)
             self.failed = text
             return
         self.failed = ""
@@ -63,7 +64,7 @@ class Include:
             there = os.path.lexists(self._path)
             safe_file.remove(self._path)
         except OSError as error:
-            self._log.warning("FW4", f"{self._path} can't be removed: {error.strerror}")
+            self._log.warning("FW4", "{path} can't be removed: {problem}", path=self._path, problem=error.strerror)
             return
         if there:
             self._reload()
@@ -75,4 +76,5 @@ class Include:
                 break
         self._stale = result.status not in (0, process.MISSING)
         if self._stale:
-            self._log.warning("FW4", f"fw4 reload ended with status {result.status}: {result.stderr.decode('utf-8', 'replace').strip()}")
+            self._log.warning("FW4", "fw4 reload ended with status {status}: {problem}", status=result.status,
+                              problem=result.stderr.decode("utf-8", "replace").strip())

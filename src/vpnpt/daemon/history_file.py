@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..audit.changes import LIMIT, History
+from ..model import Said
 from . import safe_file
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ class HistoryFile:
             first = safe_file.read(path, 16)
             if first and not first.startswith(OURS):
                 self._foreign = True
-                self._complain("the file holds something else")
+                self._complain(Said("the file holds something else"))
             else:
                 text = safe_file.read(path, READ_LIMIT, end=True)
         except FileNotFoundError:
@@ -73,11 +74,11 @@ class HistoryFile:
             return
         if self._problem:
             self._problem = ""
-            self._log.info("HISTORY", f"{self._path} is written again")
+            self._log.info("HISTORY", "{path} is written again", path=self._path)
 
     def _complain(self, problem: str) -> None:
         """Once for each cause."""
         if problem != self._problem:
             self._problem = problem
-            self._log.warning("HISTORY", f"{self._path} can't be used: {problem}; what changes is kept in memory, and written when that is "
-                                         "possible (vpnpt.global.history)")
+            self._log.warning("HISTORY", "{path} can't be used: {problem}; what changes is kept in memory, and written when that is "
+                                         "possible (vpnpt.global.history)", path=self._path, problem=problem)

@@ -52,5 +52,5 @@ class InForce:
         except OSError as error:
             if self._problem != str(error.strerror):
                 self._problem = str(error.strerror)
-                self._log.warning("STATE", f"{self.path} can't be written: {error.strerror}; after a restart with an error in the "
-                                           "configuration an older one would be in force")
+                self._log.warning("STATE", "{path} can't be written: {problem}; after a restart with an error in the configuration "
+                                           "an older one would be in force", path=self.path, problem=error.strerror)

@@ -112,7 +112,7 @@ class L2tpTracker:
             self._do(event)
         except NetlinkError as error:
             # The tables may just have been deleted: they come back.
-            self._log.warning("KERNEL", f"L2TP tunnels could not be put into the kernel: {error.strerror}")
+            self._log.warning("KERNEL", "L2TP tunnels could not be put into the kernel: {problem}", problem=error.strerror)
 
     def _do(self, event: l2tp.Event) -> None:
         events = [event]
@@ -128,7 +128,8 @@ class L2tpTracker:
                 elif isinstance(action, l2tp.Say):
                     clients = " and ".join(sorted(map(socket.inet_ntoa, action.clients)))
                     server = socket.inet_ntoa(action.server)
-                    self._log.write(action.level, action.code, f"{clients} with L2TP server {server}: {action.text}")
+                    self._log.write(action.level, action.code, "{clients} with L2TP server {server}: {what}", clients=clients,
+                                    server=server, what=action.text)
 
     def _locate(self, action: l2tp.Locate) -> int | None:
         """The flow may have begun on either side; only a translated one counts."""

@@ -14,12 +14,14 @@ import sys
 import time
 from collections import deque
 
-from ..model import number
+from ..model import Said, number, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
+
+    from ..model import Diagnostic
 
 LEVELS = ("error", "warning", "info", "debug")
 _PRIORITY = {"error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -50,26 +52,27 @@ class Log:
         self._socket: socket.socket | None = None
         self._minute: dict[str, tuple[float, int, str]] = {}  # when it began, how many since, the last one's severity
 
-    def error(self, code: str, text: str) -> None:
-        self.write("error", code, text)
+    def error(self, code: str, text: str, /, **values: Any) -> None:
+        self.write("error", code, text, **values)
 
-    def warning(self, code: str, text: str) -> None:
-        self.write("warning", code, text)
+    def warning(self, code: str, text: str, /, **values: Any) -> None:
+        self.write("warning", code, text, **values)
 
-    def info(self, code: str, text: str) -> None:
-        self.write("info", code, text)
+    def info(self, code: str, text: str, /, **values: Any) -> None:
+        self.write("info", code, text, **values)
 
-    def debug(self, code: str, text: str) -> None:
-        self.write("debug", code, text)
+    def debug(self, code: str, text: str, /, **values: Any) -> None:
+        self.write("debug", code, text, **values)
 
-    def write(self, level: str, code: str, text: str) -> None:
-        """Writes one line, unless the level or the rate limit holds it back."""
+    def write(self, level: str, code: str, text: str | Diagnostic, /, **values: Any) -> None:
+        """Writes one line, unless the level or the rate limit holds it back. values: for the places of the text, a whole template, in
+        which LuCI has it in other languages."""
         if LEVELS.index(level) > LEVELS.index(self.level):
             return
         self.written[level, code] = self.written.get((level, code), 0) + 1
         if not self._admitted(level, code):
             return
-        self._emit(level, code, text)
+        self._emit(level, code, Said(text, **values) if values and isinstance(text, str) else text)
         if self.listener is not None and level in ("error", "warning"):
             self.listener(level, code, self.lines[-1]["text"])
 
@@ -95,7 +98,7 @@ class Log:
         for code in [code for code, (since, _, _) in self._minute.items() if now - since >= MINUTE]:
             _, count, level = self._minute.pop(code)
             if count > BURST:
-                self._emit(level, code, f"{count - BURST} more like this")
+                self._emit(level, code, Said("{count} more like this", count=count - BURST))
 
     def _admitted(self, level: str, code: str) -> bool:
         """Whether the rate limit lets this line through; it counts in any case."""
@@ -104,11 +107,11 @@ class Log:
         self._minute[code] = (since, count + 1, level)
         return count < BURST
 
-    def _emit(self, level: str, code: str, text: str) -> None:
-        text = text.strip().replace("\n", " | ")
+    def _emit(self, level: str, code: str, what: str | Diagnostic) -> None:
+        text, said = str(what).strip().replace("\n", " | "), {} if type(what) is str else {"said": plain(what)}
         if len(text) > TEXT_LIMIT:
-            text = text[:TEXT_LIMIT - 3] + "..."
-        entry = {"time": int(time.time()), "severity": level, "code": code, "text": text}
+            text, said = text[:TEXT_LIMIT - 3] + "...", {}
+        entry = {"time": int(time.time()), "severity": level, "code": code, "text": text, **said}
         self.lines.append(entry)
         self.count += 1
         if level in ("error", "warning"):
@@ -144,10 +147,14 @@ class Log:
         self._socket.send(f"<{_DAEMON | _PRIORITY[level]}>vpnptd[{os.getpid()}]: {code}: {text}".encode("utf-8", "replace"))
 
 
-def addresses(packet: bytes) -> str:
+def addresses(packet: bytes) -> Said:
     """`192.168.1.2 to 203.0.113.1` of an IPv4 or IPv6 packet."""
     if len(packet) >= 20 and packet[0] >> 4 == 4:
-        return f"{socket.inet_ntop(socket.AF_INET, packet[12:16])} to {socket.inet_ntop(socket.AF_INET, packet[16:20])}"
+        return _way(socket.inet_ntop(socket.AF_INET, packet[12:16]), socket.inet_ntop(socket.AF_INET, packet[16:20]))
     if len(packet) >= 40 and packet[0] >> 4 == 6:
-        return f"{socket.inet_ntop(socket.AF_INET6, packet[8:24])} to {socket.inet_ntop(socket.AF_INET6, packet[24:40])}"
-    return "a packet"
+        return _way(socket.inet_ntop(socket.AF_INET6, packet[8:24]), socket.inet_ntop(socket.AF_INET6, packet[24:40]))
+    return Said("a packet")
+
+
+def _way(source: str, target: str) -> Said:
+    return Said("{source} to {target}", source=source, target=target)

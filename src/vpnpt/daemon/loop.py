@@ -13,6 +13,7 @@ import time
 
 from .. import TOOLS_MISSING, __version__
 from ..kernel.netfilter import DRAIN, Netlink, NetlinkError, Overrun, has_flowtable
+from ..model import Said
 from ..ruleset import notices
 from ..wire.nftables import decode_change
 from . import safe_file
@@ -129,7 +130,7 @@ class Daemon:
             trouble = f"{type(error).__name__}: {error}"
             if trouble != self._trouble:
                 self._trouble = trouble
-                self.log.error("TROUBLE", f"the system refuses what is needed, and is asked again: {trouble}")
+                self.log.error("TROUBLE", "the system refuses what is needed, and is asked again: {problem}", problem=trouble)
             time.sleep(REFUSED_PAUSE)  # what is refused may stay ready: no busy loop
 
     def reload(self, how: str = "") -> bool:
@@ -146,7 +147,7 @@ class Daemon:
             try:
                 safe_file.replace(os.path.join(self.run_dir, READY), b"")
             except OSError as error:
-                self.log.warning("READY", f"{self.run_dir}/{READY} can't be written: {error.strerror}")
+                self.log.warning("READY", "{path} can't be written: {problem}", path=f"{self.run_dir}/{READY}", problem=error.strerror)
             if self.service.helper_missing:
                 self._at("helper", 10)
             self._at("remember", 0.5)
@@ -239,16 +240,15 @@ class Daemon:
             return
         try:
             from . import exporter, tools  # most routers never need it
-
             exporter.write(wanted, tools.metrics(self.context))
             self.metrics_file, self._no_metrics = wanted, ""
         except ImportError:
-            self.log.warning("METRICS", f"{wanted} is not written (vpnpt.global.metrics_file): {TOOLS_MISSING}")
+            self.log.warning("METRICS", "{path} is not written (vpnpt.global.metrics_file): {problem}", path=wanted, problem=TOOLS_MISSING)
             return
         except (OSError, NetlinkError) as error:
             if self._no_metrics != str(error.strerror):
-                self._no_metrics = str(error.strerror)
-                self.log.warning("METRICS", f"{wanted} can't be written: {error.strerror} (vpnpt.global.metrics_file)")
+                problem = self._no_metrics = str(error.strerror)
+                self.log.warning("METRICS", "{path} can't be written: {problem} (vpnpt.global.metrics_file)", path=wanted, problem=problem)
         self._at("metrics", general.metrics_interval)
 
     def _count(self) -> None:
@@ -284,7 +284,7 @@ class Daemon:
             if error.errno != errno.ENOSPC:
                 raise
             if not self._trouble:
-                self._trouble = f"{self.run_dir} is full: `vpnpt` reaches us when there is room"
+                self._trouble = Said("{folder} is full: `vpnpt` reaches us when there is room", folder=self.run_dir)
                 self.log.error("TROUBLE", self._trouble)
         self._at("files", 10)
 
@@ -305,8 +305,8 @@ class Daemon:
         try:
             log = self.logs.open(group, snaplen)
         except OSError as error:
-            self.log.warning("NFLOG", f"no notices from the kernel: {error.strerror} (is kmod-nfnetlink-log installed, "
-                                      f"or does another program use group {group}?)")
+            self.log.warning("NFLOG", "no notices from the kernel: {problem} (is kmod-nfnetlink-log installed, or does another program "
+                                      "use group {group}?)", problem=error.strerror, group=group)
             self.service.notices = False
             return
         self._unheard.append(log)
@@ -366,10 +366,11 @@ class Daemon:
             elif notice.prefix.startswith(notices.REFUSED):
                 self._on_refusal(notice)
             elif notice.prefix == notices.AH:
-                self.log.warning("AH", f"{addresses(notice.payload)}: AH can't pass NAT, which changes what it protects "
-                                       "(RFC 3715 2.1): use ESP, or NAT traversal")
+                self.log.warning("AH", "{addresses}: AH can't pass NAT, which changes what it protects (RFC 3715 2.1): use ESP, or "
+                                       "NAT traversal", addresses=addresses(notice.payload))
             elif notice.prefix == notices.FULL:
-                self.log.error("FULL", f"{addresses(notice.payload)}: refused, max_clients are being served (vpnpt.global.max_clients)")
+                self.log.error("FULL", "{addresses}: refused, max_clients are being served (vpnpt.global.max_clients)",
+                               addresses=addresses(notice.payload))
             else:
                 batch.append(notice)
         if batch:
@@ -389,9 +390,8 @@ class Daemon:
 
     def _on_refusal(self, notice: LogPacket) -> None:
         _, name, reason = (notice.prefix.split() + ["", ""])[:3]
-        why = {"BLOCKED": "it is switched off", "SOURCE": "this client is not in allow_src", "DENIED": "this client is in deny_src"}
-        text = f"{name}: {addresses(notice.payload)}: {why.get(reason, reason)} (vpnpt.{name})"
-        self.log.info("REFUSED", text)
+        self.log.info("REFUSED", "{protocol}: {addresses}: {why} (vpnpt.{protocol})", protocol=name, addresses=addresses(notice.payload),
+                      why=notices.WHY.get(reason, reason))
 
     def _on_request(self, request: dict[str, Any], way: str) -> dict[str, Any] | Pending:
         """way: how the request came. What it changes is told to have come by it."""

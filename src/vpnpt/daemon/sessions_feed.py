@@ -13,6 +13,7 @@ from collections import deque
 
 from ..kernel.maps import Learned as Maps
 from ..kernel.netfilter import Netlink, NetlinkError, Overrun, attach_largest, delete_flow, first_flows
+from ..model import Said
 from ..router.addresses import Networks, Silent, local_addresses
 from ..router.hosts import hosts
 from ..ruleset import FAMILIES, refused_set
@@ -100,8 +101,8 @@ class SessionsFeed:
         except NetlinkError as error:
             # EINVAL: nfnetlink knows no conntrack; EPROTONOSUPPORT: the kernel knows no nfnetlink at all.
             missing = error.errno in (errno.EINVAL, errno.EPROTONOSUPPORT)
-            self._log.warning("SESSIONS", f"sessions can't be seen: {error.strerror}"
-                                          f"{' (is kmod-nf-conntrack-netlink installed?)' if missing else ''}")
+            self._log.warning("SESSIONS", "sessions can't be seen: {problem} (is kmod-nf-conntrack-netlink installed?)" if missing
+                              else "sessions can't be seen: {problem}", problem=error.strerror)
             self.close()
 
     def close(self) -> None:
@@ -175,9 +176,9 @@ class SessionsFeed:
         self._burst = (began, count + events) if now - began < STORM_SECONDS else (now, events)
         if self._burst[1] < STORM:
             return True
-        what = "flows of VPN protocols" if self._filtered else "connections, of whatever protocol,"
-        self._log.warning("SESSIONS", f"more {what} begin and end than can be looked at: "
-                                      f"their beginnings and ends are told again in {PAUSE:.0f} s")
+        what = Said("flows of VPN protocols") if self._filtered else Said("connections, of whatever protocol,")
+        self._log.warning("SESSIONS", "more {what} begin and end than can be looked at: their beginnings and ends are told again in "
+                                      "{seconds} s", what=what, seconds=int(PAUSE))
         self._quiet_until = now + PAUSE
         self._later("sessions", PAUSE)
         return False

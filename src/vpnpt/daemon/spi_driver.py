@@ -119,7 +119,7 @@ class Tracker:
                 listed = self._clients_of(server, everybody) if spills else clients
                 self._handle(Fanned(server=server, spi=spi, clients=tuple(listed)))
         except NetlinkError as error:
-            self._log.debug("RESYNC", f"the tables can't be read: {error.strerror}")
+            self._log.debug("RESYNC", "the tables can't be read: {problem}", problem=error.strerror)
         ended = self._clock()
         self._not_before = ended + max(PAUSE, SHARE * (ended - began))
 
@@ -154,7 +154,7 @@ class Tracker:
         try:
             self._learned.forget_addresses(local)
         except NetlinkError as error:
-            self._log.warning("KERNEL", f"what is known of an old address could not be removed: {error.strerror}")
+            self._log.warning("KERNEL", "what is known of an old address could not be removed: {problem}", problem=error.strerror)
 
     def housekeep(self) -> None:
         """Clients that the kernel has forgotten with a server leave it: what was contended may be no longer."""
@@ -172,7 +172,7 @@ class Tracker:
             self._ended.clear()
             self._slots.clear()
         except NetlinkError as error:
-            self._log.debug("HOUSEKEEPING", f"the tables can't be read: {error.strerror}")
+            self._log.debug("HOUSEKEEPING", "the tables can't be read: {problem}", problem=error.strerror)
 
     def undecided(self) -> set[bytes]:
         """Servers of whose SPIs some are not known to be one client's."""
@@ -229,7 +229,7 @@ class Tracker:
         try:
             self._handle(Tick())
         except NetlinkError as error:
-            self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
+            self._log.warning("KERNEL", "a decision could not be put into the kernel: {problem}", problem=error.strerror)
         self.l2tp.tick()
 
     # notices
@@ -257,7 +257,7 @@ class Tracker:
                 self._handle(event, when)
         except NetlinkError as error:
             # The tables may just have been deleted: they come back, and so does the next packet.
-            self._log.warning("KERNEL", f"a decision could not be put into the kernel: {error.strerror}")
+            self._log.warning("KERNEL", "a decision could not be put into the kernel: {problem}", problem=error.strerror)
 
     def _keep(self, kind: str, packet: Ipv4) -> None:
         """What the kernel's maps lack, by this notice, is written again: a list that is old or gone, a client that came while we wrote."""
@@ -408,7 +408,7 @@ class Tracker:
             if zone is not None:
                 self._learned.assign(*key, zone, credit=action.credit)
                 self._lists.give(key, action.client)
-                self._log.debug("ASSIGNED", f"an SPI of {_text(action.server)} is {_text(action.client)}'s")
+                self._log.debug("ASSIGNED", "an SPI of {server} is {client}'s", server=_text(action.server), client=_text(action.client))
         elif isinstance(action, AssignRouter):
             self._forget(action.server, action.spi)
             self._learned.assign_router(action.server, action.spi)
@@ -434,7 +434,8 @@ class Tracker:
             return
         self._held.pop(key, None)
         self._lists.put(key, action.clients, spills=action.spills)
-        self._log.debug("FANNED", f"an SPI of {_text(action.server)} may be {' or '.join(map(_text, action.clients))}'s")
+        self._log.debug("FANNED", "an SPI of {server} may be {clients}'s", server=_text(action.server),
+                        clients=" or ".join(map(_text, action.clients)))
 
     def _forget(self, server: bytes, spi: bytes) -> bool:
         """The list of this SPI is no more. Was it only held back, so that the kernel does not have it?"""

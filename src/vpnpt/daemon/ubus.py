@@ -80,7 +80,7 @@ class Ubus:
         self._wait = min(2 * self._wait, RETRY_LAST)
 
     def _lost(self, why: str) -> None:
-        self._log.debug("UBUS", f"connection lost ({why})")
+        self._log.debug("UBUS", "connection lost ({why})", why=why)
         self.close()
         self._retry()
 
@@ -115,7 +115,8 @@ class Ubus:
         elif message.type == wire.DATA and message.seq == _ADD and self._object is None:
             self._object, self._wait = message.number(wire.ATTR_OBJID), RETRY_FIRST
         elif message.type == wire.STATUS and message.seq == _ADD and message.number(wire.ATTR_STATUS):
-            self._log.warning("UBUS", f"ubusd refuses the object {OBJECT} (status {message.number(wire.ATTR_STATUS)})")
+            self._log.warning("UBUS", "ubusd refuses the object {name} (status {status})", name=OBJECT,
+                              status=message.number(wire.ATTR_STATUS))
         elif message.type == wire.INVOKE and self._object is not None and message.number(wire.ATTR_OBJID) == self._object:
             self._on_invoke(message)
 
@@ -146,7 +147,7 @@ class Ubus:
                 return
             shorter = shortened(answer)
             if shorter is None:
-                self._log.warning("UBUS", f"the answer to {method} is too long for ubus: `vpnpt {method}` has no such limit")
+                self._log.warning("UBUS", "the answer to {method} is too long for ubus: `vpnpt {method}` has no such limit", method=method)
                 self._finish(message, wire.UNKNOWN_ERROR)
                 return
             answer = shorter

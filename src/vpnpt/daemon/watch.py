@@ -11,6 +11,7 @@ import time
 
 from ..audit import drift
 from ..kernel.netfilter import NetlinkError, generation, read_table
+from ..model import Said
 from ..ruleset import FAMILIES, TABLE
 from ..wire.nftables import FAMILIES as FAMILY_NAMES
 
@@ -39,11 +40,11 @@ class Watch:
     def __init__(self, sock: Netlink, log: Log) -> None:
         self.drift = ""
         self.catch_up: Callable[[], None] = lambda: None
-        self.changed: Callable[[str, str], None] = lambda _by, _text: None
+        self.changed: Callable[[str, Said], None] = lambda _by, _text: None
         self._sock, self._log = sock, log
         self._sealed: dict[str, TableState] = {}
         self._sealed_generation = 0
-        self._wrong: list[str] = []
+        self._wrong: list[Said] = []
         self._touched = False
         self._elements = 0
         self._by = ""
@@ -60,7 +61,7 @@ class Watch:
                 if generation(self._sock) == self._sealed_generation:
                     break
         except NetlinkError as error:
-            self._log.warning("DRIFT", f"the rules can't be read, so nobody watches over them: {error.strerror}")
+            self._log.warning("DRIFT", "the rules can't be read, so nobody watches over them: {problem}", problem=error.strerror)
             self._sealed = {}
             return
         self._wrong = drift.loaded_wrongly(ruleset, self._sealed)
@@ -74,7 +75,7 @@ class Watch:
             if newer and (touched or elements):
                 self._by = _who(change.process, change.process_id)
             if newer and elements and not touched:
-                self.changed(self._by, f"{elements} elements of our maps and sets were changed")
+                self.changed(self._by, Said("{count} elements of our maps and sets were changed", count=elements))
             return touched
         if change.table == TABLE and change.what in ("table", "chain", "rule"):
             self._touched = True
@@ -82,7 +83,7 @@ class Watch:
             self._elements += len(change.elements)
         return False
 
-    def look(self) -> tuple[list[str], str]:
+    def look(self) -> tuple[list[Said], str]:
         """How our tables differ from what was loaded, and who did it ('' if that is not known)."""
         if not self._sealed:
             return [], ""

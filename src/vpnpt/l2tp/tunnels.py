@@ -18,6 +18,7 @@ Elements of the kernel's maps are what `_wanted` says; what differs from what wa
 
 from __future__ import annotations
 
+from ..model import Said
 from ..wire.l2tp import SCCRP, STOPCCN
 from .messages import Deliver, Found, Locate, Located, Lost, Moved, Opened, Put, Remove, Requested, Say, Stopped, Tick, Unclear
 
@@ -223,7 +224,7 @@ class Tunnels:
             tunnel.remote = event.remote
         if not new:
             return []
-        return [Say(level="debug", code="MOVED", text=f"answers from port {event.remote}", server=event.server,
+        return [Say(level="debug", code="MOVED", text=Said("answers from port {port}", port=event.remote), server=event.server,
                     clients=tuple({tunnel.client for tunnel in new}))]
 
     def _found(self, event: Found, now: float) -> None:
@@ -256,7 +257,8 @@ class Tunnels:
         actions: list[Action] = []
         if len(owners) > 1 and not by_port and event.tunnel not in server.told:
             server.told.add(event.tunnel)
-            text = f"chose the same tunnel ID {event.tunnel}, and it sends to port {event.nat} only: what names no session goes to all"
+            text = Said("chose the same tunnel ID {tunnel}, and it sends to port {port} only: what names no session goes to all",
+                        tunnel=event.tunnel, port=event.nat)
             actions.append(Say(level="warning", code="SAME-TUNNEL", text=text, server=event.server,
                                clients=tuple(tunnel.client for tunnel in owners)))
         if len(owners) > 1:

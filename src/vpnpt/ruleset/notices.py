@@ -7,6 +7,8 @@ packet is logged, to a group of its own; all others carry headers only.
 
 from __future__ import annotations
 
+from ..model import Said
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .text import Table
@@ -37,6 +39,10 @@ L2TP_HELD = "L2TP-HELD"
 L2TP_PASSED = "L2TP-PASSED"
 L2TP_MOVED = "L2TP-MOVED"
 L2TP_ALL = (L2TP, L2TP_HELD, L2TP_PASSED, L2TP_MOVED)
+
+WHY = {"BLOCKED": Said("it is switched off"), "SOURCE": Said("this client is not in allow_src"),
+       "DENIED": Said("this client is in deny_src")}
+"""What the third word of a REFUSED notice means."""
 
 
 def add_teller(table: Table, name: str, prefix: str, meter: str, key: str, rate: str, group: int = 0, *, mac_rate: str = "") -> str:

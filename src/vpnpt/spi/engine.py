@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from math import log
 
+from ..model import Said
 from .assignment import claims, jointly
 from .bounds import Known, forget_open
 from .candidates import STARVES, UNSURE, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
@@ -299,8 +300,7 @@ class Engine:
         needy = candidates_of(server, event.waiting or (), now, self.pending_timeout)
         more = [client for client in needy if client not in known.candidates]
         known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), bool(more), now
-        return [*deliver(event.packet, known.candidates, event.copied),
-                self._fan(event.server, event.spi, known)]
+        return [*deliver(event.packet, known.candidates, event.copied), self._fan(event.server, event.spi, known)]
 
     def _same_spi(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         assert event.owner is not None
@@ -312,9 +312,9 @@ class Engine:
         found = server.open[event.spi] = Open(clients, now)
         found.shared, found.incumbent = True, event.owner
         server.settled.pop(event.spi, None)
-        say = Say(level="warning", code="SAME-SPI", text=f"{len(clients)} clients chose the same SPI with one server: all get its packets")
-        return [*deliver(event.packet, clients, event.copied), self._fan(event.server, event.spi, found), say,
-                *forget_open(event.server, server, self.servers)]
+        text = Said("{count} clients chose the same SPI with one server: all get its packets", count=len(clients))
+        return [*deliver(event.packet, clients, event.copied), self._fan(event.server, event.spi, found),
+                Say(level="warning", code="SAME-SPI", text=text), *forget_open(event.server, server, self.servers)]
 
     def _fan(self, name: bytes, spi: bytes, found: Open) -> Action:
         return Fan(server=name, spi=spi, clients=found.fan(), spills=len(found.candidates) > FAN)

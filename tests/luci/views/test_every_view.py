@@ -10,6 +10,10 @@ import pytest
 from tests.docs.reference import said
 from tests.luci.browser import DESKTOP, PHONE, overflow
 from tests.luci.views.stand import EVIL, HTDOCS, OVERVIEW, VIEWS, ask_until, german, show
+from vpnpt.config.compile import compile_config
+from vpnpt.daemon.log import Log, addresses
+from vpnpt.model import Said, plain
+from vpnpt.ruleset import notices
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -68,16 +72,55 @@ def test_a_full_log_is_told_once(page: Page, router: Router) -> None:
 
 
 def test_what_a_warning_means_in_german(page: Page, router: Router) -> None:
-    """Before its line, which is English: in the log, on the overview and on LuCI's own page. Notes and details are as they were."""
+    """Before its line: in the log, on the overview and on LuCI's own page. Notes and details are as they were."""
     german(page)
     page.add_init_script("document.addEventListener('readystatechange', () => document.documentElement.lang = 'de')")
     for view, place in (("view.vpnpt.changes", "#vpnpt-events-list li"), (OVERVIEW, "#vpnpt-alerts li"), (VIEWS[4], "#view p")):
         show(page, view)
         lines = [text for text in page.locator(place).all_text_contents() if "dieselbe SPI" in text]
-        assert len(lines) == 1 and "both get its packets" in lines[0], view
+        assert len(lines) == 1 and "both get its packets" in lines[0], view  # no codes: in its own words
     show(page, "view.vpnpt.changes")
     page.fill("#vpnpt-changes input[type=search]", "dieselbe spi")
     assert page.locator("#vpnpt-events-list li").count() == 1
+
+
+def test_lines_in_german(page: Page, router: Router) -> None:
+    """The line itself, with what it is about, at every level: as the real log has it."""
+    log = Log("debug")
+    log.info("REFUSED", "{protocol}: {addresses}: {why} (vpnpt.{protocol})", protocol="pptp", why=notices.WHY["DENIED"],
+             addresses=addresses(bytes([0x45]) + bytes(11) + bytes([192, 0, 2, 1]) + bytes([203, 0, 113, 9])))
+    log.warning("NFLOG", "no notices from the kernel: {problem} (is kmod-nfnetlink-log installed, or does another program use group "
+                         "{group}?)", problem="Operation not permitted", group=9107)
+    log.debug("HELPER", "nf_conntrack_pptp is there now")
+    (item,) = compile_config("config 1 'ipsec'\n\toption colour green\n", "/etc/config/vpnpt")[1]
+    log.write(item.severity, "CONFIG", item.replace(severity=""))
+    log.error("RULESET", "{problem}", problem=Said("the kernel refused the ruleset, the old one stays: {problem}", problem="<b>no</b>"))
+    router.recorded.events = [(5, line["severity"], line["code"], line["text"]) for line in log.lines]
+    router.recorded.said = {line["text"]: line["said"] for line in log.lines if "said" in line}
+    router.recorded.status["problem"] = log.lines[-1]["text"]
+    german(page)
+    page.add_init_script("document.addEventListener('readystatechange', () => document.documentElement.lang = 'de')")
+    show(page, "view.vpnpt.changes")
+    page.wait_for_selector("#vpnpt-events-list li >> nth=4")
+    for line in ("pptp: 192.0.2.1 an 203.0.113.9: dieser Client steht in deny_src (vpnpt.pptp)",
+                 "keine Meldungen vom Kernel: Operation not permitted (ist kmod-nfnetlink-log installiert, oder benutzt ein anderes "
+                 "Programm die Gruppe 9107?)", "nf_conntrack_pptp ist jetzt da",
+                 "/etc/config/vpnpt:2: Abschnitt 'ipsec' Option 'colour': unbekannte Option; ausgelassen; gültig: enabled, ",
+                 "der Kernel hat das Regelwerk zurückgewiesen, das alte bleibt: <b>no</b>"):
+        assert line in page.inner_text("#vpnpt-events-list"), line
+    assert page.locator("#vpnpt-events-list [lang=en]").count() == 0
+    page.fill("#vpnpt-changes input[type=search]", "steht in deny_src")
+    assert page.locator("#vpnpt-events-list li").count() == 1
+    show(page, OVERVIEW)
+    page.wait_for_selector(".vp-panel:has-text('das alte bleibt: <b>no</b>')")
+
+
+def test_drift_in_german(page: Page, router: Router) -> None:
+    found = Said("{rules} gone from table {table} vpnpt: {names}", rules=Said("1 rule"), table="ip", names="prerouting (PPTP)")
+    router.recorded.status.update(drift=str(found), drift_said=plain(found))
+    german(page)
+    show(page, OVERVIEW)
+    page.wait_for_selector("text=in der Tabelle ip vpnpt fehlt etwas (1 Regel): prerouting (PPTP)")
 
 
 def test_every_warning_has_a_meaning(page: Page) -> None:

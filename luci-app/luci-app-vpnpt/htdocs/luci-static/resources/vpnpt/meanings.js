@@ -2,7 +2,7 @@
 'use strict';
 'require baseclass';
 
-/* What errors and warnings of the log mean, by code: their details are English (docs/reference/log-codes.md has all codes). */
+/* What errors and warnings of the log mean, by code (docs/reference/log-codes.md has all codes). */
 
 const MEANINGS = {
 	'TROUBLE': _('The system refuses what the service needs, such as memory or space; it goes on and asks again.'),

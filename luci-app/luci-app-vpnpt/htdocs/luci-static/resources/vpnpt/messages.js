@@ -264,7 +264,8 @@ function text(said, other) {
 	const code = String(said.code);
 	const template = TEXTS[code] ?? _(code);
 
-	if (template == code && other != null)
+	/* A name that a newer service has. */
+	if (template == code && other != null && /^[\w-]+$/.test(code))
 		return other;
 
 	const found = template.replace(/\{(\w+)\}/g, (all, name) => said.values?.[name] != null ? text(said.values[name]) : all);

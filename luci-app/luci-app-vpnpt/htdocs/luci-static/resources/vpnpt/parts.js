@@ -86,7 +86,12 @@ return baseclass.extend({
 		const said = this.diagnostics(status);
 		const errors = (status.diagnostics ?? []).map((text, i) => [ text, said[i] ]).filter(([ text ]) => text.startsWith('error: '));
 
-		return errors.length && status.problem.startsWith(errors.map(([ text ]) => text).join('; ')) ? errors.map(error => error[1]) : [ status.problem ];
+		if (errors.length && status.problem.startsWith(errors.map(([ text ]) => text).join('; ')))
+			return errors.map(error => error[1]);
+
+		const alert = (status.alerts ?? []).find(line => line.text == status.problem);
+
+		return [ alert ? this.detail(alert) : status.problem ];
 	},
 
 	/* Of a diagnostic with a line: that line, and what is wrong in it; null of any other. */
@@ -97,16 +102,22 @@ return baseclass.extend({
 		return line ? { line: Number(line), text } : null;
 	},
 
-	/* What an error or a warning of the log means, for who reads another language than the log's, which is English. */
+	/* What an error or a warning of the log means, for who reads another language than its codes, which are English. */
 	meaning: ({ code, severity }) => [ 'error', 'warning' ].includes(severity) && !(document.documentElement.lang || 'en').startsWith('en')
 		? meanings.meaning(code) : '',
 
+	/* The line itself. */
+	detail: line => messages.text(line.said ?? { code: line.text }, line.text),
+
 	logged(line) {
 		const meaning = this.meaning(line);
-		const text = line.text;
+		const detail = this.detail(line);
 
-		return meaning ? [ meaning, E('br'), E('span', { 'class': 'vp-dim', 'lang': 'en' }, [ text ]) ] : [ text ];
+		return meaning ? [ meaning, E('br'), E('span', { 'class': 'vp-dim', 'lang': detail == line.text ? 'en' : null }, [ detail ]) ] : [ detail ];
 	},
+
+	/* How others have changed our rules. */
+	drift: status => messages.text(status.drift_said, status.drift),
 
 	/* Starts the service, then calls back, when it answers. */
 	starter(done) {

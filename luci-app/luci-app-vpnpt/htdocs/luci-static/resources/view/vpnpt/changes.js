@@ -68,7 +68,7 @@ return view.extend({
 		const last = LEVELS.indexOf(this.level.value);
 		const words = this.words.value.trim().toLowerCase();
 		const found = (events.events ?? []).filter(event => LEVELS.indexOf(event.severity) <= last &&
-			(!words || `${event.code} ${event.text} ${parts.meaning(event)}`.toLowerCase().includes(words)));
+			(!words || `${event.code} ${event.text} ${parts.meaning(event)} ${parts.detail(event)}`.toLowerCase().includes(words)));
 
 		this.fill(this.events, found.slice().reverse().map(event => [ event.time,
 			[ parts.badge(api.severity(event.severity)), ' ', E('span', { 'class': 'vp-mono vp-dim' }, [ event.code ]) ], parts.logged(event) ]),

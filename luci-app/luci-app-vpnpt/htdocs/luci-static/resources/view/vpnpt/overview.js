@@ -96,7 +96,7 @@ return view.extend({
 				E('p', {}, [ _('The service is version %s, this page is of version %s: install both of one version, then load the page anew.').format(status.version, api.VERSION) ]) ]));
 
 		if (status.drift)
-			problems.push(parts.panel('warn', _('Somebody changed our rules'), [ E('p', {}, [ status.drift ]) ]));
+			problems.push(parts.panel('warn', _('Somebody changed our rules'), [ E('p', {}, [ parts.drift(status) ]) ]));
 
 		for (const text of (status.problem ? [] : parts.diagnostics(status)))
 			problems.push(parts.panel('warn', _('In the configuration'), [ E('p', {}, [ text ]) ]));
