@@ -18,7 +18,7 @@ from vpnpt.config import ucitext
 from vpnpt.config.compile import OPTIONS, compile_config
 from vpnpt.daemon import history, history_file
 from vpnpt.daemon.log import Log
-from vpnpt.model import Devices
+from vpnpt.model import Devices, Said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,9 +95,10 @@ def test_the_first_state_is_nothing_new() -> None:
     history = History()
     assert history.compare(1.0, "start", {"network": {"a": "1"}}) == []
     (change,) = history.compare(2.9, "reload", {"network": {"a": "2"}})
-    assert change == Change(time=2, what="network", how="reload", text="a: 1 -> 2")
+    said = {"text": {"code": "{name}: {old} -> {new}", "values": {"name": "a", "old": "1", "new": "2"}}}
+    assert change == Change(time=2, what="network", how="reload", text="a: 1 -> 2", said=said)
     assert history.compare(3.0, "reload", {"network": {"a": "2"}}) == []
-    assert history.answer() == [{"time": 2, "what": "network", "how": "reload", "text": "a: 1 -> 2"}]
+    assert history.answer() == [{"time": 2, "what": "network", "how": "reload", "text": "a: 1 -> 2", "said": said}]
 
 
 def test_history_is_bounded_and_newest_first() -> None:
@@ -111,14 +112,14 @@ def test_history_is_bounded_and_newest_first() -> None:
 def test_history_comes_back_from_its_lines() -> None:
     history, again = History(), History()
     for number in range(300):
-        history.add(number, "rules", "é\n", f"line {number}")
+        history.add(number, "rules", Said("{name} (process {number})", name="é\n", number=7), f"line {number}")
     history.compare(1, "", {"network": {"a": "ü\n"}})
     again.load("".join(history.lines()).splitlines())
     assert again.answer() == history.answer() and again.state == history.state
 
 
 @given(st.text() | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(("time", "what", "how", "text", "state", "x")), inner)).map(json.dumps))
+    st.sampled_from(("time", "what", "how", "text", "said", "state", "x")), inner)).map(json.dumps))
 def test_any_line_is_read_without_an_exception(line: str) -> None:
     history = History()
     history.load([line])
@@ -150,6 +151,24 @@ def test_a_shell_runs_nothing_of_it(tmp_path: Path) -> None:
     '{"time":true,"what":"rules","how":"","text":""}', '{"time":1,"what":["rules"],"how":"","text":""}'])
 def test_what_is_no_change_is_left_out(line: str) -> None:
     assert changes.parse_line(line) is None
+
+
+def test_codes_of_a_broken_file_are_left_out() -> None:
+    for said in ('7', '"x"', '[]', '{"text":"' + 2000 * "x" + '"}', "null"):
+        change = changes.parse_line('{"time":1,"what":"rules","how":"","text":"one","said":' + said + "}")
+        assert isinstance(change, Change) and change.said == {} and change.text == "one"
+
+
+def test_a_name_in_words_is_the_name() -> None:
+    """Whatever the language, English is what stands in the file."""
+    sections = ucitext.parse("config defaults\n option input ACCEPT\nconfig zone\n option name lan\nconfig forwarding\n option src lan\n "
+                             "option dest wan\nconfig rule\n option name 'IKE in'\n option dest_port 500\nconfig redirect\n "
+                             "option name fwd\n option src_dport 4500\n").sections
+    names = [*changes.firewall(sections, PORTS), *changes.network(Devices(lan=("a",), wan=("b",)), {})]
+    assert len(names) == 8
+    for name in names:
+        assert changes.called(name) == name and isinstance(changes.called(name), Said)
+    assert all(not isinstance(changes.called(name), Said) for name in changes.configuration(default_config()))
 
 
 # --- the file --------------------------------------------------------------------------------------------------------------

@@ -10,12 +10,12 @@ from collections import deque
 
 from ..config.options import OPTIONS
 from ..config.values import boolean
-from ..model import Source, number
+from ..model import Said, Source, number, plain
 from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from ..config.ucitext import SectionText
@@ -27,6 +27,8 @@ KINDS = ("configuration", "rules", "firewall", "network", "service")
 LIMIT = 200
 """Changes that are remembered."""
 TEXT_LIMIT = 400
+SAID_LIMIT = 4 * TEXT_LIMIT
+"""Characters of JSON."""
 AT_ONCE = 20
 """Changes of one kind at once that are listed one by one; beyond, they are counted."""
 VPN_PROTOCOLS = frozenset(("esp", "ah", "gre", "50", "51", "47", "115", "l2tp"))
@@ -36,17 +38,29 @@ _ACTIVE = {ord(char): f"\\u{ord(char):04x}" for char in "$`'!&|;<>()*?~#%\x7f"}
 
 
 class Change(Record):
-    """One change. time: seconds of the epoch. what: one of KINDS. how: by what means, '' if unknown."""
+    """One change. time: seconds of the epoch. what: one of KINDS. how: by what means, '' if unknown.
 
-    __slots__ = ("time", "what", "how", "text")
+    said: `how` and `text` by name as codes with values, those that are sentences.
+    """
+
+    __slots__ = ("time", "what", "how", "text", "said")
+    DEFAULTS = {"said": {}}
     time: int
     what: str
     how: str
     text: str
+    said: dict[str, Any]
+
+    def __hash__(self) -> int:
+        return hash((self.time, self.text))
+
+    def shown(self) -> dict[str, Any]:
+        """The fields; `said` where there is any."""
+        return {name: value for name, value in self.as_dict().items() if value != {}}
 
     def line(self) -> str:
         """For the file that survives a reboot: one JSON object, one line."""
-        return _packed(self.as_dict())
+        return _packed(self.shown())
 
 
 def parse_line(line: str) -> Change | State | None:
@@ -59,11 +73,12 @@ def parse_line(line: str) -> Change | State | None:
         return None
     if set(data) == {"state"} and _is_state(data["state"]):
         return {what: dict(items) for what, items in data["state"].items()}
-    if set(data) != set(Change.__slots__) or data["what"] not in KINDS or type(data["time"]) is not int:
+    said = data.pop("said", {})
+    if set(data) != {"time", "what", "how", "text"} or data["what"] not in KINDS or type(data["time"]) is not int:
         return None
     if not all(isinstance(data[name], str) and len(data[name]) <= TEXT_LIMIT for name in ("how", "text")):
         return None
-    return Change(**data)
+    return Change(**data, said=said if isinstance(said, dict) and len(json.dumps(said)) <= SAID_LIMIT else {})
 
 
 def state_line(state: State) -> str:
@@ -109,8 +124,9 @@ class History:
 
     def add(self, time: float, what: str, how: str, text: str) -> Change:
         """Adds a change."""
-        text = text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT - 3] + "..."
-        change = Change(time=int(time), what=what, how=how[:TEXT_LIMIT], text=text)
+        said = {name: plain(part) for name, part in (("text", text), ("how", how)) if isinstance(part, Said) and len(part) <= TEXT_LIMIT}
+        text = str(text) if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT - 3] + "..."
+        change = Change(time=int(time), what=what, how=how[:TEXT_LIMIT], text=text, said=said)
         self.changes.append(change)
         self.count += 1
         return change
@@ -125,16 +141,39 @@ class History:
 
     def answer(self) -> list[dict[str, Any]]:
         """For the method `changes`: newest first."""
-        return [change.as_dict() for change in reversed(self.changes)]
+        return [change.shown() for change in reversed(self.changes)]
 
 
-def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+NONE = Said("(none)")
+WORDS: dict[str, Callable[[str], Said]] = {
+    "LAN devices": lambda _rest: Said("LAN devices"),
+    "WAN devices": lambda _rest: Said("WAN devices"),
+    "WAN address of ": lambda rest: Said("WAN address of {device}", device=rest),
+    "firewall zone ": lambda rest: Said("firewall zone {name}", name=rest),
+    "firewall forwarding ": lambda rest: Said("firewall forwarding {source} to {target}", source=rest.partition(" to ")[0],
+                                              target=rest.partition(" to ")[2]),
+    "firewall rule ": lambda rest: Said("firewall rule {name}", name=rest),
+    "firewall redirect ": lambda rest: Said("firewall redirect {name}", name=rest),
+    "firewall ": lambda rest: Said("firewall {name}", name=rest),
+}
+"""Names of a state that are words, by their beginnings; an option's name is the same in every language."""
+
+
+def called(name: str) -> str:
+    """A name of a state, as a sentence if it is one."""
+    return next((made(name[len(start):]) for start, made in WORDS.items() if name.startswith(start)), name)
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[Said]:
     """A sentence for each name whose value is another, `NAME: OLD -> NEW`; many at once are counted."""
-    found = []
-    for name in sorted(set(old) | set(new)):
-        if old.get(name) != new.get(name):
-            found.append(f"{name}: {old.get(name, '(none)')} -> {new.get(name, '(none)')}")
-    return found if len(found) <= AT_ONCE else [*found[:AT_ONCE - 1], f"and {len(found) - AT_ONCE + 1} more"]
+    found = [Said("{name}: {old} -> {new}", name=called(name), old=_shown_value(old, name), new=_shown_value(new, name))
+             for name in sorted(set(old) | set(new)) if old.get(name) != new.get(name)]
+    return found if len(found) <= AT_ONCE else [*found[:AT_ONCE - 1], Said("and {count} more", count=len(found) - AT_ONCE + 1)]
+
+
+def _shown_value(state: Mapping[str, str], name: str) -> str:
+    value = state.get(name, NONE)
+    return NONE if value == NONE else value
 
 
 def configuration(config: Config) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 from .. import __version__
 from ..audit import changes
 from ..config import ucitext
+from ..model import Said
 from ..router import uci
 from ..router.addresses import device_addresses
 from .history_file import HistoryFile
@@ -38,13 +39,13 @@ class Changes:
         """What is different from the last time in configuration, firewall and network. first: the daemon has just started."""
         self.open(config.general.history)
         if first:
-            self.add("service", how, f"vpnpt {__version__} has started")
+            self.add("service", how, Said("vpnpt {version} has started", version=__version__))
         try:
             sections = ucitext.parse(uci.read_package("firewall", config_dir)[0]).sections
         except (uci.ConfigMissing, OSError):
             sections = []
         ports = frozenset(str(port) for protocol in config.protocols.values() for port in protocol.ports) | {"500"}
-        self._compare("while the daemon did not run" if first else how, {
+        self._compare(Said("while the daemon did not run") if first else how, {
             "configuration": changes.configuration(config), "firewall": changes.firewall(sections, ports),
             "network": changes.network(devices, {name: device_addresses(name) for name in devices.wan})})
 

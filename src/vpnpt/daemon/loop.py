@@ -46,7 +46,7 @@ HOUSEKEEPING = 600.0
 NFTABLES_GROUP = 7
 REFUSED_PAUSE = 0.05
 """Seconds of rest after the system has refused something."""
-BY_SIGNAL = "a signal (reload_config, LuCI, or a change of network or firewall)"
+BY_SIGNAL = Said("a signal (reload_config, LuCI, or a change of network or firewall)")
 USAGE = """usage: vpnptd [--config-dir DIR] [--run-dir DIR] [--state-dir DIR] [--foreground]
 
   --config-dir DIR  where the UCI file `vpnpt` is (default /etc/config)
@@ -90,7 +90,7 @@ class Daemon:
         """Until SIGTERM or SIGINT; then the kernel is as if we had never been."""
         self.meanwhile.start()
         self.ubus.connect()
-        self.reload("start")
+        self.reload(Said("start"))
         while self._unheard:
             self.selector.register(self._unheard.pop(), selectors.EVENT_READ, self._on_notices)
         while self.running:
@@ -209,7 +209,7 @@ class Daemon:
             elif what == "offload" and self.context.offload is not None:
                 self.context.offload.tick()
             elif what == "apply":
-                self.reload("the network or the firewall is ready")
+                self.reload(Said("the network or the firewall is ready"))
             elif what == "again":
                 self.reload(self._how)
             elif what == "helper":

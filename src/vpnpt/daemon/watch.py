@@ -128,7 +128,7 @@ def _who(process: str, number: int | None) -> str:
 
     The number is one of the first PID namespace: in another one /proc knows it by another number, or not at all.
     """
-    text = f"{process} (process {number})" if process and number else process
+    text = Said("{name} (process {number})", name=process, number=number) if process and number else process
     names = [process]
     for _ in range(ANCESTORS):
         name, parent = _parent(number)
@@ -140,7 +140,9 @@ def _who(process: str, number: int | None) -> str:
         if name != names[-1]:
             names.append(name)
         number = parent
-    return text + "".join(f", started by {name}" for name in names[1:])
+    for name in names[1:]:
+        text = Said("{what}, started by {name}", what=text, name=name)
+    return text
 
 
 def _parent(number: int | None) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import pytest
 from tests.docs.reference import said
 from tests.luci.browser import DESKTOP, PHONE, overflow
 from tests.luci.views.stand import EVIL, HTDOCS, OVERVIEW, VIEWS, ask_until, german, show
+from vpnpt.audit.changes import History
 from vpnpt.config.compile import compile_config
 from vpnpt.daemon.log import Log, addresses
 from vpnpt.model import Said, plain
@@ -121,6 +122,25 @@ def test_drift_in_german(page: Page, router: Router) -> None:
     german(page)
     show(page, OVERVIEW)
     page.wait_for_selector("text=in der Tabelle ip vpnpt fehlt etwas (1 Regel): prerouting (PPTP)")
+
+
+def test_changes_in_german(page: Page, router: Router) -> None:
+    """What changed, and by what means: as the real history tells it."""
+    history, nobody = History(), Said("while the daemon did not run")
+    history.compare(1, "", {"network": {"WAN address of wan": "203.0.113.7", "LAN devices": "br-lan"}, "firewall": {}})
+    history.compare(2, nobody, {"network": {"WAN address of wan": "(none)", "LAN devices": "br-lan guest"},
+                                "firewall": {"firewall forwarding guest to wan": "<b>yes</b>"}})
+    told = history.answer()
+    router.recorded.changes = [(5, item["what"], item["how"], item["text"]) for item in told]
+    router.recorded.said = {item["text"]: item["said"] for item in told}
+    german(page)
+    show(page, "view.vpnpt.changes")
+    page.wait_for_selector("#vpnpt-changes-list li >> nth=2")
+    said = page.locator("#vpnpt-changes-list .vp-text").all_inner_texts()
+    assert sorted(said) == [
+        "Firewall-Weiterleitung von guest nach wan: (nichts) -> <b>yes</b> (während der Dienst nicht lief)",
+        "LAN-Geräte: br-lan -> br-lan guest (während der Dienst nicht lief)",
+        "WAN-Adresse von wan: 203.0.113.7 -> (nichts) (während der Dienst nicht lief)"]
 
 
 def test_every_warning_has_a_meaning(page: Page) -> None:

@@ -63,7 +63,7 @@ return view.extend({
 			return false;
 
 		this.fill(this.changes, (changes.changes ?? []).map(change => [ change.time, [ api.CHANGES[change.what] ?? String(change.what) ],
-			[ change.how ? `${change.text} (${change.how})` : change.text ] ]), _('Nothing has changed since the service started.'));
+			[ change.how ? `${parts.said(change, 'text')} (${parts.said(change, 'how')})` : parts.said(change, 'text') ] ]), _('Nothing has changed since the service started.'));
 
 		const last = LEVELS.indexOf(this.level.value);
 		const words = this.words.value.trim().toLowerCase();
