@@ -195,7 +195,7 @@ class World(Lab):
         (self.router.directory / "restart.nft").write_text(fw4.transaction(text, restart=True))
         cases = "".join(f"      {zone}) printf '%s\\n' {' '.join(devices)} ;;\n" for zone, devices in zones.items())
         script = fw4.SCRIPT.replace('      lan) echo "LAN" ;;\n      wan) echo "WAN" ;;\n', cases)
-        script = script.replace("DIR", str(self.router.directory))
+        script = script.replace("GUEST", "").replace("DIR", str(self.router.directory))
         (self.router.directory / "bin" / "fw4").write_text(script)
 
     def _rules(self, feature: dict[str, Any]) -> list[tuple[str, str]]:
