@@ -25,6 +25,7 @@ class Cutter:
         self.cut: set[int | None] = set()
         self._sock, self._log, self._tracker = sock, log, tracker
         self._done_for: object = None
+        self._had: set[bytes] = set()
 
     def again(self) -> None:
         """Next time all flows are looked at, whatever is in force."""
@@ -41,7 +42,8 @@ class Cutter:
             return
         self._done_for = state
         self.cut.clear()
-        pairs = set()
+        self._had |= local
+        gone, pairs = self._had - local, set()
         try:
             for family in FAMILIES:
                 for flow in dump_conntrack(self._sock, _NUMBERS[family]):
@@ -51,7 +53,7 @@ class Cutter:
                         protocol = protocol_of(config, flow)
                         if protocol is not None and protocol.name == "ipsec" and len(flow.orig.src) == 4:
                             pairs.add(ends(flow))
-                    elif stray(config, flow, local) or (config.shares_servers and bypasses(config, flow, local, offload=offload)):
+                    elif stray(config, flow, gone) or (config.shares_servers and bypasses(config, flow, local, offload=offload)):
                         delete_flow(self._sock, flow)
             if pairs and config.shares_servers:
                 # Or the server's next packet would begin a flow in which the client may answer.

@@ -154,13 +154,13 @@ def _ours(config: Config, flow: Flow) -> bool:
     return 0 <= flow.zone - config.general.zone_base < config.general.zone_count
 
 
-def stray(config: Config, flow: Flow, local: Collection[bytes]) -> bool:
+def stray(config: Config, flow: Flow, gone: Collection[bytes]) -> bool:
     """Did a server start this flow, by our DNAT, to an address that the router no longer has? The client's packets would leave with that
-    address.
+    address. gone: addresses that it had. Others that are on no device may be routed to it, and the user forwards them.
 
     The kernel itself ends only flows that were masqueraded (net/netfilter/nf_nat_masquerade.c, masq_inet_event).
     """
-    return (_ours(config, flow) or bool(flow.mark & MARK)) and _inbound(flow) and flow.orig.dst not in local
+    return (_ours(config, flow) or bool(flow.mark & MARK)) and _inbound(flow) and flow.orig.dst in gone
 
 
 def ends(flow: Flow) -> tuple[bytes, bytes]:
