@@ -89,11 +89,13 @@ def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, 
             late.rule(f'ct state new ct zone {zone_range(config)} meta l4proto udp ct expectation set "keep_out"', "never offloaded")
         zoned = f"iifname != {lan} ct zone {zone_range(config)}"
         start.rule(f"{zoned} ip protocol esp ip saddr . {SPI} != @spi_new dnat to ct zone map @zone_client", "by SPI: to its client")
-        start.rule(f"{zoned} {IKE_BOTH} @th,128,64 != 0 ip saddr . {COOKIE} != @ike_begun dnat to ct zone map @zone_client",
+        start.rule(f"{zoned} {IKE_BOTH} @th,128,64 != 0 ip saddr . {COOKIE} != @ike_begun update @ike_late {{ ip saddr }} "
+                   "dnat to ct zone map @zone_client",
                    "by cookie: to its client")
         last = table.chain("flow_begin", "nat hook prerouting priority dstnat + 5; policy accept;")
         last.rule(f"{zoned} goto begin_zoned", "what a server begins, and the user does not forward")
         last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @slot1 goto begin_shared", "the same, of several clients")
+        last.rule(f"iifname != {lan} {IKE_BOTH} ip saddr @ike_late goto begin_shared", "the same, not for its client alone")
         own = table.chain("begin_zoned")
         own.rule(f"{IKE_BOTH} socket transparent 0-1 goto begin_own", "the router itself listens: as without vpnpt")
         own.rule("dnat to ct zone map @zone_client", "the server speaks first: to the zone's client")

@@ -188,6 +188,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     slow.rule(f"{SERVER} @router_hosts goto ike_in_router", "the router itself has SAs with this server")
     slow.rule(f"{SERVER} @left_out goto ike_in_router", "a host that is no client is a candidate too")
     slow.rule("ip saddr @slot1 goto ike_in_shared", "several clients could be meant")
+    slow.rule("ip saddr @ike_late goto ike_in_shared", "without us its port 500 would be another's now")
     slow.rule("ip saddr @routed_only return", "without NAT for its only client: as without vpnpt")
     slow.rule(f"{ZONE} set {SERVER} map @solo goto ike_in_new", "the packet takes the zone of the server's only client")
 
@@ -291,6 +292,9 @@ def _add_watch(table: Table) -> None:
     odd = table.chain("ike_odd")
     looks_like_ike(odd)
     odd.rule("update @ike_odd { ip saddr . ip daddr }", "for the doctor")
+    # So slowly that nobody fills the set.
+    odd.rule(f"limit rate 10/second burst 100 packets update @ike_moved {{ ip daddr . {COOKIE} }}",
+             "should another host have this cookie, from port 500")
     out = table.chain("ike_watch_out")
     out.rule("ip saddr . ip daddr != @pairs return", "a client without ESP: nothing to wait for")
     looks_like_ike(out)

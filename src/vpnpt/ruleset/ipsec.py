@@ -95,8 +95,12 @@ def _add_router(table: Table, devices: Devices, *, preserve: bool) -> None:
     udp.rule(f"ip daddr . {COOKIE} @begun jump cookie_shared", "a client may have answered its copy, too")
     udp.rule(f"update @router_hosts {{ {SERVER_OUT} }}", "the router talks with this server")
     udp.rule(f"ct zone set {SERVER_OUT} . {COOKIE} map @called_ike return", "the answer of a host that was called from outside")
+    udp.rule(f"{ZONE} set {SERVER_OUT} . {COOKIE} map @cookie_zone goto router_cookie", "a known cookie")
     udp.rule(f"add @cookie_zone {{ {SERVER_OUT} . {COOKIE} : 0 }} "
              f"add @cookies {{ ip daddr . {COOKIE} }}", "the router's IKE SA")
+    known = table.chain("router_cookie")
+    known.rule(f"{ZONE} != 0 jump cookie_shared", "a client has it, too")
+    known.rule(f"{ZONE} set numgen random mod 65536", "the IP ID carried the zone: a random one instead")
     shared = table.chain("cookie_shared")
     shared.rule(f"update @cookie_many {{ ip daddr . {COOKIE} }} delete @ike_fast_in {{ ip daddr . {COOKIE} : {ZONE} }}",
                 "two hosts have this cookie")

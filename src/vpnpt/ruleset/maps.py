@@ -197,6 +197,8 @@ IPSEC: tuple[Map, ...] = (
         meaning="server, cookie: an INFORMATIONAL of its own"),
     Map(name="begun", key=f"ip saddr . {COOKIE}", size="clients", lifetime=60,
         meaning="server, cookie: an IKE SA offered to its clients"),
+    Map(name="ike_late", key="ip saddr", lifetime=180,
+        meaning="servers whose IKE found no flow, but its client"),
     Map(name="other_500", key="ip saddr", lifetime=180,
         meaning="servers with UDP 500 that is no IKE"),
     # bounds

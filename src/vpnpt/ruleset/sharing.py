@@ -124,10 +124,12 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     looks_like_ike(called)
     called.rule(f"update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}", "the answers take the same way")
     called.rule(f"ip saddr . {COOKIE} @begun return", "clients have copies of it")
-    called.rule(f"ip protocol udp {BEGINNING} ct original proto-dst 500 ip saddr @slot1 update @begun {{ ip saddr . {COOKIE} }} "
-                "goto copies", "forwarded, but a client may be meant")
+    for several in ("slot1", "ike_late"):
+        called.rule(f"ip protocol udp ct original proto-dst 500 ip saddr @{several} goto register_shared", "a client may be meant")
     called.rule(f"update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
-    called.rule("ip protocol udp ct original proto-dst 500 ip saddr @slot1 goto copies", "forwarded, but a client may be meant")
+    shared = table.chain("register_shared")
+    shared.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }} goto copies", "forwarded, but a client may be meant")
+    shared.rule(f"update @called_ike {{ {SERVER} . {COOKIE} : ct zone }} goto copies", "forwarded, but a client may be meant")
 
 
 def _add_refresh(table: Table, config: Config) -> None:
