@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.diff.plan import is_inside
+from tests.diff.plan import b_port, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
     for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
-                  who_has_500, router_behind):
+                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port,
+                  forwarded_beside):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
     return ""
@@ -118,11 +119,20 @@ def forwarded_esp(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 
 def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """The sender has port 500 on stock, and another on ours: conntrack was emptied, and the server's packet went where 500 is forwarded."""
-    if find.kind != "port" or step["do"] != "send" or all(before["do"] != "forget" for before in plan["steps"][:plan["steps"].index(step)]):
+    """The sender has port 500 on stock, and another on ours: conntrack was emptied, and the server's packet went where 500 is forwarded,
+    or to the router, which lets it in."""
+    steps, emptied = plan["steps"], _emptied(plan)
+    if find.kind != "port" or step["do"] != "send" or steps.index(step) < emptied:
         return False
     to = {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature.get("port") == 500}
-    return any(number in ours and to & set(ours[number]["hosts"]) for number, _ in _before(plan, step, plan["flows"][step["flow"]]))
+    router = any(feature["kind"] == "open" for feature in plan["features"])
+
+    def router_s(number: int, before: Step) -> bool:
+        return router and before["by"] == "b" and steps.index(before) > emptied and not ours[number]["got"] and (
+            ours[number]["to"][1] == 500 != stock[number]["to"][1])
+
+    return any(to & set(ours[number]["hosts"]) or router_s(number, before)
+               for number, before in _before(plan, step, plan["flows"][step["flow"]]) if number in ours)
 
 
 def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
@@ -132,6 +142,61 @@ def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
     flow = plan["flows"][step["flow"]]
     return flow["kind"] == "ike" and any(feature["kind"] == "nat" and feature["who"] == flow["b"] for feature in plan["features"]) and any(
         host.startswith("h") for host in ours[find.number]["hosts"])
+
+
+def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """A client begins an IKE SA with a server that has called it at another port than 500: it comes by the client's own flow with it."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or step.get("start") != "b":
+        return False
+    flow = plan["flows"][step["flow"]]
+    return flow["kind"] == "ike" and is_inside(flow["b"]) and b_port(flow) == 500 != flow["to_port"] and any(
+        host == flow["a"] for host, _, _ in ours[find.number]["odd"]) and any(
+        before["by"] == "a" and (other["a"], other["b"], other.get("a_port")) == (flow["b"], flow["a"], 500)
+        for _, before, other in _earlier(plan, step) if other["kind"] == "ike")
+
+
+def through_beside(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """ESP of a host that is called at another address, too: its first packet got through on ours alone, and the rest goes the same way."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
+        return False
+    flow = plan["flows"][step["flow"]]
+
+    def heard(notes: Notes, number: int) -> bool:
+        return any(host == flow["a"] for host, _, _ in notes[number]["odd"])
+
+    return flow["kind"] == "esp" and is_inside(flow["b"]) and heard(ours, find.number) and any(
+        before["by"] == "b" and heard(ours, number) and not (heard(stock, number) or stock[number]["got"])
+        for number, before in _before(plan, step, flow) if number in ours and number in stock)
+
+
+def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """A server begins an IKE SA at a port that NAT has drawn for its client, and at which nothing of it has arrived yet."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or step.get("start") != "b" or step.get("answer"):
+        return False
+    flow, port = plan["flows"][step["flow"]], ours[find.number]["to"][1]
+    return flow["kind"] == "ike" and flow["a_port"] == 500 and port not in (500, 4500) and not any(
+        ours[number]["got"] and ours[number]["to"][1] == port for number, before in _before(plan, step, flow)
+        if before["by"] == "b" and number in ours)
+
+
+def forwarded_beside(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """What a server sends to where the user forwards UDP 500 reaches its only client: both flows are in one zone, and were forgotten."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "a":
+        return False
+    flow, steps, emptied = plan["flows"][step["flow"]], plan["steps"], _emptied(plan)
+    if flow["kind"] != "ike" or steps.index(step) < emptied or all(
+            (feature.get("port"), feature.get("to")) != (500, flow["b"]) for feature in plan["features"] if feature["kind"] == "forward"):
+        return False
+    known = any(before["do"] == "send" and before["flow"] == step["flow"] and before.get("gen", 0) == step.get("gen", 0)
+                for before in steps[:emptied])
+    clients = {other["a"] for other in plan["flows"].values()
+               if (other["kind"], other["b"], other.get("a_port")) == ("ike", flow["a"], 500)}
+    return known and bool(clients & set(ours[find.number]["hosts"]))
+
+
+def _emptied(plan: Plan) -> int:
+    """The first step with which conntrack forgets something."""
+    return next((place for place, before in enumerate(plan["steps"]) if before["do"] == "forget"), len(plan["steps"]))
 
 
 def _reached(notes: Notes, number: int) -> bool:

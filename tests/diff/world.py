@@ -118,6 +118,9 @@ class World(Lab):
         host.run("ip", "-batch", "-", text=f"addr del {host.address}/24 dev eth0\naddr add {address}/24 dev eth0\n"
                  f"route replace default via {GATEWAYS[self.device(name)]}\n")
         host.address = address
+        if any(feature["kind"] == "nat" and feature["who"] == name for feature in self.features):
+            # The kernel does so in its own time: a packet that is faster would go by the old flow, on one router and not on the other.
+            host.run("conntrack", "-F")
 
     # building
 
