@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
     for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
-                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port,
-                  forwarded_beside):
+                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
     return ""
@@ -29,11 +28,22 @@ def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
 def server_first(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
     """The flow is older on ours, where an earlier packet was delivered that stock drops, and keeps the address that it began with.
 
-    That packet may have been meant for another host, which the server knows and we do not: the client that waits got it.
+    That packet may have been meant for another host, which the server knows and we do not: the client that waits got it. So with the port,
+    where it is still the one that the server knows of this flow; and ESP goes to the address from which the server heard its IKE.
     """
-    if find.kind != "address" or step["do"] != "send":
+    if step["do"] != "send":
         return False
     flow = plan["flows"][step["flow"]]
+    if find.kind == "port":
+        same = [number for number, before, other in _earlier(plan, step) if other is flow and number in ours]
+        return any(_reached(ours, number) and not _reached(stock, number) for number in same) and any(
+            ours[number]["source"] == ours[find.number]["source"] for number in same)
+    if find.kind != "address":
+        return False
+    if "of" in flow and any(before["flow"] == step["flow"] and before["by"] == "b" and number in ours and number in stock
+                            and ours[number]["to"][0] == ours[find.number]["source"][0] != stock[number]["to"][0]
+                            for number, before, _ in _earlier(plan, step)):
+        flow = plan["flows"][flow["of"]]
     return any(_reached(ours, number) and not _reached(stock, number) or (before.get("start") == "b" and before["by"] == "b")
                for number, before in _before(plan, step, flow)) or _other_s(plan, step, flow, stock, ours)
 
@@ -177,21 +187,6 @@ def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
     return flow["kind"] == "ike" and flow["a_port"] == 500 and port not in (500, 4500) and not any(
         ours[number]["got"] and ours[number]["to"][1] == port for number, before in _before(plan, step, flow)
         if before["by"] == "b" and number in ours)
-
-
-def forwarded_beside(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """What a server sends to where the user forwards UDP 500 reaches its only client: both flows are in one zone, and were forgotten."""
-    if find.kind != "lost" or step["do"] != "send" or step["by"] != "a":
-        return False
-    flow, steps, emptied = plan["flows"][step["flow"]], plan["steps"], _emptied(plan)
-    if flow["kind"] != "ike" or steps.index(step) < emptied or all(
-            (feature.get("port"), feature.get("to")) != (500, flow["b"]) for feature in plan["features"] if feature["kind"] == "forward"):
-        return False
-    known = any(before["do"] == "send" and before["flow"] == step["flow"] and before.get("gen", 0) == step.get("gen", 0)
-                for before in steps[:emptied])
-    clients = {other["a"] for other in plan["flows"].values()
-               if (other["kind"], other["b"], other.get("a_port")) == ("ike", flow["a"], 500)}
-    return known and bool(clients & set(ours[find.number]["hosts"]))
 
 
 def _emptied(plan: Plan) -> int:

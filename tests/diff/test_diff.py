@@ -113,7 +113,7 @@ def test_each_kind_of_limit_can_be_asked_about_any_packet() -> None:
     """They read what a step has, and steps have not all the same: one that fails ends a run of an hour."""
     for seed in range(1, 200):
         made = generate.plan(seed)
-        note = {"sent": True, "got": False, "hosts": [], "odd": [], "to": ("", 500), "source": None}
+        note = {"sent": True, "got": False, "hosts": [], "odd": [], "to": ("", 500), "source": ("", 0)}
         nothing = dict.fromkeys(range(len(made["steps"])), note)
         for step in (step for step in made["steps"] if step["do"] in ("send", "knock")):
             for kind in ("lost", "address", "port", "opened", "stray"):

@@ -181,7 +181,10 @@ def _add_in(table: Table, devices: Devices) -> None:
     # The key first.
     slow = table.chain("ike_in")
     slow.rule(f"ip saddr . {COOKIE} @cookie_many goto ike_in_many", "two hosts have this cookie")
+    slow.rule(f"@th,16,16 500 ip saddr @ike_late {FROM} @ike_begun goto ike_in_unknown", "an IKE SA that its client may not have")
     slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a known cookie")
+    slow.rule("goto ike_in_unknown", "an unknown cookie")
+    slow = table.chain("ike_in_unknown")
     slow.rule(f"{ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself")
     slow.rule("ip saddr != @servers goto ike_elsewhere", "no client talks with it")
     add_not_ours(slow, devices)
@@ -258,6 +261,8 @@ def _add_in(table: Table, devices: Devices) -> None:
 
 def _add_said(table: Table, devices: Devices) -> None:
     said = table.chain("ike_said")
+    said.rule(f"iifname != {names(devices.lan)} ip saddr @ike_late {FROM} @ike_begun delete @ike_fast_in {{ {FROM} : {ZONE} }}",
+              "an IKE SA that its client may not have")
     said.rule(f"iifname != {names(devices.lan)} ip saddr @slot1 update @asked {{ ip saddr . {COOKIE} }} return",
               "an INFORMATIONAL of the server: its client answers")
     said.rule(f"iifname != {names(devices.lan)} return", "not from inside")

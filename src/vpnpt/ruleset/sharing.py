@@ -122,12 +122,18 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
     called.rule(f"ip protocol esp update @called {{ {SERVER_OUT} . {SERVER} : ct zone }} return",
                 "the answers take the same way")
     looks_like_ike(called)
+    called.rule(f"ip saddr @ike_late ip saddr . {COOKIE} @ike_begun jump register_again", "its flow was in a client's zone")
     called.rule(f"update @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }}", "the answers take the same way")
     called.rule(f"ip saddr . {COOKIE} @begun return", "clients have copies of it")
     for several in ("slot1", "ike_late"):
         called.rule(f"ip protocol udp ct original proto-dst 500 ip saddr @{several} goto register_shared", "a client may be meant")
     called.rule(f"update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "the answers to this IKE SA, too")
+    again = table.chain("register_again")
+    again.rule(f"delete @called_hosts {{ {SERVER_OUT} . {SERVER} : ct zone }} delete @called_ike {{ {SERVER} . {COOKIE} : ct zone }} "
+               f"delete @cookie_zone {{ {SERVER} . {COOKIE} : ct zone }} add @cookie_zone {{ {SERVER} . {COOKIE} : ct zone }}",
+               "forgotten: this one counts")
     shared = table.chain("register_shared")
+    shared.rule(f"delete @came_ike {{ ip saddr . {COOKIE} : ip daddr }}", "copied before, with the router's address")
     shared.rule(f"{BEGINNING} update @begun {{ ip saddr . {COOKIE} }} goto copies", "forwarded, but a client may be meant")
     shared.rule(f"update @called_ike {{ {SERVER} . {COOKIE} : ct zone }} goto copies", "forwarded, but a client may be meant")
 
