@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
     for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
-                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port):
+                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port, rerouted,
+                  two_of_one):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
     return ""
@@ -35,9 +36,11 @@ def server_first(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) 
         return False
     flow = plan["flows"][step["flow"]]
     if find.kind == "port":
-        same = [number for number, before, other in _earlier(plan, step) if other is flow and number in ours]
-        return any(_reached(ours, number) and not _reached(stock, number) for number in same) and any(
-            ours[number]["source"] == ours[find.number]["source"] for number in same)
+        same = [(number, before) for number, before, other in _earlier(plan, step) if other is flow and number in ours]
+        first = next((before for number, before in same if _reached(ours, number) and not _reached(stock, number)), None)
+        # Who has got another address since leaves the port to the old one, as on stock.
+        return first is not None and (_moved(plan, first, step, flow) or any(
+            ours[number]["source"] == ours[find.number]["source"] for number, _ in same))
     if find.kind != "address":
         return False
     if "of" in flow and any(before["flow"] == step["flow"] and before["by"] == "b" and number in ours and number in stock
@@ -187,6 +190,38 @@ def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
     return flow["kind"] == "ike" and flow["a_port"] == 500 and port not in (500, 4500) and not any(
         ours[number]["got"] and ours[number]["to"][1] == port for number, before in _before(plan, step, flow)
         if before["by"] == "b" and number in ours)
+
+
+def rerouted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """The first packet of a flow after a policy has moved its host to another uplink, which NAT drops: stock has dropped all before it."""
+    if find.kind != "lost" or step["do"] != "send" or not is_inside(plan["flows"][step["flow"]][step["by"]]):
+        return False
+    flow, steps = plan["flows"][step["flow"]], plan["steps"]
+    host = flow[step["by"]]
+    policies = [place for place, other in enumerate(steps[:steps.index(step)]) if other["do"] == "policy" and other["who"] == host]
+    before = [(steps.index(other), number) for number, other in _before(plan, step, flow)
+              if plan["flows"][other["flow"]][other["by"]] == host and number in ours and number in stock]
+    if not policies or not before:
+        return False
+    place, number = before[-1]
+    return place < policies[-1] and bool(ours[number]["got"]) and not stock[number]["got"]
+
+
+def two_of_one(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """ESP with an SPI that the server was the first to use, of a client whose address has changed: the old and the new one are two."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or plan["flows"][step["flow"]]["kind"] != "esp":
+        return False
+    flow = plan["flows"][step["flow"]]
+    same = next(before for before in plan["steps"] if before["do"] == "send" and before["flow"] == step["flow"]
+                and before.get("gen", 0) == step.get("gen", 0))
+    return same["by"] == "b" and _moved(plan, plan["steps"][0], step, flow)
+
+
+def _moved(plan: Plan, since: Step, step: Step, flow: Flow) -> bool:
+    """Has the client of this flow got another address between the two steps?"""
+    steps, host = plan["steps"], next((flow[side] for side in "ab" if is_inside(flow[side])), "")
+    return any(other["do"] == "readdress" and other["who"] == ("c2" if host.startswith("h") else host)
+               for other in steps[steps.index(since):steps.index(step)])
 
 
 def _emptied(plan: Plan) -> int:
