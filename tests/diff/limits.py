@@ -43,12 +43,13 @@ def server_first(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) 
             ours[number]["source"] == ours[find.number]["source"] for number, _ in same))
     if find.kind != "address":
         return False
+    flows = [flow]
     if "of" in flow and any(before["flow"] == step["flow"] and before["by"] == "b" and number in ours and number in stock
                             and ours[number]["to"][0] == ours[find.number]["source"][0] != stock[number]["to"][0]
                             for number, before, _ in _earlier(plan, step)):
-        flow = plan["flows"][flow["of"]]
+        flows += [plan["flows"][flow["of"]]]
     return any(_reached(ours, number) and not _reached(stock, number) or (before.get("start") == "b" and before["by"] == "b")
-               for number, before in _before(plan, step, flow)) or _other_s(plan, step, flow, stock, ours)
+               for one in flows for number, before in _before(plan, step, one)) or _other_s(plan, step, flow, stock, ours)
 
 
 def _other_s(plan: Plan, step: Step, flow: Flow, stock: Notes, ours: Notes) -> bool:
@@ -158,7 +159,12 @@ def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 
 def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """A client begins an IKE SA with a server that has called it at another port than 500: it comes by the client's own flow with it."""
+    """A client begins an IKE SA with a server that has called it at another port than 500: it comes by the client's own flow with it. Or it
+    answers one that we don't know: by the flow in which it was called."""
+    if find.kind == "port" and step.get("answer") and step.get("start") == "b":
+        flow, port = plan["flows"][step["flow"]], ours[find.number]["source"][1]
+        return any(other["kind"] == "ike" and (other["a"], other["b"], other["to_port"], b_port(other)) == (flow["b"], flow["a"], port, 500)
+                   for _, before, other in _earlier(plan, step) if before["by"] == "a")
     if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or step.get("start") != "b":
         return False
     flow = plan["flows"][step["flow"]]

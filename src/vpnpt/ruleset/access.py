@@ -108,6 +108,7 @@ def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, 
         # Which address is ours nobody can tell here: SNAT may be to one that is on no device.
         shared.rule("fib daddr type != { local, unicast } return", "a broadcast, or to nowhere")
         add_not_ours(shared, devices)
+        shared.rule("ip saddr @other_500 drop", "clients have copies of it")
         shared.rule("@th,128,64 != 0 goto copies_ike", "a copy for each client")
         shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for who has just closed its SA")

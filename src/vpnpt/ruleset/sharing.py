@@ -29,6 +29,8 @@ COPY_RATE = "2000/second burst 2000 packets"
 
 IKE_BOTH = "ip protocol udp @th,0,32 0x01f401f4"
 """UDP 500 on both sides."""
+OTHER = f"{IKE_BOTH} {COOKIE} != 0 ip saddr @other_500"
+"""The same, from a server whose UDP 500 may be somebody's who speaks no IKE."""
 
 
 NATED = "ip daddr . ip saddr != @routed"
@@ -223,6 +225,7 @@ def _add_copies(table: Table) -> None:
     slots = table.chain("copies_slots")
     slots.rule('counter name "copies"', "an unknown key of a contended server")
     _add_came(slots)
+    slots.rule(f"{OTHER} jump came", "a host whose UDP 500 is no IKE has its flow, or it is forwarded")
     for slot in range(SLOTS):
         if slot:
             slots.rule(f"ip saddr != @slot{slot} goto copies_end", f"no client {slot + 1}")
@@ -256,6 +259,7 @@ def _add_copies(table: Table) -> None:
     end = table.chain("copies_end")
     end.rule(f"{SERVER} @router_hosts goto copies_stock", "the router itself is a candidate: the packet goes on")
     end.rule(f"{SERVER} @left_out goto copies_stock", "a host that is no client is a candidate too")
+    end.rule(f"{OTHER} goto copies_stock", "a host whose UDP 500 is no IKE has its flow, or it is forwarded")
     end.rule("drop", "every candidate has its copy")
     stock = table.chain("copies_stock")
     stock.rule(f"ip protocol esp ip daddr set ip saddr . {SPI} map @came_esp return", "the packet itself goes to where it was sent")
