@@ -74,10 +74,10 @@ class Peer:
 
 
 class Kernel:
-    """Maps, limits and notices. `tell` gets each notice that no limit stopped."""
+    """Maps, limits and notices. `tell` gets each notice that no limit stopped. sizes: of packets out and in, in bytes; 0: not told."""
 
     def __init__(self, tell: Callable[[Event, float], None], *, shared_rate: float, shared_burst: float, out_rate: float) -> None:
-        self.tell = tell
+        self.tell, self.sizes = tell, (0, 0)
         self.peers: dict[bytes, Peer] = {}
         self.unknown, self.fanned = Bucket(shared_rate, shared_burst), Bucket(shared_rate, shared_rate)
         self.outward = Bucket(out_rate, out_rate)
@@ -114,7 +114,7 @@ class Kernel:
             return
         peer.wait(client, now)
         if not first and self.outward.take(now):
-            self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key]), now)
+            self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key], size=self.sizes[0]), now)
 
     def esp_in(self, server: bytes, spi: bytes, sequence: int, packet: bytes, now: float) -> tuple[bytes, ...]:
         """Who gets it from the kernel."""
@@ -147,7 +147,8 @@ class Kernel:
         bucket = self.spilled if spi in self.spills else self.fanned if peer.fans.get(spi) else self.unknown
         if bucket.take(now):
             self.tell(SpiShared(server=peer.name, spi=spi, sequence=sequence, waiting=peer.others_wait(now), copied=frozenset(clients),
-                                packet=packet if len(peer.clients) > SLOTS else b"", same=owner is not None, owner=owner), now)
+                                packet=packet if len(peer.clients) > SLOTS else b"", same=owner is not None, owner=owner,
+                                size=self.sizes[1]), now)
         return clients
 
     def unpair(self, server: bytes, client: bytes, now: float) -> None:

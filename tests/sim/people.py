@@ -10,6 +10,7 @@ slow_uploads  the same, but the hosts are slower than the line: packets wait in 
 one_machine  the same, of hosts on one machine that is busy with each packet for a while, one after the other, as in tests/lab/people.py
 fair    the same, but the line serves all in turn, and leaves out the part `even` of the turns; one client sends other things
         besides, now and then, which nobody answers
+conference  each sends a picture, of which the server sends every second packet on to the next one
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 oneway  the same, but each client sends at even intervals, and nobody answers
 """
@@ -33,6 +34,11 @@ BUSY = 0.001, 0.02
 LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0}
 
 
+SIZES = {"calls": (200, 200), "push": (200, 200), "oneway": (200, 200), "conference": (1200, 1200)} | dict.fromkeys(
+    ("uploads", "slow_uploads", "one_machine", "fair"), (1400, 100))
+"""Bytes of packets out and in."""
+
+
 class People:
     """Clients, their tunnels, and what goes on. ike: keys by IKE, else by hand. far: seconds from router to server and back."""
 
@@ -40,6 +46,7 @@ class People:
                  ike_far: float = 0.0, confirms: tuple[float, float] = (0.001, 0.006), even: float = 0.4,
                  pace: float = 0.002) -> None:
         self.router = Router(Namespace(seed=seed, **LIMITS))
+        self.router.kernel.sizes = SIZES.get(what, (100, 1400))
         self.random, self.now = Random(seed), 0.0
         self.far, self.jitter, self.confirms, self.even, self.pace = far, jitter, confirms, even, pace
         self.heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -231,6 +238,18 @@ class People:
         for number in range(len(begins)):
             self.at(begins[0] + self.pace * number, serve, number, 0)
         self.at(begins[0] + 0.1, besides, 0)
+
+    def _conference(self, begins: list[float]) -> None:
+        def show(number: int, packets: float) -> None:
+            for packet in range(int(packets)):
+                self.at(self.now + 0.0005 * packet, self._out, number)
+                if packet % 2:
+                    self._arrives((number + 1) % len(begins), self.now + 0.0005 * packet + self.far)
+            packets = min(40.0, max(4.0, packets * self.random.uniform(0.8, 1.25)))
+            self.at(self.now + self.random.uniform(0.03, 0.036), show, number, packets)
+
+        for number, when in enumerate(begins):
+            self.at(when, show, number, 12.0)
 
     def _calls(self, begins: list[float]) -> None:
         def speak(number: int, turn: int, start: float) -> None:

@@ -30,8 +30,10 @@ def confirmed(chance: Random, sent: list[float], each: int = 2) -> list[float]:
     return [when + 0.02 + chance.uniform(0, 0.004) for when in sent[each - 1::each]]
 
 
-def proofs(came: list[float], sent: dict[bytes, list[float]], strangers: tuple[bytes, ...] = ()) -> dict[bytes, float]:
-    """The most that ever spoke for each client that sends at these times, while packets of one SPI came at those."""
+def proofs(came: list[float], sent: dict[bytes, list[float]], strangers: tuple[bytes, ...] = (),
+           sizes: tuple[int, int] = (100, 1400)) -> dict[bytes, float]:
+    """The most that ever spoke for each client that sends at these times, while packets of one SPI came at those.
+    sizes: of these and of those, in bytes."""
     found, most = [Blocks(*size) for size in SIZES], dict.fromkeys(sent, 0.0)
     passed = dict.fromkeys(sent, 0)
     came_by_now = 0
@@ -42,7 +44,7 @@ def proofs(came: list[float], sent: dict[bytes, list[float]], strangers: tuple[b
             came_by_now += 1
             for blocks in found:
                 blocks.comes(came_by_now, {**passed, TIME: when, ALL: sum(passed.values())}, strangers)
-            most = {client: max(most[client], *(blocks.proof(client) for blocks in found)) for client in sent}
+            most = {client: max(most[client], *(blocks.proof(client, *sizes) for blocks in found)) for client in sent}
     return most
 
 
@@ -68,6 +70,36 @@ def test_what_is_sent_to_another_client_proves_nothing(seed: int) -> None:
     most = proofs([when + 0.02 for when in sent[A]], sent)
     assert most[A] == 0.0, "nor of what confirms it, which comes for B"
     assert most[C] < LEAST / 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("part", [2, 3])
+def test_what_a_conference_forwards_proves_nothing(part: int, seed: int) -> None:
+    """B sends its picture in several sizes, of which the server sends one on to A: for a part of what B sends something comes for A, which
+    sends a picture of its own."""
+    chance = Random(seed)
+
+    def picture() -> list[float]:
+        when, packets, found = 0.0, 12.0, []
+        while when < 60.0:
+            packets = min(40.0, max(4.0, packets * chance.uniform(0.8, 1.25)))
+            found += [when + 0.0005 * number for number in range(int(packets))]
+            when += 0.033
+        return found
+
+    sent = {A: picture(), B: picture()}
+    came = [when + 0.02 for when in sent[B][::part]]
+    assert proofs(came, sent)[B] > LEAST, "but for the sizes"
+    assert max(proofs(came, sent, sizes=(1200, 1200)).values()) == 0.0
+
+
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+@pytest.mark.parametrize("clients", [2, 3])
+def test_a_conference_proves_nothing_wrong(clients: int, ike: bool) -> None:
+    people = People("conference", clients, ike=ike, clients=clients, jitter=0.0003)
+    people.run(10.0)
+    people.router.until(11.0)
+    assert people.router.missing == {}
 
 
 @pytest.mark.parametrize("client", [A, B])
@@ -124,8 +156,9 @@ def test_a_neighbour_that_answers_each_copy_wins_nothing() -> None:
     events += [(when + 2, 2, number + 1) for number, when in enumerate(upload(chance, 90.0))]
     events += [(when + 0.002 + 0.0001 * twice, 3, 2 * number + twice + 1) for number, when in enumerate(came) for twice in range(2)]
     for when, which, number in sorted([*events, (1.9, 3, 1)]):
-        event = SpiOut(server=S, client=(A, C, B)[which - 1], spi=(b"outA", b"outC", b"outB")[which - 1], sequence=number) if which else \
-            SpiShared(server=S, spi=b"in A", sequence=number, waiting=None, copied=frozenset((A, B, C)))
+        event = SpiOut(server=S, client=(A, C, B)[which - 1], spi=(b"outA", b"outC", b"outB")[which - 1], sequence=number,
+                       size=1400) if which else \
+            SpiShared(server=S, spi=b"in A", sequence=number, waiting=None, copied=frozenset((A, B, C)), size=100)
         for action in engine.handle(event, when):
             done = engine.handle(action.event.replace(waiting=frozenset((A, B, C))), when) if isinstance(action, Ask) else [action]
             owners |= {found.client for found in done if isinstance(found, Assign) and found.spi == b"in A"}

@@ -282,7 +282,7 @@ class Tracker:
         if esp is None:
             return []
         if kind == notices.SPI_OUT:
-            out = SpiOut(server=packet.dst, client=packet.src, spi=esp.spi, sequence=esp.sequence)
+            out = SpiOut(server=packet.dst, client=packet.src, spi=esp.spi, sequence=esp.sequence, size=packet.length)
             return [*self._moves.look(packet.dst, packet.src, esp.spi), out]
         self._lists.came(packet.src, packet.dst)
         if kind == notices.SPI_TAKEN:
@@ -299,7 +299,7 @@ class Tracker:
                 # clients, and nothing is decided.
                 return [CookieShared(server=packet.src, copied=self._copied(packet.src), packet=whole)]
         same = kind == notices.SAME_SPI
-        return [SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, waiting=None,
+        return [SpiShared(server=packet.src, spi=esp.spi, sequence=esp.sequence, size=packet.length, waiting=None,
                           copied=self._copied(packet.src, esp.spi if kind == notices.FANNED else b""), packet=whole, same=same,
                           owner=self._client(packet.ident) if same else self._had(packet.src, esp.spi))]
 

@@ -73,8 +73,8 @@ The rules
 15. Blocks: of uploads no single packet tells anything, as what confirms them comes a round trip late and in step with what others send.
     But over some hundred packets their number stays in proportion to what their owner has sent, and to what no other client has. A
     candidate gains the logarithm of a likelihood ratio with each block: how well its own number foretells how many have come by now, over
-    what time, everybody's packets and each rival's do together. That proves it like rule 10, if clearly fewer or more come than it sends
-    (12); of what it gains over time and everybody alone, a hint is enough for nobody to be proven over it by rules 10 and 12. Who was
-    never answered by the server is no rival here of one that was, and nothing of what it confirms counts beside that (9): it had those
-    copies.
+    what time, everybody's packets and each rival's do together. That proves it like rule 10, if clearly fewer and smaller ones come than it
+    sends, or more and larger ones: what it sends to another client (12), in a conference a part of it, is that one's. Of what it gains
+    over time and everybody alone, a hint is enough for nobody to be proven over it by rules 10 and 12. Who was never answered by the
+    server is no rival here of one that was, and nothing of what it confirms counts beside that (9): it had those copies.
 """

@@ -30,6 +30,9 @@ SHARE = 0.1
 """What part of how far each number is believed is dealt out anew with each block."""
 SPARSE, RICH = 0.75, 1.5
 """So many packets come at most, or at least, for one that the owner sends. Between these they may be another's, sent to this client."""
+LARGER = 3
+"""So many times as large as what confirms them are the packets of a transfer, at least. What is sent to another client may be fewer or more
+when it comes there, as in a conference, but is no smaller."""
 TIME, ALL = b"t", b"a"
 
 
@@ -73,10 +76,14 @@ class Blocks:
                 self.speaks[name] = max(BACKLOG, self.speaks.get(name, 0.0) + log(own / rest))
                 self.alone[name] = max(BACKLOG, self.alone.get(name, 0.0) + log(own / base))
 
-    def proof(self, client: bytes) -> float:
-        """What speaks for it over all else, if packets come for what it sends, and are not what it sends to somebody else."""
+    def proof(self, client: bytes, came: float = 0.0, sent: float = 0.0) -> float:
+        """What speaks for it over all else, if packets come for what it sends, and are not what it sends to somebody else. came, sent: the
+        usual sizes of these packets; 0: not known, and nothing is proven."""
         way = self.ways.get(client)
-        return 0.0 if way is None or SPARSE * way.given < way.came < RICH * way.given else self.speaks.get(client, 0.0)
+        if way is None or not came or not sent or not (LARGER * came <= sent if way.came <= SPARSE * way.given else
+                               way.came >= RICH * way.given and LARGER * sent <= came):
+            return 0.0
+        return self.speaks.get(client, 0.0)
 
     def sends(self, client: bytes) -> bool:
         """Has it sent anything?"""

@@ -121,7 +121,8 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
             for rival in found.candidates:
                 if only or found.counted(rival):
                     proofs[rival] = max(proofs.get(rival, 0.0), tally.counts.speaks)
-        proof = max((blocks.proof(client) for blocks in found.blocks), default=0.0) - log(max(1, len(found.blocks)))
+        sizes = found.size, server.pairs[client].size
+        proof = max((blocks.proof(client, *sizes) for blocks in found.blocks), default=0.0) - log(max(1, len(found.blocks)))
         if proof > least:
             only = server.pairs[client].answered == FAR_PAST
             proofs |= {rival: max(proofs.get(rival, 0.0), proof) for rival in found.candidates if only or found.blocks[0].sends(rival)}

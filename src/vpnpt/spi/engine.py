@@ -166,7 +166,7 @@ class Engine:
         pair = self._pair(event.server, event.client)
         pair.expire(now)
         begins = pair.speaks(now)
-        server.passed += pair.sends(event.spi, event.sequence)
+        server.passed += pair.sends(event.spi, event.sequence, event.size)
         if now - pair.credited.get(event.spi, FAR_PAST) < CREDIT:
             return []
         if event.spi not in pair.outbound and not pair.entitled and server.was_ahead(event.client, now):
@@ -268,7 +268,7 @@ class Engine:
         if beaten and event.spi in server.open:
             actions += self._out(event.server, server, event.spi, known, best, beaten, now)
         actions += self._without(event.server, server, event.spi, known, overstayed(known, now), [])
-        server.passed += known.comes(now, event.sequence)
+        server.passed += known.comes(now, event.sequence, event.size)
         return actions
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:

@@ -50,6 +50,8 @@ FAN = 8
 """Candidates that the kernel can copy to."""
 ALONE = 0.1
 """Seconds before a packet without another one of its SPI, for it to be alone where no round trip is known."""
+SIZED = 1 / 32
+"""What part of a packet's size is taken over into the usual one: what that was over about so many packets."""
 RESUMES = 6
 """Packets that nobody told of, at least, before notices come again that were not sent for a while; and after it, until all are heard."""
 MANY = 16
@@ -66,11 +68,11 @@ class Pair:
     SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
     that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
     this client, in IKE or with an SPI. ike: its SPIs are made by IKE. passed: how many packets it has sent with unanswered SPIs;
-    latest_out: the last one's SPI and sequence number.
+    latest_out: the last one's SPI and sequence number; size: of the last ones, in bytes.
     """
 
     __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike", "passed",
-                 "latest_out")
+                 "latest_out", "size")
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
@@ -82,7 +84,7 @@ class Pair:
         self.sent: list[float] = []
         self.answered = FAR_PAST
         self.heard = self.ike = False
-        self.passed, self.latest_out = 0, (b"", 0)
+        self.passed, self.latest_out, self.size = 0, (b"", 0), 0.0
 
     def expire(self, now: float) -> None:
         """Drops what is too old to count."""
@@ -145,8 +147,9 @@ class Pair:
         del self.spurts[:-SPURT_CAP]
         return True
 
-    def sends(self, spi: bytes, sequence: int) -> int:
-        """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence: 0 if it is not known."""
+    def sends(self, spi: bytes, sequence: int, size: int = 0) -> int:
+        """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence, size: 0 if not known."""
+        self.size += (size - self.size) * (SIZED if self.size else 1)
         before, self.latest_out = self.latest_out, (spi, sequence)
         more = between(before[1] if before[0] == spi else 0, sequence)
         self.passed += more
@@ -242,12 +245,13 @@ class Open:
     had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
     is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
     confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
-    one's sequence number; resumed: how many it had carried when notices came again that were not sent for a while.
+    one's sequence number; resumed: how many it had carried when notices came again that were not sent for a while; size: of
+    the last ones, in bytes.
     """
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
                  "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number",
-                 "blocks", "resumed")
+                 "blocks", "resumed", "size")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -262,6 +266,7 @@ class Open:
         self.followed = True
         self.passed = self.number = self.resumed = 0
         self.blocks: tuple[Blocks, ...] = ()
+        self.size = 0.0
 
     def plain(self) -> bool:
         """Is this one SPI for one need of one of its candidates, so that counting tells something?"""
@@ -280,8 +285,9 @@ class Open:
         """The likeliest candidates, as many as the kernel can copy to."""
         return tuple(islice(self.candidates, FAN))
 
-    def comes(self, now: float, sequence: int) -> int:
+    def comes(self, now: float, sequence: int, size: int = 0) -> int:
         """A packet with this SPI. How many are that, with those of which no notice told?"""
+        self.size += (size - self.size) * (SIZED if self.size else 1)
         more = between(self.number, sequence)
         if more > RESUMES and now - self.last > ALONE:
             self.resumed = self.passed + more

@@ -26,14 +26,15 @@ class Paired(Record):
 
 
 class SpiOut(Record):
-    """A client used an outbound SPI that has not been answered yet. sequence: ESP's, 0 if it is not known."""
+    """A client used an outbound SPI that has not been answered yet. sequence: ESP's, size: of the whole packet, in bytes; 0: not known."""
 
-    __slots__ = ("server", "client", "spi", "sequence")
-    DEFAULTS = {"sequence": 0}
+    __slots__ = ("server", "client", "spi", "sequence", "size")
+    DEFAULTS = {"sequence": 0, "size": 0}
     server: bytes
     client: bytes
     spi: bytes
     sequence: int
+    size: int
 
 
 class SpiTaken(Record):
@@ -67,10 +68,11 @@ class SpiShared(Record):
     yet. copied: clients that the kernel itself gave a copy. packet: the whole IP packet where the kernel could not reach everybody,
     else b''. sequence: ESP's. same: the SPI was somebody's already, and began anew with sequence number 1: two clients chose the same
     one, or the packet was repeated. owner: whose it was; of another SPI, who got it without having asked while there was no other client.
+    size: of the whole packet, in bytes, 0 if it is not known.
     """
 
-    __slots__ = ("server", "spi", "sequence", "waiting", "copied", "packet", "same", "owner")
-    DEFAULTS = {"packet": b"", "same": False, "owner": None}
+    __slots__ = ("server", "spi", "sequence", "waiting", "copied", "packet", "same", "owner", "size")
+    DEFAULTS = {"packet": b"", "same": False, "owner": None, "size": 0}
     server: bytes
     spi: bytes
     sequence: int
@@ -79,6 +81,7 @@ class SpiShared(Record):
     packet: bytes
     same: bool
     owner: bytes | None
+    size: int
 
 
 class Exchange(Record):
