@@ -9,7 +9,7 @@ is silence.
 
 from __future__ import annotations
 
-from .ike import BEGINNING
+from .ike import BEGINNING, looks_like_ike
 from .maps import COOKIE, SERVER, SPI, declare, refused, refused_set
 from .notices import AH, REFUSED, notice
 from .sharing import IKE_BOTH
@@ -103,13 +103,14 @@ def _add_delivery(table: Table, config: Config, start: Chain, devices: Devices, 
         own.rule(f"update @called_ike {{ {SERVER} . {COOKIE} : ct zone }}", "it answers in the zone in which it was called")
         shared = table.chain("begin_shared")
         shared.rule(f"{COOKIE} 0 return", "not IKE")
+        looks_like_ike(shared)
         shared.rule("socket transparent 0-1 goto begin_router", "the router itself listens, and may not be meant")
         shared.rule(f"ip saddr . {COOKIE} @begun goto copies", "a repeated beginning: not answered yet")
         # Which address is ours nobody can tell here: SNAT may be to one that is on no device.
         shared.rule("fib daddr type != { local, unicast } return", "a broadcast, or to nowhere")
         add_not_ours(shared, devices)
         shared.rule("ip saddr @other_500 drop", "clients have copies of it")
-        shared.rule("@th,128,64 != 0 goto copies_ike", "a copy for each client")
+        shared.rule("@th,128,64 != 0 goto copies", "a copy for each client")
         shared.rule(f"add @begun {{ ip saddr . {COOKIE} }}", "a new IKE SA of the server")
         shared.rule("ip daddr set ip saddr map @parted dup to ip daddr drop", "probably for who has just closed its SA")
         shared.rule("goto copies", "several clients could be meant")

@@ -208,9 +208,6 @@ def _add_copies(table: Table) -> None:
     per_server = ("rate_notice", "ip saddr")
     table.counter("copies_refused", "packets beyond the rate of copies")
     table.counter("copies", "packets copied")
-    unknown = table.chain("copies_ike")
-    looks_like_ike(unknown)
-    unknown.rule("goto copies", "a copy for each client")
     copies = table.chain("copies")
     copies.rule(f'update @rate_copies {{ ip saddr limit rate over {COPY_RATE} }} counter name "copies_refused" goto copies_end',
                 "an attack in this server's name")
