@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
     for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
-                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port, rerouted,
+                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port, drawn_anew, rerouted,
                   two_of_one):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
@@ -196,6 +196,17 @@ def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
     return flow["kind"] == "ike" and flow["a_port"] == 500 and port not in (500, 4500) and not any(
         ours[number]["got"] and ours[number]["to"][1] == port for number, before in _before(plan, step, flow)
         if before["by"] == "b" and number in ours)
+
+
+def drawn_anew(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """An answer in an IKE SA that the user forwards, from a port drawn at random: conntrack was emptied before it, in the middle of the SA."""
+    if (find.kind, step.get("by"), step.get("start"), step.get("answer")) != ("lost", "b", "a", True):
+        return False
+    flow, steps = plan["flows"][step["flow"]], plan["steps"]
+    forwarded = any(feature["kind"] == "forward" and feature.get("port") == 500 for feature in plan["features"])
+    random = any(feature["kind"] == "masquerade" for feature in plan["features"])
+    return forwarded and random and flow["kind"] == "ike" and is_inside(flow["b"]) and steps.index(step) > _emptied(plan) and any(
+        host == flow["a"] for host, _, _ in ours[find.number]["odd"])
 
 
 def rerouted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:

@@ -14,6 +14,9 @@ server's only client needs no daemon: `l2tp_solo`. Two clients with the same tun
 has none that tells goes to the daemon (`l2tp_shared`). A server that has once sent to a client's port other than 1701 is none of those
 that always send to 1701 (`l2tp_plain`): what it sends to port 1701 is whose that port is.
 
+From the port that was asked, to a port that conntrack has forgotten, comes what a plain router drops, and so do we: whose that port was is
+not known. It may have been a host's that is no client of ours, or another client's on another uplink.
+
 Offsets of raw payload after 8 bytes of UDP (RFC 2661 3.1): T bit @th,64,1, L bit @th,65,1; tunnel and session ID @th,96,16 and @th,112,16
 with L bit, else @th,80,16 and @th,96,16; message type of a control message @th,208,16 (its first AVP, RFC 2661 4.4.1).
 """
@@ -39,6 +42,8 @@ TELLING = "{ 1, 3, 4, 7, 8, 10, 11 }"
 SCCRQ, SCCRP, SCCCN, STOPCCN = 1, 2, 3, 4
 CONTROL = "@th,64,16 0xc802"
 """A control message: T, L and S bits, version 2 (RFC 2661 3.1)."""
+NO_L2TP = "@th,64,16 & 0x34fe != 0x2"
+"""Neither version 2 nor 3, or with a bit that both reserve and send as 0 (RFC 2661 3.1, RFC 3931 4.1.2.1)."""
 REQUEST_RATE = "20/second burst 50 packets"
 """Such messages a second of which one client may tell the daemon."""
 MAC_RATE = "50/second burst 500 packets"
@@ -56,7 +61,7 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     for port in config.protocols["l2tp"].ports:
         dispatch.udp_to[port], dispatch.udp_from[port] = "l2tp", "l2tp_from"
     either = table.chain("l2tp")
-    either.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
+    either.rule(f"{NO_L2TP} return", "not L2TP")
     either.rule(f"@th,64,1 0 iifname {lan} return", "a client's data: nothing to learn")
     either.rule(f"iifname {lan} ip saddr . udp sport . ip daddr != @l2tp_flows goto l2tp_new", "a flow that has not passed the firewall")
     either.rule(f"iifname {lan} goto l2tp_out", "from a client")
@@ -96,7 +101,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     wan = names(devices.wan)
     end = table.chain("l2tp_from")
     end.rule(f"iifname != {wan} return", "not from a server")
-    end.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
+    end.rule(f"{NO_L2TP} return", "not L2TP")
     end.rule(f"@th,64,1 1 @th,208,16 {STOPCCN} ip saddr @l2tp_servers {whole(L2TP, '100/second burst 200 packets')}",
              "the server ends a tunnel: tell the daemon")
     end.rule("@th,64,1 1 ip saddr . udp dport @l2tp_ports update @l2tp_plain { ip saddr }", "the server sends to its clients' own ports")
@@ -155,7 +160,7 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register = table.chain("l2tp_register")
     register.rule("fib saddr type local update @l2tp_router { ip daddr } return", "the router's own IPsec")
     register.rule(f"iifname != {lan} return", "no client of ours")
-    register.rule("@th,76,4 != { 2, 3 } return", "not L2TP")
+    register.rule(f"{NO_L2TP} return", "not L2TP")
     register.rule("ip saddr . udp sport . ip daddr != @l2tp_true return", "a forged source address: as without vpnpt")
     register.rule(f"{CONTROL} @th,208,16 {SCCRQ} update @l2tp_waits {{ ip daddr . udp sport }} update @l2tp_asks {{ ip daddr }}",
                   "the client waits for an answer")
@@ -176,11 +181,9 @@ def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
                "a flow that an L2TP server starts")
     other = table.chain("l2tp_other_port")
     other.rule("udp dport { 500, 4500 } return", "IPsec")
-    other.rule("@th,76,4 != { 2, 3 } return", "not L2TP: also of a host whose program has port 1701 here and there")
+    other.rule(f"{NO_L2TP} return", "not L2TP: also of a host whose program has port 1701 here and there")
     add_not_ours(other, devices)
     other.rule(f"udp dport {ports} ip saddr @l2tp_router return", "the router's own tunnels come first")
-    other.rule(f"udp sport {ports} ip saddr . udp dport @l2tp_ports goto l2tp_deliver",
-               "from the port that was asked")
     other.rule("ip saddr . udp sport . udp dport @l2tp_moved goto l2tp_deliver", "the server has answered from there before")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr . udp dport @l2tp_waits goto l2tp_moves", "the answer to a request")
     other.rule(f"{CONTROL} @th,208,16 {SCCRP} ip saddr @l2tp_asks update @l2tp_plain {{ ip saddr }} goto l2tp_hold",
