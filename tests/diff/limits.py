@@ -199,7 +199,7 @@ def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
 
 
 def drawn_anew(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """An answer in an IKE SA that the user forwards, from a port drawn at random: conntrack was emptied before it, in the middle of the SA."""
+    """An answer in a forwarded IKE SA, from a port drawn at random: conntrack was emptied in the middle of it."""
     if (find.kind, step.get("by"), step.get("start"), step.get("answer")) != ("lost", "b", "a", True):
         return False
     flow, steps = plan["flows"][step["flow"]], plan["steps"]
