@@ -159,7 +159,7 @@ def parse_path(word: str, option: Option) -> str:
     if folder == FOLDERS[0] and name in RESERVED:
         raise BadValue(Said("is a file of the daemon's own"), valid)
     if option.choices and not word.endswith(option.choices):
-        raise BadValue(Said("has another ending"), Said("valid: a path that ends in {endings}", endings=" or ".join(option.choices)))
+        raise BadValue(Said("has another ending"), Said("valid: a path that ends in {endings}", endings=", ".join(option.choices)))
     return word
 
 

@@ -126,7 +126,7 @@ class L2tpTracker:
                     for port in action.ports:
                         self._injector.send_to_port(action.packet, port)
                 elif isinstance(action, l2tp.Say):
-                    clients = " and ".join(sorted(map(socket.inet_ntoa, action.clients)))
+                    clients = ", ".join(sorted(map(socket.inet_ntoa, action.clients)))
                     server = socket.inet_ntoa(action.server)
                     self._log.write(action.level, action.code, "{clients} with L2TP server {server}: {what}", clients=clients,
                                     server=server, what=action.text)

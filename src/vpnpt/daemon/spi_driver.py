@@ -434,8 +434,8 @@ class Tracker:
             return
         self._held.pop(key, None)
         self._lists.put(key, action.clients, spills=action.spills)
-        self._log.debug("FANNED", "an SPI of {server} may be {clients}'s", server=_text(action.server),
-                        clients=" or ".join(map(_text, action.clients)))
+        self._log.debug("FANNED", "an SPI of {server} may be of one of these: {clients}", server=_text(action.server),
+                        clients=", ".join(map(_text, action.clients)))
 
     def _forget(self, server: bytes, spi: bytes) -> bool:
         """The list of this SPI is no more. Was it only held back, so that the kernel does not have it?"""

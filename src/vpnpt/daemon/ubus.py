@@ -9,6 +9,7 @@ import contextlib
 import selectors
 import socket
 
+from ..model import Said
 from ..wire import ubus as wire
 from .pending import Pending
 
@@ -97,7 +98,7 @@ class Ubus:
             self._lost(error.strerror or "error")
             return
         if not data:
-            self._lost("ubusd has ended")
+            self._lost(Said("ubusd has ended"))
             return
         self._inbound += data
         try:
@@ -106,7 +107,7 @@ class Ubus:
                 if self._socket is not sock:
                     return  # we hung up meanwhile
         except wire.Malformed:
-            self._lost("what came is no message")
+            self._lost(Said("what came is no message"))
 
     def _on_message(self, message: wire.Message) -> None:
         if message.type == wire.HELLO:
@@ -171,7 +172,7 @@ class Ubus:
             while self._outbound:
                 del self._outbound[:self._socket.send(self._outbound)]
         if len(self._outbound) > BACKLOG:
-            self._lost("ubusd does not read")
+            self._lost(Said("ubusd does not read"))
             return
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbound else 0)
         if self._selector.get_key(self._socket).events != events:
