@@ -41,10 +41,14 @@ def udp_payload(seed: int, name: str, flow: Flow, step: Step, number: int) -> by
 
 
 def ike(seed: int, name: str, flow: Flow, step: Step, number: int, chance: random.Random) -> bytes:
-    """An IKE message (RFC 7296 section 3.1): `gen` counts the IKE SAs of a flow, `start` says who began this one."""
+    """An IKE message (RFC 7296 section 3.1): `gen` counts the IKE SAs of a flow, `start` says who began this one.
+
+    `cookie` makes two flows use the same one. No server gives it to two SAs that it begins itself.
+    """
     version, what, answer, gen = flow.get("version", 2), step["what"], step.get("answer", False), step.get("gen", 0)
     initiator = step["by"] == step.get("start", "a")
-    icookie = token(seed, name, gen, "i") if not flow.get("cookie") else token(seed, flow["cookie"], gen, "i")
+    begins = flow[step.get("start", "a")]
+    icookie = token(seed, name if begins.startswith("s") else flow.get("cookie", name), gen, "i")
     rcookie = bytes(8) if what in ("init", "aggressive") and not answer else token(seed, name, gen, "r")
     exchange_1, exchange_2, encrypted = EXCHANGES[what]
     if version == 1:

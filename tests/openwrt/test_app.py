@@ -42,7 +42,7 @@ def test_by_opkg(box: Box, packages: dict[str, Path]) -> None:
         status = box.root / "usr/lib/opkg/status"
         status.write_text(status.read_text() + "\nPackage: luci-base\nVersion: 1\nStatus: install ok installed\nArchitecture: all\n\n")
         (box.root / "etc/config/luci").write_text("config internal languages\n")
-    box.sh(f"mkdir -p {OFFLINE}/usr/lib {OFFLINE}/tmp {OFFLINE}/etc; cp /etc/opkg.conf {OFFLINE}/etc/; "
+    box.sh(f"mkdir -p {OFFLINE}/usr/lib {OFFLINE}/tmp {OFFLINE}/etc {OFFLINE}/var/lock; cp /etc/opkg.conf {OFFLINE}/etc/; "
            f"cp -r /usr/lib/opkg {OFFLINE}/usr/lib/")
     said = box.sh(f"opkg -o {OFFLINE} install {paths} 2>&1", check=False)
     assert missing(box, OFFLINE) == set(), said
