@@ -146,8 +146,8 @@ class Box:
                 if Path(f"/proc/{pid}/root/tmp/.ready").exists():
                     return int(pid)
             time.sleep(0.01)
-        raise RuntimeError(f"the box did not start (status {self._holder.poll()}): the overlay may have refused directories of which one is "
-                           f"below another, as / with any on its file system: {os.environ.get('OPENWRT_ROOT', '/')}")
+        raise RuntimeError(f"the box did not start (status {self._holder.poll()}): an overlay refuses directories of which one is below another, "
+                           f"as / with any on its file system: {os.environ.get('OPENWRT_ROOT', '/')}")
 
     def start(self, network: str = "", started: Callable[[], None] = lambda: None) -> None:
         """ubusd, procd, rpcd and the firewall, as after a boot.
