@@ -146,7 +146,7 @@ class Box:
                 if Path(f"/proc/{pid}/root/tmp/.ready").exists():
                     return int(pid)
             time.sleep(0.01)
-        raise RuntimeError(f"the box did not start (status {self._holder.poll()}): an overlay refuses directories of which one is below another, "
+        raise RuntimeError(f"the box did not start (status {self._holder.poll()}); an overlay takes no directories inside each other, "
                            f"as / with any on its file system: {os.environ.get('OPENWRT_ROOT', '/')}")
 
     def start(self, network: str = "", started: Callable[[], None] = lambda: None) -> None:
