@@ -180,6 +180,7 @@ def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
     start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp goto l2tp_other_port",
                "a flow that an L2TP server starts")
     other = table.chain("l2tp_other_port")
+    other.rule(f"udp sport {ports} return", "from a port that is asked: conntrack would know its flow")
     other.rule("udp dport { 500, 4500 } return", "IPsec")
     other.rule(f"{NO_L2TP} return", "not L2TP: also of a host whose program has port 1701 here and there")
     add_not_ours(other, devices)

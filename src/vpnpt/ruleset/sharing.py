@@ -72,7 +72,7 @@ def _add_registration(table: Table, config: Config, devices: Devices) -> None:
 
     # A program of the router that was called before its caller was a client's server, and has not answered yet.
     own = table.chain("registration_own", "nat hook input priority 95; policy accept;")
-    own.rule(f"iifname != {lan} ct zone 0 ip protocol udp @th,16,16 500 limit rate {LEFT_OUT_RATE} "
+    own.rule(f"iifname != {lan} ct zone 0 udp dport {{ 500, 4500 }} limit rate {LEFT_OUT_RATE} "
              f"add @left_out {{ {SERVER} timeout 180s }}", "what it sends may not be a client's")
 
     # The user's rules forward what a host sends, perhaps to a server inside that it knows by its outside address (NAT loopback). IKE stays
