@@ -93,14 +93,21 @@ def forwarded_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 
 def another_waits(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """ESP with an SPI that the server is the first to use goes to another of its clients, which waits for one at that time."""
+    """ESP with an SPI that the server is the first to use goes to another of its clients, which waits for one at that time. So does what a
+    client waits for that got such a packet before: it counts as served."""
     if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or plan["flows"][step["flow"]]["kind"] != "esp":
         return False
     flow = plan["flows"][step["flow"]]
-    same = [before for before in plan["steps"] if before["do"] == "send" and before["flow"] == step["flow"]
-            and before.get("gen", 0) == step.get("gen", 0)]
-    return same[0]["by"] == "b" and any(other["b"] == flow["b"] and other["a"] != flow["a"] and other["kind"] in ("esp", "ike")
-                                        for other in plan["flows"].values())
+
+    def server_first(of: Step) -> bool:
+        return next(before["by"] for before in plan["steps"] if before["do"] == "send" and before["flow"] == of["flow"]
+                    and before.get("gen", 0) == of.get("gen", 0)) == "b"
+
+    if server_first(step):
+        return any(other["b"] == flow["b"] and other["a"] != flow["a"] and other["kind"] in ("esp", "ike")
+                   for other in plan["flows"].values())
+    return any(other["kind"] == "esp" and other["b"] == flow["b"] and other["a"] != flow["a"] and before["by"] == "b" and number in ours
+               and server_first(before) and flow["a"] in ours[number]["hosts"] for number, before, other in _earlier(plan, step))
 
 
 def just_parted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:

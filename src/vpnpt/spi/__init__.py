@@ -35,8 +35,7 @@ The rules
     client whose outbound SPI comes from another address; and, with manual keys, for what a client got for its need alone within the last
     minute, once another one sends its first ESP, or begins to use another outbound SPI within seconds: the server may be the first to use
     new keys. Such a newcomer ends the older one's candidacy after a minute only; that of who was given it for its need, never, and is
-    none itself for longer than ten seconds, if timing does not speak for it. Meanwhile the older one is a candidate of the next SPI,
-    too: if the newcomer owns that which it was given, its own is still to come.
+    none itself for longer than ten seconds, if timing does not speak for it.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
     wait is shared by them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many

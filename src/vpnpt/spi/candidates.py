@@ -36,9 +36,6 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
     sated = server.sated(unexplained)
     needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated
     needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
-    # Who was given an SPI that may be a newcomer's may still wait for its own.
-    needy.update(found.incumbent for found in server.open.values()
-                 if found.kept and found.incumbent in server.pairs and not needy.isdisjoint(found.candidates))
     if needy:
         needy.update(client for client, pair in server.pairs.items() if pair.follows)
         # Of the others, each may have what it waits for: the server was the first to use it.
