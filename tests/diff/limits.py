@@ -106,7 +106,7 @@ def another_waits(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
     if server_first(step):
         return any(other["b"] == flow["b"] and other["a"] != flow["a"] and other["kind"] in ("esp", "ike")
                    for other in plan["flows"].values())
-    return any(other["kind"] == "esp" and other["b"] == flow["b"] and other["a"] != flow["a"] and before["by"] == "b" and number in ours
+    return any(other["kind"] == "esp" and other is not flow and other["b"] == flow["b"] and before["by"] == "b" and number in ours
                and server_first(before) and flow["a"] in ours[number]["hosts"] for number, before, other in _earlier(plan, step))
 
 
