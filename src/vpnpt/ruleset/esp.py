@@ -113,8 +113,8 @@ def _add_in(table: Table, devices: Devices) -> None:
     inbound.rule(f"{ZONE} set {INBOUND} map @spi_unasked goto esp_in_shared", "it went to the only client, which had not asked for it")
     inbound.rule("ip saddr @waiting_many goto copies", "several wait: never guess")
     inbound.rule("ip saddr @doubted goto copies", "the daemon knows of another that waits")
-    inbound.rule(f"{ZONE} set ip saddr map @waiting_one goto esp_in_one", "exactly one waits")
-    inbound.rule("goto copies", "nobody waits, several could be meant")
+    inbound.rule(f"@th,32,32 1 {ZONE} set ip saddr map @waiting_one goto esp_in_one", "an SA begins, and exactly one waits")
+    inbound.rule("goto copies", "nobody waits, or the SA is older than that: several could be meant")
 
     solo = table.chain("esp_in_solo")
     solo.rule("ip saddr @routed_only return", "without NAT for its only client: as without vpnpt")
