@@ -130,7 +130,7 @@ class Kernel:
             return self._copies(peer, spi, sequence, packet, now, owner)
         if spi in peer.fans:
             return self._copies(peer, spi, sequence, packet, now, None, peer.fans[spi])
-        taker = None if peer.doubted else peer.only_one(now)
+        taker = None if peer.doubted or sequence != 1 else peer.only_one(now)
         if taker is None and len(peer.clients) == 1:
             taker = peer.clients[0]
         if taker is None:
