@@ -24,7 +24,7 @@ from tests.vm.peers.l2tp_ipsec import L2tpIpsec
 from tests.vm.peers.libreswan import Ikev1, Ikev2
 from tests.vm.peers.manual import Manual, Manual50
 from tests.vm.peers.ppp import L2tp, Pptp
-from tests.vm.peers.site import Site
+from tests.vm.peers.site import CONFIG, Site
 from tests.vm.peers.strongswan import StrongSwan
 
 if TYPE_CHECKING:
@@ -45,12 +45,16 @@ def version(peer: type[Peer]) -> str:
     return found[1] if found else "?"
 
 
-def run_one(peer: type[Peer], where: str, short: bool, say: Any) -> list[phases.Row]:
+def run_one(peer: type[Peer], where: str, short: bool, say: Any, config: dict[str, Any] | None = None) -> list[phases.Row]:
     """All phases of a peer: 'stock', 'vpnpt', or 'alone' (on a stock router). Prints everybody's logs if something was lost on vpnpt."""
-    with Site("vpnpt" if where == "vpnpt" else "stock", 1 if where == "alone" else peer.clients) as site:
+    with Site("vpnpt" if where == "vpnpt" else "stock", 1 if where == "alone" else peer.clients, config) as site:
         rows: list[phases.Row] = []
         try:
-            phases.run(site, peer(site), say, rows, short=short, alone=where == "alone")
+            def told(line: str) -> None:
+                say(line)
+                if config and where == "vpnpt":
+                    say(f"  {site.lab.router.ask(method='status')['esp_offload']['text']}")
+            phases.run(site, peer(site), told, rows, short=short, alone=where == "alone")
         except (RuntimeError, OSError):
             rows.append(phases.Row("the rest", {}, "could not be measured"))
             traceback.print_exc(file=sys.stdout)
@@ -65,7 +69,9 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help=f"only {' and '.join(SHORT)}, and only how they begin and rekey")
     parser.add_argument("--peers", default="", help=f"which, of {','.join(PEERS)} (default: all)")
     parser.add_argument("--runs", default="", help="which, of alone,stock,vpnpt (default: all; with --short stock,vpnpt)")
+    parser.add_argument("--esp-offload", action="store_true", help="with ESP's short way on")
     arguments = parser.parse_args()
+    config = {**CONFIG, "ipsec": {"esp_offload": 1}} if arguments.esp_offload else None
     names = [name for name in arguments.peers.split(",") if name] or (SHORT if arguments.short else list(PEERS))
     runs = [name for name in arguments.runs.split(",") if name] or (["stock", "vpnpt"] if arguments.short else list(table.RUNS))
     if set(names) - set(PEERS) or set(runs) - set(table.RUNS):
@@ -85,7 +91,7 @@ def main() -> int:
             if where == "alone" and (not peer.can_rekey or peer.clients > phases.SEVERAL):
                 continue  # it loses nothing, or another peer has shown it
             print(f"\n{time.monotonic() - began:5.0f} s  {peer.title}: {where}", flush=True)
-            for row in run_one(peer, where, arguments.short, lambda line: print(f"  {line}", flush=True)):
+            for row in run_one(peer, where, arguments.short, lambda line: print(f"  {line}", flush=True), config):
                 rows.setdefault(row.what, {"peer": peer.title, "what": row.what, "runs": {}})["runs"][where] = phases.shown(row)
         data["rows"] += rows.values()
         result.seek(0)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import random
     import subprocess
     from collections.abc import Callable
-    from typing import Self
+    from typing import Any, Self
 
-CONFIG = {"ipsec": 1, "pptp": 1, "l2tp": 1}
+CONFIG: dict[str, Any] = {"ipsec": 1, "pptp": 1, "l2tp": 1}
 PING_EVERY = 0.05
 
 
@@ -76,7 +76,7 @@ class Bursts(Ping):
 class Site:
     """One lab on one router ('stock' or 'vpnpt'); a context manager."""
 
-    def __init__(self, router: str, clients: int = 3, config: dict[str, int] | None = None) -> None:
+    def __init__(self, router: str, clients: int = 3, config: dict[str, Any] | None = None) -> None:
         self.lab = Lab(clients, 1, router, uci(config or CONFIG), ipv6=False)
         self.stock = router == "stock"
         self.clients: list[Machine] = []
