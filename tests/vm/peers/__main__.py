@@ -52,7 +52,7 @@ def run_one(peer: type[Peer], where: str, short: bool, say: Any, config: dict[st
         try:
             def told(line: str) -> None:
                 say(line)
-                if config and where == "vpnpt":
+                if config and where == "vpnpt" and site.lab.router.daemon:
                     say(f"  {site.lab.router.ask(method='status')['esp_offload']['text']}")
             phases.run(site, peer(site), told, rows, short=short, alone=where == "alone")
         except (RuntimeError, OSError):
