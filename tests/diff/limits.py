@@ -167,8 +167,10 @@ def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
     """A client begins an IKE SA with a server that has called it at another port than 500: it comes by the client's own flow with it. Or it
-    answers one that we don't know: by the flow in which it was called. Or NAT changes the server's port there, as both flows are one."""
-    if find.kind == "port" and step["do"] == "send" and not is_inside(plan["flows"][step["flow"]]["a"]):
+    answers one that we don't know: by the flow in which it was called. Or NAT changes the server's port once conntrack was emptied, as
+    both flows are one."""
+    if find.kind == "port" and step["do"] == "send" and not is_inside(plan["flows"][step["flow"]]["a"]) and (
+            plan["steps"].index(step) > _emptied(plan)):
         flow = plan["flows"][step["flow"]]
         return flow["kind"] == "ike" and is_inside(flow["b"]) and b_port(flow) == 500 != flow["to_port"] and any(
             (other["kind"], other["a"], other["b"], other.get("a_port")) == ("ike", flow["b"], flow["a"], 500)

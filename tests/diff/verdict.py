@@ -69,8 +69,7 @@ def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: d
     elif stock["got"] and ours["got"] and step.get("by") == "a":
         if stock["source"][0] != ours["source"][0]:
             yield Find("address", *label, f"{what}: seen from {ours['source'][0]}, on stock from {stock['source'][0]}")
-        elif flow["kind"] != "esp" and stock["source"][1] == flow["a_port"] != ours["source"][1] and not any(
-                feature["kind"] == "masquerade" for feature in plan["features"]):  # by chance it may draw the very port
+        elif flow["kind"] != "esp" and stock["source"][1] == flow["a_port"] != ours["source"][1]:
             yield Find("port", *label, f"{what}: port {flow['a_port']} became {ours['source'][1]}, on stock it stays")
     if is_inside(sender):
         return

@@ -69,7 +69,7 @@ def add_l2tp(table: Table, config: Config, devices: Devices, dispatch: Dispatch)
     _add_out(table)
     _add_in(table, devices)
     _add_registration(table, lan, wan, ports)
-    _add_other_port(table, devices, ports)
+    _add_other_port(table, devices, ports, several=len(config.protocols["l2tp"].ports) > 1)
 
 
 def _add_out(table: Table) -> None:
@@ -174,13 +174,14 @@ def _add_registration(table: Table, lan: str, wan: str, ports: str) -> None:
     register.rule("add @l2tp_servers { ip daddr } add @l2tp_solo { ip daddr : udp sport }", "the only client")
 
 
-def _add_other_port(table: Table, devices: Devices, ports: str) -> None:
+def _add_other_port(table: Table, devices: Devices, ports: str, *, several: bool) -> None:
     wan = names(devices.wan)
     start = table.chain("l2tp_flow_start", "nat hook prerouting priority dstnat + 4; policy accept;")
     start.rule(f"iifname {wan} ip saddr @l2tp_servers meta l4proto udp goto l2tp_other_port",
                "a flow that an L2TP server starts")
     other = table.chain("l2tp_other_port")
-    other.rule(f"udp sport {ports} return", "from a port that is asked: conntrack would know its flow")
+    if not several:  # else who asked at one of them may be answered from another
+        other.rule(f"udp sport {ports} return", "from the port that was asked: conntrack would know its flow")
     other.rule("udp dport { 500, 4500 } return", "IPsec")
     other.rule(f"{NO_L2TP} return", "not L2TP: also of a host whose program has port 1701 here and there")
     add_not_ours(other, devices)

@@ -49,11 +49,13 @@ def run_one(peer: type[Peer], where: str, short: bool, say: Any, config: dict[st
     """All phases of a peer: 'stock', 'vpnpt', or 'alone' (on a stock router). Prints everybody's logs if something was lost on vpnpt."""
     with Site("vpnpt" if where == "vpnpt" else "stock", 1 if where == "alone" else peer.clients, config) as site:
         rows: list[phases.Row] = []
+
+        def told(line: str) -> None:
+            say(line)
+            if config and where == "vpnpt" and site.lab.router.daemon:
+                say(f"  {site.lab.router.ask(method='status')['esp_offload']['text']}")
+
         try:
-            def told(line: str) -> None:
-                say(line)
-                if config and where == "vpnpt" and site.lab.router.daemon:
-                    say(f"  {site.lab.router.ask(method='status')['esp_offload']['text']}")
             phases.run(site, peer(site), told, rows, short=short, alone=where == "alone")
         except (RuntimeError, OSError):
             rows.append(phases.Row("the rest", {}, "could not be measured"))
