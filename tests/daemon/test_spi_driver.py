@@ -17,8 +17,8 @@ from vpnpt.kernel.netfilter import get_element
 from vpnpt.model import Devices
 from vpnpt.ruleset import compile_ruleset, notices
 from vpnpt.ruleset.maps import LIST, SLOTS
-from vpnpt.spi.evidence import MEASURED
-from vpnpt.spi.messages import Assign, Fan
+from vpnpt.spi.evidence import MEASURED, Server
+from vpnpt.spi.messages import Assign, Counted, Fan, Tick
 from vpnpt.wire.ike import AUTH, CREATE_CHILD, MAIN, QUICK, RESPONSE, SA_INIT
 from vpnpt.wire.nflog import LogPacket
 from vpnpt.wire.nftables import IPV4, pack_key, pack_zone, unpack_zone
@@ -300,3 +300,23 @@ def test_packets_copied_before_an_spi_was_given_away_write_nothing(tracker: Trac
     assert after(given, old), "it was not its own meanwhile"
     tracker.resync()
     assert after(given, old), "who knows what is in the maps"
+
+
+def test_what_the_kernel_has_counted_is_read_while_it_is_silent(kernel: Kernel, tracker: Tracker) -> None:
+    """Of servers about which it was asked to be: each open SPI's packets, and each client's."""
+    events = []
+    tracker.engine.handle = lambda event, now: events.append(event) or []  # type: ignore[method-assign, func-returns-value]
+    tracker.engine.servers[SERVER] = Server()
+    kernel.load("add element ip vpnpt copied { 198.51.100.11 . 0x01020304 counter packets 7 bytes 700, "
+                "198.51.100.12 . 0x01020305 counter packets 8 bytes 800 }\n"
+                "add element ip vpnpt sending { 192.168.1.101 . 198.51.100.11 counter packets 9 bytes 900, "
+                "192.168.1.102 . 198.51.100.12 counter packets 10 bytes 1000 }\n")
+    tracker.tick()
+    assert [type(event) for event in events] == [Tick], "nobody was asked to be silent"
+    tracker.hush([SERVER], 1.0)
+    tracker.tick()
+    assert events[1] == Counted(server=SERVER, came={bytes([1, 2, 3, 4]): 7}, sent={CLIENT: 9})
+    deadline = tracker.next_deadline()
+    assert deadline is not None and 0 < deadline - time.monotonic() < 60
+    tracker.tick()
+    assert [type(event) for event in events[2:]] == [Tick, Tick], "not again at once"

@@ -11,10 +11,23 @@ import pytest
 
 from tests.lab import scenario
 from tests.lab.people import PATIENCE, QUIET, People
+from tests.lab.router import PYTHON
 from tests.lab.topology import Lab
 from tests.lab.verbs import Stage
 from vpnpt.daemon import control
 
+SLOW = """
+import sys, time
+from vpnpt.daemon.loop import main
+from vpnpt.daemon.spi_driver import Tracker
+handle = Tracker.on_notice
+def slowly(self, notice):
+    handle(self, notice)
+    time.sleep(0.03)
+Tracker.on_notice = slowly
+sys.exit(main())
+"""
+"""vpnptd as on a router that takes as long for a notice as an emulated MIPS processor does, or half as long."""
 MOST = 4000
 """Packets by which copies have ended, sent both ways in all."""
 
@@ -46,6 +59,21 @@ def test_copies_of_uploads_end(sandbox: None, keys: str) -> None:
         assert people.until_copies_end(3 * MOST) < 3 * MOST
         everything = lab.ledger.tally(kind="esp")
         assert (everything.wrong, everything.lost) == (0, 0)
+
+
+@pytest.mark.parametrize("keys", ["ipsec", "manual"])
+def test_copies_of_uploads_end_on_a_slow_router(sandbox: None, keys: str) -> None:
+    """The daemon can't handle a notice of each packet, and asks the kernel to be silent: that has counted them."""
+    with Lab(3, 1, "stock", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
+        lab.router.start_vpnpt(scenario.uci({"ipsec": 1}), program=(PYTHON, "-c", SLOW))
+        stage, names = Stage(lab, {}, {}, scenario.uci), [client.name for client in lab.clients]
+        stage.do_up(names, kind=keys, together=True)
+        people = People(stage, names, 1)
+        people.begin("uploads")
+        assert people.until_copies_end(3 * MOST) < 3 * MOST
+        everything = lab.ledger.tally(kind="esp")
+        assert (everything.wrong, everything.lost) == (0, 0)
+        assert lab.router.nft("list set ip vpnpt sending").count("packets") == len(names), "none has been forgotten"
 
 
 def test_what_a_slow_router_is_not_told_of_ends_later(sandbox: None) -> None:

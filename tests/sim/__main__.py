@@ -33,6 +33,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--computes", type=float, default=0.0, help="mean of what a server takes to answer an IKE exchange, seconds")
     parser.add_argument("--jitter", type=float, default=0.002, help="mean of what is added to each way, seconds")
     parser.add_argument("--reorder", type=float, default=0.01, help="packets that come 30 ms late")
+    parser.add_argument("--slow", type=float, default=0.0, help="seconds that a notice takes the daemon, where the router is slow")
     parser.add_argument("--notice-loss", type=float, default=0.0, help="notices lost between kernel and daemon, beyond the rate limits")
     parser.add_argument("--shared-rate", type=float, default=500, help="notices a second about shared SPIs, new ones and fanned ones each")
     parser.add_argument("--shared-burst", type=float, default=1000, help="notices at once about new ones")

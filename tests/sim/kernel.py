@@ -52,6 +52,8 @@ class Peer:
         self.sequences: dict[tuple[bytes, bytes], int] = {}
         self.doubted = False
         self.heard: set[bytes] = set()
+        self.copied: dict[bytes, int] = {}
+        self.sending: dict[bytes, int] = {}
 
     def wait(self, client: bytes, now: float) -> None:
         others = now < self.many_until or any(other != client and now < until for other, until in self.waiting.items())
@@ -84,6 +86,8 @@ class Kernel:
         self.full_on_take = True
         self.spilled = Bucket(2000, 2000)
         self.spills: set[bytes] = set()
+        self.hushed: dict[bytes, float] = {}
+        """Servers: until when nothing is told that only says again who uses an SPI."""
 
     def _paired(self, server: bytes, client: bytes, now: float, *, speaks: bool = False) -> Peer:
         peer = self.peers.get(server)
@@ -113,7 +117,8 @@ class Kernel:
             peer.known_out.add(key)
             return
         peer.wait(client, now)
-        if not first and self.outward.take(now):
+        again, peer.sending[client] = client in peer.sending, peer.sending.get(client, 0) + 1
+        if not first and self.outward.take(now) and not (again and now < self.hushed.get(server, 0.0)):
             self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key], size=self.sizes[0]), now)
 
     def esp_in(self, server: bytes, spi: bytes, sequence: int, packet: bytes, now: float) -> tuple[bytes, ...]:
@@ -144,6 +149,9 @@ class Kernel:
     def _copies(self, peer: Peer, spi: bytes, sequence: int, packet: bytes, now: float, owner: bytes | None,
                 clients: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
         clients = clients or tuple(peer.clients[:SLOTS])
+        peer.copied[spi] = peer.copied.get(spi, 0) + 1
+        if peer.fans.get(spi) and now < self.hushed.get(peer.name, 0.0):
+            return clients
         bucket = self.spilled if spi in self.spills else self.fanned if peer.fans.get(spi) else self.unknown
         if bucket.take(now):
             self.tell(SpiShared(server=peer.name, spi=spi, sequence=sequence, waiting=peer.others_wait(now), copied=frozenset(clients),

@@ -31,7 +31,7 @@ QUEUE, DELAYED, WINDOW = 0.1, 0.04, 16
 """Seconds that a line's queue holds, and until one packet alone is confirmed; packets under way until a window grows slowly."""
 BUSY = 0.001, 0.02
 """Seconds that a packet takes, from, to, where all hosts are one machine."""
-LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0}
+LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0, "slow": 0.0}
 
 
 SIZES = {"calls": (200, 200), "push": (200, 200), "oneway": (200, 200), "conference": (1200, 1200)} | dict.fromkeys(
@@ -40,12 +40,13 @@ SIZES = {"calls": (200, 200), "push": (200, 200), "oneway": (200, 200), "confere
 
 
 class People:
-    """Clients, their tunnels, and what goes on. ike: keys by IKE, else by hand. far: seconds from router to server and back."""
+    """Clients, their tunnels, and what goes on. ike: keys by IKE, else by hand. far: seconds from router to server and back.
+    slow: seconds that a notice takes the daemon, where it is slow."""
 
     def __init__(self, what: str, seed: int, *, ike: bool, clients: int = 3, far: float = 0.012, jitter: float = 0.001,
                  ike_far: float = 0.0, confirms: tuple[float, float] = (0.001, 0.006), even: float = 0.4,
-                 pace: float = 0.002) -> None:
-        self.router = Router(Namespace(seed=seed, **LIMITS))
+                 pace: float = 0.002, slow: float = 0.0) -> None:
+        self.router = Router(Namespace(seed=seed, **LIMITS | {"slow": slow}))
         self.router.kernel.sizes = SIZES.get(what, (100, 1400))
         self.random, self.now = Random(seed), 0.0
         self.far, self.jitter, self.confirms, self.even, self.pace = far, jitter, confirms, even, pace

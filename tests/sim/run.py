@@ -9,8 +9,10 @@ from random import Random
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
+from vpnpt.daemon.backlog import FRESH, SILENCE
+from vpnpt.daemon.readings import EVERY
 from vpnpt.spi.engine import Engine
-from vpnpt.spi.messages import Assign, Deliver, RoundTrip, SpiShared, SpiTaken, Tick
+from vpnpt.spi.messages import Assign, Counted, Deliver, RoundTrip, SpiOut, SpiShared, SpiTaken, Tick
 
 from .kernel import Kernel
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from vpnpt.spi.messages import Event
 
 Key = tuple[bytes, bytes]
+FAR = float("inf")
 
 
 class Router:
@@ -45,6 +48,7 @@ class Router:
         """What the owners of missing packets do once they have them."""
         self.busy = self.highest = 0.0
         self.arrived = 0.0
+        self.waiting, self.reads_at = 0, FAR
         self.said: Counter[str] = Counter()
 
     # the kernel's side
@@ -53,9 +57,27 @@ class Router:
         if self.options.notice_loss and self.random.random() < self.options.notice_loss:
             self.events["lost"] += 1
             return
+        if self.options.slow and isinstance(event, (SpiOut, SpiShared)):
+            self._hush(event.server, now)
         self.told += 1
         self.arrived = max(self.arrived, now + self.random.uniform(0.0005, 0.005))
         heapq.heappush(self.queue, (self.arrived, self.told, event))
+
+    def _hush(self, server: bytes, now: float) -> None:
+        """A slow router's daemon has more notices than it can handle, and asks the kernel to be silent (daemon/backlog.py)."""
+        self.waiting += 1
+        if self.waiting > FRESH:
+            self.waiting = 0
+            self.kernel.hushed[server] = now + min(SILENCE, 2 * self.options.slow * FRESH)
+            self.reads_at = min(self.reads_at, now)
+
+    def _read(self, now: float) -> None:
+        """What it does then: it reads the kernel's counters, now and then (daemon/readings.py)."""
+        while self.reads_at <= now:
+            for server in self.kernel.hushed:
+                peer = self.kernel.peers[server]
+                self._handle(Counted(server=server, came=dict(peer.copied), sent=dict(peer.sending)), self.reads_at)
+            self.reads_at += EVERY * self.random.uniform(1, 1.5)
 
     def ike(self, server: bytes, client: bytes, message: bytes, now: float, *, outbound: bool, auth: bool, sure: bool) -> None:
         self.kernel.ike(server, client, message, now, outbound=outbound, auth=auth, sure=sure)
@@ -108,8 +130,10 @@ class Router:
         """What the daemon does before this time."""
         while self.queue and self.queue[0][0] <= now:
             when, _, event = heapq.heappop(self.queue)
+            self._read(when)
             self._ticks(when)
             self._handle(event, when)
+        self._read(now)
 
     def _ticks(self, now: float) -> None:
         due = self.engine.next_deadline() if self.events["all"] % 50 == 0 else None

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.sim.people import People
+from tests.sim.people import SERVER, People
 from vpnpt.spi.blocks import ALL, SIZES, TIME, Blocks
 from vpnpt.spi.engine import Engine
 from vpnpt.spi.messages import Ask, Assign, Exchange, Paired, SpiOut, SpiShared
@@ -100,6 +100,31 @@ def test_a_conference_proves_nothing_wrong(clients: int, ike: bool) -> None:
     people.run(10.0)
     people.router.until(11.0)
     assert people.router.missing == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+@pytest.mark.parametrize("what", ["uploads", "slow_uploads"])
+def test_a_slow_router_reads_counters(what: str, ike: bool, seed: int) -> None:
+    """Its daemon hears of so few packets that these prove nothing; the kernel has counted them all."""
+    people = People(what, seed, ike=ike, slow=0.008)
+    people.run(20.0)
+    copies = people.router.copies
+    people.run(24.0)
+    assert people.router.copies == copies
+    peer = people.router.kernel.peers[SERVER]
+    assert [peer.spis.get(spi) for spi in people.inbound] == people.names
+    assert people.router.missing == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ike", [True, False], ids=["ike", "manual keys"])
+@pytest.mark.parametrize("what", ["conference", "calls", "fair", "one_machine", "push", "oneway", "onsets"])
+def test_counters_prove_nothing_wrong(what: str, ike: bool, seed: int) -> None:
+    people = People(what, seed, ike=ike, slow=0.008, jitter=0.0003)
+    people.run(9.0)
+    people.router.until(9.5)
+    assert not [when for when, *_ in people.router.missing.values() if when > 1.0], "before, a client may not have spoken yet"
 
 
 @pytest.mark.parametrize("client", [A, B])

@@ -9,7 +9,7 @@ import pytest
 from tests.spi.test_transcript import A, B, C, D, S, X, Y, assign, both, fan, out, pairs, shared
 from vpnpt.spi.candidates import PROTECTED, STARVES
 from vpnpt.spi.engine import CHALLENGE, Engine
-from vpnpt.spi.messages import Assign, Fan, Paired, SpiMoved
+from vpnpt.spi.messages import Assign, Fan, Paired, SpiMoved, SpiTaken
 from vpnpt.spi.newcomers import WITHIN
 
 
@@ -44,6 +44,15 @@ def test_rule_6_who_had_it_unasked_shares_it_with_who_asks_now() -> None:
     engine = fed(*pairs(A), Paired(server=S, client=B, speaks=True), out(B))
     assert engine.handle(shared(X, (B,), owner=A), 0.0)[0] == fan(X, A, B)
     assert engine.knows(S, X) and not engine.knows(S, Y)
+
+
+def test_rule_6_another_newcomer_shares_what_one_has_opened() -> None:
+    """Manual keys: the server has sent with a key of who begins only now, and a third one has begun before it."""
+    engine = fed(*pairs(A), Paired(server=S, client=A, speaks=True), out(A))
+    engine.handle(SpiTaken(server=S, spi=X, client=A), 0.0)
+    assert engine.handle(Paired(server=S, client=B, speaks=True), 0.1)[0] == fan(X, A, B)
+    assert engine.handle(Paired(server=S, client=D, speaks=True), 0.2) == [fan(X, A, B, D)]
+    assert engine.handle(Paired(server=S, client=C), 0.3) == [], "by IKE"
 
 
 def test_rule_6_a_newcomer_that_is_not_answered_has_lost() -> None:
@@ -128,9 +137,9 @@ def test_rule_6_what_one_got_for_its_need_may_be_of_who_sends_its_first_esp() ->
     assert engine.handle(shared(X, (A,)), 0.0)[0] == assign(X, A)
     assert engine.handle(Paired(server=S, client=C), 1.0) == []  # by IKE
     assert engine.handle(Paired(server=S, client=D, speaks=True), 50.0)[0] == fan(X, A, D)
-    assert engine.handle(Paired(server=S, client=B, speaks=True), 51.0) == [], "once"
-    assert engine.handle(out(D, b"outD"), 52.0) == []
-    assert engine.handle(shared(Y, (D,)), 52.1) == [fan(Y, D, A)], "either may be either's"
+    assert engine.handle(Paired(server=S, client=B, speaks=True), 55.0) == [], "once"
+    assert engine.handle(out(D, b"outD"), 56.0) == []
+    assert engine.handle(shared(Y, (D,)), 56.1) == [fan(Y, D, A)], "either may be either's"
 
 
 def test_rule_6_one_newcomer_opens_few_decisions_and_no_old_one() -> None:

@@ -5,6 +5,7 @@ waited for long not what tells little.
 What an SPI's packets and its candidates' questions say of its owner is only worth anything where all of a moment are known, and new: so
 of those that wait the newest stay as they are, and of the older ones each SPI's first. Then the kernel is asked to be silent about the
 servers that most of them are about, for twice as long as we need for them: a moment is heard whole, and half of the time is the router's.
+How many packets pass meanwhile is read by readings.py.
 """
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ FIRST = b"\0\0\0\1"
 class Notices(NflogGroups):
     """Our log groups. hush: has the kernel say less of some servers for so many seconds."""
 
-    def __init__(self, hush: Callable[[Iterable[bytes], float], None]) -> None:
+    def __init__(self, hush: Callable[[list[bytes], float], None]) -> None:
         super().__init__()
         self._hush = hush
         self._waiting: list[LogPacket | Overrun] = []

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import socket
+from socket import inet_ntoa as _text
 from sys import byteorder as BYTEORDER
 
 from ..kernel.inject import Injector
@@ -43,6 +43,7 @@ from .l2tp_driver import L2tpTracker
 from .lists import Lists, cap
 from .moments import Moments
 from .moved import Moves
+from .readings import Readings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Tracker:
         self.engine = Engine()
         self.pending_timeout = 10.0  # vpnpt.global.pending_timeout, in force from the next `resync` on
         self._learned, self._log, self._clock = Learned(sock), log, clock
-        self.hush = self._learned.hush
+        self._readings = Readings(self._learned, clock)
+        self.hush = self._readings.hush
         self._clients: dict[int, bytes | None] = {}  # zones, as long as one batch of notices is handled
         self._slots: dict[bytes, list[bytes]] = {}
         self._lists = Lists(self._learned, clock)
@@ -219,7 +221,7 @@ class Tracker:
 
     def next_deadline(self) -> float | None:
         """When `tick` is due, by our clock."""
-        deadlines = (self.engine.next_deadline(), self.l2tp.next_deadline(), self._read_at)
+        deadlines = (self.engine.next_deadline(), self.l2tp.next_deadline(), self._read_at, self._readings.due)
         return min((when for when in deadlines if when is not None), default=None)
 
     def tick(self) -> None:
@@ -227,6 +229,7 @@ class Tracker:
         if self._read_at is not None and self._read_at <= self._clock():
             self.resync()
         try:
+            self._readings.feed(self.engine.servers, self._handle)
             self._handle(Tick())
         except NetlinkError as error:
             self._log.warning("KERNEL", "a decision could not be put into the kernel: {problem}", problem=error.strerror)
@@ -255,6 +258,7 @@ class Tracker:
             when = self._moments.of(notice.time, self._clock())
             for event in self._events(notice, packet, when):
                 self._handle(event, when)
+            self._readings.feed(self.engine.servers, self._handle)
         except NetlinkError as error:
             # The tables may just have been deleted: they come back, and so does the next packet.
             self._log.warning("KERNEL", "a decision could not be put into the kernel: {problem}", problem=error.strerror)
@@ -441,7 +445,3 @@ class Tracker:
         """The list of this SPI is no more. Was it only held back, so that the kernel does not have it?"""
         self._lists.drop((server, spi))
         return self._held.pop((server, spi), None) is not None
-
-
-def _text(address: bytes) -> str:
-    return socket.inet_ntoa(address)

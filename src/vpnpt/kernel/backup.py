@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = {name: number for number, name in FAMILIES.items()}
 # Elements with a rate limit or a counter, whose state can't be put back.
-_METERS = (*(row.name for row in (*IPSEC, *L2TP) if row.name.startswith("rate_")), "copied", *map(refused_set, PROTOCOLS))
+_METERS = (*(row.name for row in (*IPSEC, *L2TP) if row.name.startswith("rate_")), "copied", "sending", *map(refused_set, PROTOCOLS))
 LEFT_OUT = frozenset((*_METERS, "esp_fast", "ike_fast", "ike_fast_in", "spi_new", "came_esp", "came_ike", "renewing", "renewed", "parted",
                       "asked", "hushed"))
 """Not worth the time: the fast path's next packet puts its entry back itself, the others count for a second or for one packet."""

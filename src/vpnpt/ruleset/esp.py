@@ -71,7 +71,7 @@ def _add_out(table: Table, devices: Devices) -> None:
 
     again = table.chain("esp_out_again")
     again.rule(f"ip daddr . {ZONE} @answered goto esp_out_answered", "the server has answered since")
-    again.rule(f"update {UNANSWERED}", "renewed")
+    again.rule(f"update {UNANSWERED} update @sending {{ ip saddr . ip daddr counter }}", "renewed, and counted")
     again.rule(f"ip daddr != @hushed jump {teller}", "tell the daemon")
     again.rule(f"update @asking {{ ip daddr . {ZONE} }} jump wait_out", "still not answered: the client goes on waiting")
 

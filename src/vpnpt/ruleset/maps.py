@@ -167,6 +167,7 @@ IPSEC: tuple[Map, ...] = (
     Map(name="spilled", key=f"ip saddr . {SPI}", lifetime=LISTED, meaning=f"SPIs with more than {SLOTS} candidates", fills="daemon",
         reads="kernel, daemon"),
     Map(name="copied", key=f"ip saddr . {SPI}", meaning="SPIs whose copies are counted", reads="daemon"),
+    Map(name="sending", key="ip saddr . ip daddr", meaning="client and server: ESP that is not answered yet, counted", reads="daemon"),
     *(Map(name=f"fan{slot}", key=f"ip saddr . {SPI}", value="ip daddr", lifetime=LIST, meaning=f"server, SPI: candidate {slot + 1}",
           fills="daemon", reads="kernel, daemon") for slot in range(SLOTS)),
     # IKE

@@ -76,5 +76,6 @@ The rules
     what time, everybody's packets and each rival's do together. That proves it like rule 10, if clearly fewer and smaller ones come than it
     sends, or more and larger ones: what it sends to another client (12), in a conference a part of it, is that one's. Of what it gains
     over time and everybody alone, a hint is enough for nobody to be proven over it by rules 10 and 12. Who was never answered by the
-    server is no rival here of one that was, and nothing of what it confirms counts beside that (9): it had those copies.
+    server is no rival here of one that was, and nothing of what it confirms counts beside that (9): it had those copies. The same by the
+    kernel's own counters (Counted), read now and then, where packets are too many to hear of each.
 """

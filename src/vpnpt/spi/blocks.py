@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from .evidence import Open, Server
+    from .messages import Counted
 
 SIZES = (12, 3), (48, 12), (192, 48)
 """Packets of a block, and by how many a prediction of these may be wrong and still be right: for slow transfers, and for fast ones, of
 which more is under way."""
+PARTS = 4, 16
+"""The same where counters are read, now and then: so many parts of what has come since the last time."""
 LEARNS = 4
 """Blocks by which each way to predict is learned before it is compared."""
 SHARE = 0.1
@@ -37,13 +40,14 @@ TIME, ALL = b"t", b"a"
 
 
 class Blocks:
-    """Of one SPI, in blocks of `size` packets. speaks: for each candidate, over all else; alone: the same over the time and what everybody
-    does only, not over the other candidates. Natural logarithms."""
+    """Of one SPI, in blocks of `size` packets or more. unit: by how many a prediction may be wrong; parts: or what part of them it is.
+    speaks: for each candidate, over all else; alone: the same over the time and what everybody does only, not over the other candidates.
+    Natural logarithms."""
 
-    __slots__ = ("size", "unit", "last", "ways", "steps", "speaks", "alone")
+    __slots__ = ("size", "unit", "parts", "last", "ways", "steps", "speaks", "alone")
 
-    def __init__(self, size: int, unit: int) -> None:
-        self.size, self.unit, self.steps = size, unit, -1
+    def __init__(self, size: int, unit: int, parts: int = 0) -> None:
+        self.size, self.unit, self.parts, self.steps = size, unit, parts, -1
         self.last: tuple[int, Mapping[bytes, float]] = 0, {}
         self.ways: dict[bytes, Way] = {}
         self.speaks: dict[bytes, float] = {}
@@ -58,9 +62,12 @@ class Blocks:
         self.steps += 1
         if not self.steps:
             return
+        if self.parts:
+            self.unit = max(1, (came - before) // self.parts)
         trust, right, both = dict[bytes, float](), dict[bytes, float](), dict[bytes, float]()
         for name, number in given.items():
-            way = self.ways.setdefault(name, Way(self.unit))
+            way = self.ways.setdefault(name, Way())
+            way.unit = self.unit
             first, second = way.step(came - before, number - had.get(name, number))
             trust[name], both[name] = sum(way.believed), (first + second) / 2
             way.believed = way.believed[0] * first, way.believed[1] * second
@@ -100,6 +107,31 @@ def count(found: Open, server: Server) -> None:
         given = {client: float(server.pairs[client].passed) for client in found.candidates}
         given |= {TIME: found.last, ALL: float(server.passed - found.passed)}
         for blocks in due:
-            blocks.comes(found.passed, given, {client for client in found.candidates if not server.pairs[client].heard})
-        for client in found.candidates.keys() & found.tally.keys():
-            found.tally[client].numbers = max(blocks.alone.get(client, 0.0) for blocks in found.blocks)
+            blocks.comes(found.passed, given, _strangers(found, server))
+        _note(found)
+
+
+def read(server: Server, event: Counted, now: float) -> list[bytes]:
+    """Counters were read. Of which open SPIs do they tell something?"""
+    passed, told = sum(event.came.values()) + sum(event.sent.values()), list[bytes]()
+    for spi, came in event.came.items():
+        found = server.open.get(spi)
+        if found is None or not found.followed or not found.plain() or len(found.candidates) > MANY:
+            continue
+        given = {client: float(event.sent.get(client, 0)) for client in found.candidates} | {TIME: now, ALL: float(passed - came)}
+        if not found.readings or came < found.readings[0].last[0]:  # the first time; the tables were put back
+            found.readings = tuple(Blocks(SIZES[0][0], 1, parts) for parts in PARTS)
+        for blocks in found.readings:
+            blocks.comes(came, given, _strangers(found, server))
+        _note(found)
+        told.append(spi)
+    return told
+
+
+def _strangers(found: Open, server: Server) -> set[bytes]:
+    return {client for client in found.candidates if not server.pairs[client].heard}
+
+
+def _note(found: Open) -> None:
+    for client in found.candidates.keys() & found.tally.keys():
+        found.tally[client].numbers = max(blocks.alone.get(client, 0.0) for blocks in (*found.blocks, *found.readings))

@@ -7,7 +7,7 @@ from .messages import Forget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from .evidence import Server
     from .messages import Action
@@ -22,6 +22,14 @@ FOLLOWED_CAP = 64
 """Open SPIs in all beyond which nobody looks who confirms one that is opened then: with 16 candidates each look remembers up to 200 KB."""
 ALONE_CAP = 1024
 """Servers with one client, which is all that is known of them. The kernel knows them, too."""
+SETTLED_CAP = 1024
+"""Decisions of one server that may have to be revised."""
+IDLE = 3600.0
+"""Seconds without a packet after which an open SPI is forgotten."""
+GONE = 600.0
+"""Seconds: a need that is younger may be of a pair that the kernel has not registered yet."""
+DOUBT_RENEWED = 1800.0
+"""Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
 AT_ONCE = 64
 """Pairs that go at once when there are too many: looking for them takes time."""
 
@@ -89,6 +97,12 @@ def _idlest(servers: dict[bytes, Server], client: bytes, own: Iterable[bytes]) -
         pair = servers[server].pairs[client]
         return pair.answered > 0, max(pair.answered, pair.latest())
     return sorted(own, key=rank)
+
+
+def forgotten(servers: dict[bytes, Server], alive: Collection[tuple[bytes, bytes]], now: float) -> list[tuple[bytes, bytes]]:
+    """(server, client) of the pairs that are not alive, and of which nothing has been heard for long."""
+    return [(name, client) for name, server in servers.items() for client, pair in server.pairs.items()
+            if (client, name) not in alive and max(pair.latest(), pair.answered) < now - GONE]
 
 
 def forget_open(name: bytes, server: Server, servers: dict[bytes, Server]) -> list[Action]:

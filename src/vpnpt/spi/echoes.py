@@ -122,10 +122,12 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
                 if only or found.counted(rival):
                     proofs[rival] = max(proofs.get(rival, 0.0), tally.counts.speaks)
         sizes = found.size, server.pairs[client].size
-        proof = max((blocks.proof(client, *sizes) for blocks in found.blocks), default=0.0) - log(max(1, len(found.blocks)))
+        counting = (*found.blocks, *found.readings)
+        proof = max((blocks.proof(client, *sizes) for blocks in counting), default=0.0) - log(max(1, len(counting)))
         if proof > least:
             only = server.pairs[client].answered == FAR_PAST
-            proofs |= {rival: max(proofs.get(rival, 0.0), proof) for rival in found.candidates if only or found.blocks[0].sends(rival)}
+            proofs |= {rival: max(proofs.get(rival, 0.0), proof) for rival in found.candidates
+                       if only or any(blocks.sends(rival) for blocks in counting)}
         proofs = {rival: proof for rival, proof in proofs.items() if proof > least and rival != client}
         if not proofs:
             continue

@@ -7,7 +7,8 @@ from math import log
 
 from ..model import Said
 from .assignment import claims, jointly
-from .bounds import Known, forget_open
+from .blocks import read
+from .bounds import DOUBT_RENEWED, IDLE, SETTLED_CAP, Known, forget_open, forgotten
 from .candidates import STARVES, UNSURE, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
 from .echoes import confirmed, listen
 from .evidence import FAN, MANY, OUTBOUND_CAP, Open, Pair, Server, Settled, cap
@@ -18,6 +19,7 @@ from .messages import (
     AssignRouter,
     Began,
     CookieShared,
+    Counted,
     Doubt,
     Exchange,
     Fan,
@@ -35,7 +37,7 @@ from .messages import (
     Unpaired,
     deliver,
 )
-from .newcomers import came_before, overstayed
+from .newcomers import came_before, may_join, overstayed
 from .tally import APART, ASKED, CERTAIN, CHALLENGE, FAR_PAST, HINT, SURE, Tally
 from .timing import judge
 
@@ -49,13 +51,6 @@ CREDIT = 1.0
 """Seconds for which notices about an outbound SPI that has just been answered may still be on their way."""
 BEGINS, TWICE = 1.0, 0.05
 """Seconds by which a packet with sequence number 1 may be late without being the first one of another SA; and come twice."""
-IDLE = 3600.0
-"""Seconds without a packet after which an open SPI is forgotten."""
-GONE = 600.0
-"""Seconds: a need that is younger may be of a pair that the kernel has not registered yet."""
-DOUBT_RENEWED = 1800.0
-"""Seconds after which the kernel is told again that it may not decide alone; it forgets that after an hour."""
-SETTLED_CAP = 1024
 
 
 class Engine:
@@ -70,7 +65,7 @@ class Engine:
         self._known = Known()
         self._handlers: dict[type, Callable[..., list[Action]]] = {
             Exchange: self._exchange, SpiOut: self._outbound, SpiTaken: self._taken, SpiMoved: self._moved, SpiShared: self._shared,
-            Fanned: self._fanned}
+            Fanned: self._fanned, Counted: self._counted}
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """One event in, what to do out. Never raises for anything that came from the wire."""
@@ -152,7 +147,7 @@ class Engine:
         """A client's first ESP: what the server has sent before may be its (rules 2 and 6)."""
         actions: list[Action] = []
         for spi, found in server.open.items():
-            if found.loose and client not in found.candidates:
+            if may_join(found, server, client, now):
                 found.candidates[client] = None
                 actions.append(self._fan(name, spi, found))
         return actions + [action for spi in came_before(server, client, now)
@@ -264,12 +259,18 @@ class Engine:
         actions = deliver(event.packet, known.candidates, event.copied)
         if self._judge_timing(server, known, now):
             actions += self._proof(event.server, server, event.spi, known, now)
-        best, beaten = confirmed(server, known)
-        if beaten and event.spi in server.open:
-            actions += self._out(event.server, server, event.spi, known, best, beaten, now)
+        actions += self._confirmed(event.server, server, event.spi, now)
         actions += self._without(event.server, server, event.spi, known, overstayed(known, now), [])
         server.passed += known.comes(now, event.sequence, event.size)
         return actions
+
+    def _confirmed(self, name: bytes, server: Server, spi: bytes, now: float) -> list[Action]:
+        """Rules 10, 12 and 15."""
+        best, beaten = confirmed(server, server.open[spi]) if spi in server.open else (b"", set())
+        return self._out(name, server, spi, server.open[spi], best, beaten, now) if beaten else []
+
+    def _counted(self, server: Server, event: Counted, now: float) -> list[Action]:
+        return [action for spi in read(server, event, now) for action in self._confirmed(event.server, server, spi, now)]
 
     def _opened(self, server: Server, event: SpiShared, now: float) -> list[Action]:
         if event.same and event.owner is not None:
@@ -425,9 +426,8 @@ class Engine:
 
     def _alive(self, alive: frozenset[tuple[bytes, bytes]], now: float) -> list[Action]:
         """Pairs that the kernel has forgotten, and of which nothing has been heard for long, are no more."""
-        gone = [(name, client) for name, server in self.servers.items() for client, pair in server.pairs.items()
-                if (client, name) not in alive and max(pair.latest(), pair.answered) < now - GONE]
-        return [action for name, client in gone for action in self._unpaired(name, self.servers[name], client)]
+        return [action for name, client in forgotten(self.servers, alive, now)
+                for action in self._unpaired(name, self.servers[name], client)]
 
     def _unpaired(self, name: bytes, server: Server, client: bytes) -> list[Action]:
         server.pairs.pop(client, None)

@@ -251,7 +251,7 @@ class Open:
 
     __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
                  "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number",
-                 "blocks", "resumed", "size")
+                 "blocks", "readings", "resumed", "size")
 
     def __init__(self, candidates: tuple[bytes, ...], now: float) -> None:
         self.candidates = dict.fromkeys(candidates)
@@ -266,6 +266,7 @@ class Open:
         self.followed = True
         self.passed = self.number = self.resumed = 0
         self.blocks: tuple[Blocks, ...] = ()
+        self.readings: tuple[Blocks, ...] = ()
         self.size = 0.0
 
     def plain(self) -> bool:

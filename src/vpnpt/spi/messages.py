@@ -84,6 +84,16 @@ class SpiShared(Record):
     size: int
 
 
+class Counted(Record):
+    """The kernel's counters, read because its notices are too many: packets of each open SPI that came (by SPI), and packets with
+    unanswered SPIs that each client has sent (by client). Both only grow, but where the tables were put back."""
+
+    __slots__ = ("server", "came", "sent")
+    server: bytes
+    came: dict[bytes, int]
+    sent: dict[bytes, int]
+
+
 class Exchange(Record):
     """A message of an IKE exchange that creates SAs. message: cookie, message ID and who began, which name the exchange.
 
@@ -258,6 +268,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Event = (Paired | SpiOut | SpiTaken | SpiMoved | SpiShared | Exchange | RoundTrip | CookieShared | SpiOfRouter | Fanned | Unpaired
-             | Alive | Began | Tick)
+    Event = (Paired | SpiOut | SpiTaken | SpiMoved | SpiShared | Counted | Exchange | RoundTrip | CookieShared | SpiOfRouter | Fanned
+             | Unpaired | Alive | Began | Tick)
     Action = Assign | AssignRouter | Fan | Forget | Deliver | Doubt | Ask | Say

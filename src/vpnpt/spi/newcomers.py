@@ -20,14 +20,23 @@ def came_before(server: Server, client: bytes, now: float) -> list[bytes]:
 
     The newest that came within a minute, if the server has never answered it; else within seconds, if that SPI is a new one.
     """
-    pair = server.pairs[client]
-    if pair.ike or pair.entitled:
+    if not _may_be_late(server, client):
         return []
-    if pair.heard and not pair.outbound:
-        return []
-    since = now - (STARVES if pair.heard else PROTECTED)
+    since = now - (STARVES if server.pairs[client].heard else PROTECTED)
     return [spi for spi, decision in server.settled.items() if decision.first > since and not (
         decision.challenged or decision.proven or decision.owner == client)][-NEWEST:]
+
+
+def may_join(found: Open, server: Server, client: bytes, now: float) -> bool:
+    """Where nobody is known to need this SPI, or another newcomer has just opened it: may it be this client's, which only now begins?"""
+    return client not in found.candidates and (
+        found.loose or (found.kept and now - found.first < STARVES and _may_be_late(server, client)))
+
+
+def _may_be_late(server: Server, client: bytes) -> bool:
+    """May the server have sent this client something before it has begun to use its outbound SPI?"""
+    pair = server.pairs[client]
+    return not (pair.ike or pair.entitled or (pair.heard and not pair.outbound))
 
 
 def overstayed(found: Open, now: float) -> list[bytes]:
