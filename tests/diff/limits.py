@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
     for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
-                  who_has_500, router_behind, called_at_a_port, through_beside, drawn_port, drawn_anew, rerouted,
+                  who_has_500, router_behind, called_at_a_port, through_beside, goes_on, drawn_port, drawn_anew, rerouted,
                   two_of_one):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
@@ -193,13 +193,19 @@ def through_beside(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes
     if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
         return False
     flow = plan["flows"][step["flow"]]
-
-    def heard(notes: Notes, number: int) -> bool:
-        return any(host == flow["a"] for host, _, _ in notes[number]["odd"])
-
-    return flow["kind"] == "esp" and is_inside(flow["b"]) and heard(ours, find.number) and any(
-        before["by"] == "b" and heard(ours, number) and not (heard(stock, number) or stock[number]["got"])
+    return flow["kind"] == "esp" and is_inside(flow["b"]) and _heard(ours, find.number, flow) and any(
+        before["by"] == "b" and _heard(ours, number, flow) and not (_heard(stock, number, flow) or stock[number]["got"])
         for number, before in _before(plan, step, flow) if number in ours and number in stock)
+
+
+def goes_on(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """ESP of a host that is called at another address, too: it sent from the router's, on stock as well, until conntrack was emptied."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
+        return False
+    flow, steps = plan["flows"][step["flow"]], plan["steps"]
+    return flow["kind"] == "esp" and is_inside(flow["b"]) and _heard(ours, find.number, flow) and any(
+        before["by"] == "b" and steps.index(before) < _emptied(plan) < steps.index(step) and _heard(stock, number, flow)
+        for number, before in _before(plan, step, flow) if number in stock)
 
 
 def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
@@ -213,18 +219,22 @@ def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
 
 
 def drawn_anew(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """An answer in a forwarded IKE SA, from a port drawn at random: conntrack was emptied in the middle of it."""
-    if (find.kind, step.get("by"), step.get("start"), step.get("answer")) != ("lost", "b", "a", True):
+    """An answer in a forwarded IKE SA, from a port drawn at random, or where stock has drawn one for the server: conntrack was emptied
+    in the middle of it."""
+    if (find.kind, step.get("by"), step.get("start", "a"), step.get("answer")) != ("lost", "b", "a", True):
         return False
     flow, steps = plan["flows"][step["flow"]], plan["steps"]
-    forwarded = any(feature["kind"] == "forward" and feature.get("port") == 500 for feature in plan["features"])
+    forwarded = "start" in step and any(feature["kind"] == "forward" and feature.get("port") == 500 for feature in plan["features"])
     random = any(feature["kind"] == "masquerade" for feature in plan["features"])
-    return forwarded and random and flow["kind"] == "ike" and is_inside(flow["b"]) and steps.index(step) > _emptied(plan) and any(
-        host == flow["a"] for host, _, _ in ours[find.number]["odd"])
+    drawn = any(before["by"] == "a" and number in stock and stock[number]["got"] and stock[number]["source"][1] != flow.get("a_port")
+                for number, before in _before(plan, step, flow))
+    return ((forwarded and random) or drawn) and flow["kind"] == "ike" and is_inside(flow["b"]) and steps.index(step) > _emptied(
+        plan) and _heard(ours, find.number, flow)
 
 
 def rerouted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """The first packet of a flow after a policy has moved its host to another uplink, which NAT drops: stock has dropped all before it."""
+    """The first packet of a flow after a policy has moved its host to another uplink, which NAT drops: stock has dropped all before it, or
+    another one since."""
     if find.kind != "lost" or step["do"] != "send" or not is_inside(plan["flows"][step["flow"]][step["by"]]):
         return False
     flow, steps = plan["flows"][step["flow"]], plan["steps"]
@@ -234,8 +244,8 @@ def rerouted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> b
               if plan["flows"][other["flow"]][other["by"]] == host and number in ours and number in stock]
     if not policies or not before:
         return False
-    place, number = before[-1]
-    return place < policies[-1] and bool(ours[number]["got"]) and not stock[number]["got"]
+    return any(bool(ours[number]["got"]) and not stock[number]["got"] for place, number in before
+               if place > policies[-1] or place == before[-1][0])
 
 
 def two_of_one(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
@@ -258,6 +268,11 @@ def _moved(plan: Plan, since: Step, step: Step, flow: Flow) -> bool:
 def _emptied(plan: Plan) -> int:
     """The first step with which conntrack forgets something."""
     return next((place for place, before in enumerate(plan["steps"]) if before["do"] == "forget"), len(plan["steps"]))
+
+
+def _heard(notes: Notes, number: int, flow: Flow) -> bool:
+    """Did the caller hear this, from another address or port than it had called?"""
+    return any(host == flow["a"] for host, _, _ in notes[number]["odd"])
 
 
 def _reached(notes: Notes, number: int) -> bool:

@@ -119,17 +119,28 @@ def test_rule_9_who_makes_up_esp_gets_copies_for_seconds_only(every: float) -> N
 
 
 def test_an_address_has_changed_both_get_it() -> None:
-    moved = SpiMoved(server=S, spi=X, owner=A, client=B)
+    moved = SpiMoved(server=S, spi=X, owner=A, client=B, outbound=b"outA")
     engine = fed(*pairs(A), *both(A))
     assert engine.handle(shared(X, (A,), copied=()), 0.0) == [assign(X, A)]
     assert engine.handle(moved, 1.0) == [fan(X, A, B)]
     assert engine.handle(moved, 2.0) == []
-    assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=C), 3.0) == [fan(X, A, B, C)]
+    assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=C, outbound=b"outA"), 3.0) == [fan(X, A, B, C)]
+
+
+def test_who_has_moved_needs_what_came_for_it_before() -> None:
+    """It gets another SPI, which it has asked for by IKE: that ends nothing."""
+    engine = fed(*pairs(A, B), *both(A))
+    assert engine.handle(shared(X, (A,), copied=()), 0.0) == [assign(X, A)]
+    assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=B, outbound=b"outA"), 1.0) == [fan(X, A, B)]
+    for event in (*both(B), out(B, b"outB")):
+        assert engine.handle(event, 2.0) == []
+    assert engine.handle(shared(Y, (B,), copied=()), 2.1) == [assign(Y, B)]
+    assert X in engine.servers[S].open
 
 
 def test_an_address_has_changed_of_a_decision_that_is_not_remembered() -> None:
     engine = fed(*pairs(A, B))
-    assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=B), 0.0) == [fan(X, A, B)]
+    assert engine.handle(SpiMoved(server=S, spi=X, owner=A, client=B, outbound=b"outA"), 0.0) == [fan(X, A, B)]
 
 
 def test_rule_6_what_one_got_for_its_need_may_be_of_who_sends_its_first_esp() -> None:

@@ -35,5 +35,5 @@ class Moves:
         for peer, _, way, _ in self._learned.zoned("esp_fast", 8, 0.0):
             if peer == server:
                 self._lists.came(server, way[:4])
-        return [SpiMoved(server=server, spi=inbound, owner=before, client=client)
+        return [SpiMoved(server=server, spi=inbound, owner=before, client=client, outbound=spi)
                 for peer, owner, inbound, _ in self._learned.zoned("spi_zone", 4, 0.0) if peer == server and owner == zone]

@@ -219,7 +219,7 @@ class Engine:
         return actions
 
     def _moved(self, server: Server, event: SpiMoved, now: float) -> list[Action]:
-        self._pair(event.server, event.client)
+        self._pair(event.server, event.client).outbound.setdefault(event.outbound, (now, now))
         self._pair(event.server, event.owner)
         if event.spi not in server.open:
             server.settled.setdefault(event.spi, Settled(event.owner, (), now, challenged=True))

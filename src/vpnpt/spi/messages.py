@@ -52,13 +52,14 @@ class SpiTaken(Record):
 
 
 class SpiMoved(Record):
-    """`client` sends with an outbound SPI that was `owner`'s, whose inbound SPI this is: its address seems to be another one now."""
+    """`client` sends with an outbound SPI that was `owner`'s, whose inbound SPI `spi` is: its address seems to be another one now."""
 
-    __slots__ = ("server", "spi", "owner", "client")
+    __slots__ = ("server", "spi", "owner", "client", "outbound")
     server: bytes
     spi: bytes
     owner: bytes
     client: bytes
+    outbound: bytes
 
 
 class SpiShared(Record):
