@@ -5,11 +5,13 @@ Once as written, once as its build installs them.
 """
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from buildroot.recipe import TOP
 from tests.luci import browser as browsers
 from tests.luci.browser import PHONE, overflow
 from tests.luci.front import APP, HOST, TABS, Front, minify, source
@@ -132,3 +134,22 @@ def test_the_doctors_findings_and_the_masked_report(page: Page) -> None:
     page.click("#vpnpt-report > summary")
     report = page.input_value("#vpnpt-report textarea")
     assert "[LAN-1]/24" in report and "192.168" not in report and "ipsec help" in " ".join(report.split())
+
+
+def test_links_to_the_docs(page: Page, front: Front, tmp_path: Path) -> None:
+    """None as long as they are published nowhere; else from each page to one that is there."""
+    for name in TABS:
+        show(page, name)
+        assert page.locator(".vp-docs").count() == 0
+    shutil.copytree(front.roots[0], tmp_path / "htdocs")
+    file = tmp_path / "htdocs/luci-static/resources/vpnpt/parts.js"
+    text = re.sub(r"const DOCS ?= ?''", "const DOCS='https://docs.example.org/'", file.read_text())
+    file.write_text(text)
+    front.roots[0] = tmp_path / "htdocs"
+    found = set()
+    for name in TABS:
+        show(page, name)
+        found.add(page.locator(".vp-docs a").get_attribute("href"))
+    assert len(found) == len(TABS)
+    for address in found:
+        assert address is not None and (TOP / "docs" / address.removeprefix("https://docs.example.org/")).is_file(), address

@@ -10,6 +10,9 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
+/* Where docs/ can be read, with a slash at the end. Empty as long as nobody has published it, and no page links to it: docs/UPSTREAM.md. */
+const DOCS = '';
+
 function svg(name, attributes, children) {
 	const node = document.createElementNS(SVG, name);
 
@@ -197,6 +200,9 @@ return baseclass.extend({
 			])
 		]);
 	},
+
+	/* A link to a page of the docs, where they can be read. */
+	docs: name => DOCS ? [ E('p', { 'class': 'vp-docs' }, [ E('a', { 'href': DOCS + name, 'target': '_blank', 'rel': 'noreferrer' }, [ _('Documentation') ]) ]) ] : [],
 
 	/* Rows of the sessions as a table for a spreadsheet (RFC 4180). What begins like a formula is kept from being one. */
 	csv(rows) {

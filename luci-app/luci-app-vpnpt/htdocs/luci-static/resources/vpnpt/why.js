@@ -143,7 +143,8 @@ return baseclass.extend({
 			], 'status'),
 			E('ul', { 'class': 'vp-list', 'aria-label': _('Evidence') }, (verdict.evidence ?? []).map((text, i) =>
 				E('li', {}, [ E('span', { 'class': 'vp-text' }, [ messages.text(said.evidence?.[i], text) ]) ]))),
-			...(verdict.more ?? []).map(finding => E('p', { 'class': 'vp-dim' }, [ parts.badge(api.severity(finding.severity)), ' ', parts.said(finding, 'text') ]))
+			...(verdict.more ?? []).map(finding => E('p', { 'class': 'vp-dim' }, [ parts.badge(api.severity(finding.severity)), ' ', parts.said(finding, 'text') ])),
+			...parts.docs('LIMITS.md')
 		];
 	},
 

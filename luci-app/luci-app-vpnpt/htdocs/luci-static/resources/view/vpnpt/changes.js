@@ -48,7 +48,7 @@ return view.extend({
 			E('div', { 'class': 'cbi-map-descr' }, [
 				_('What the service did since it started. The system log has the same lines, under the name vpnptd.')
 			]),
-			this.panel, this.main
+			this.panel, this.main, ...parts.docs('reference/log-codes.md')
 		]);
 	},
 

@@ -51,7 +51,7 @@ return view.extend({
 				_('Looks for whatever keeps VPNs from working through this router: settings, modules, the firewall, other software, the line itself. It changes nothing.')
 			]),
 			E('div', { 'class': 'vp-tools' }, [ this.run, this.live ]),
-			this.progress, this.result
+			this.progress, this.result, ...parts.docs('reference/doctor-codes.md')
 		]);
 	},
 

@@ -46,7 +46,7 @@ return view.extend({
 			]),
 			this.live, this.service,
 			E('p', { 'class': 'vp-tools' }, [ parts.button(_('My VPN does not connect'), () => this.why(), 'action important', { 'id': 'vpnpt-why-open' }) ]),
-			this.panels, this.main, parts.help()
+			this.panels, this.main, parts.help(), ...parts.docs('OPERATING.md')
 		]);
 	},
 

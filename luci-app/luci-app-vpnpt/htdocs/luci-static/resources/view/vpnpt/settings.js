@@ -162,7 +162,7 @@ return view.extend({
 				window.requestAnimationFrame(() => node.querySelector(`.vp-fold[data-name="${chosen}"]`)?.scrollIntoView());
 
 			return E('div', {}, [ E('div', { 'class': 'vpnpt', 'id': 'vpnpt-problems' }, [ ...this.renderDown(status), ...this.renderProblems(status) ]), node,
-				E('div', { 'class': 'vpnpt' }, [ refused.render(map), parts.help() ]) ]);
+				E('div', { 'class': 'vpnpt' }, [ refused.render(map), parts.help(), ...parts.docs('reference/options.md') ]) ]);
 		});
 	},
 
