@@ -117,7 +117,8 @@ class Kernel:
             peer.known_out.add(key)
             return
         peer.wait(client, now)
-        again, peer.sending[client] = client in peer.sending, peer.sending.get(client, 0) + 1
+        peer.sending[client] = peer.sending.get(client, 0) + 1
+        again = peer.sequences[key] > 1
         if not first and self.outward.take(now) and not (again and now < self.hushed.get(server, 0.0)):
             self.tell(SpiOut(server=server, client=client, spi=spi, sequence=peer.sequences[key], size=self.sizes[0]), now)
 
@@ -150,7 +151,7 @@ class Kernel:
                 clients: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
         clients = clients or tuple(peer.clients[:SLOTS])
         peer.copied[spi] = peer.copied.get(spi, 0) + 1
-        if peer.fans.get(spi) and now < self.hushed.get(peer.name, 0.0):
+        if peer.fans.get(spi) and spi not in self.spills and now < self.hushed.get(peer.name, 0.0):
             return clients
         bucket = self.spilled if spi in self.spills else self.fanned if peer.fans.get(spi) else self.unknown
         if bucket.take(now):

@@ -48,7 +48,7 @@ class Router:
         """What the owners of missing packets do once they have them."""
         self.busy = self.highest = 0.0
         self.arrived = 0.0
-        self.waiting, self.reads_at = 0, FAR
+        self.waiting, self.told_at, self.reads_at = 0.0, 0.0, FAR
         self.said: Counter[str] = Counter()
 
     # the kernel's side
@@ -65,9 +65,10 @@ class Router:
 
     def _hush(self, server: bytes, now: float) -> None:
         """A slow router's daemon has more notices than it can handle, and asks the kernel to be silent (daemon/backlog.py)."""
-        self.waiting += 1
+        self.waiting = max(0.0, self.waiting - (now - self.told_at) / self.options.slow) + 1
+        self.told_at = now
         if self.waiting > FRESH:
-            self.waiting = 0
+            self.waiting = 0.0
             self.kernel.hushed[server] = now + min(SILENCE, 2 * self.options.slow * FRESH)
             self.reads_at = min(self.reads_at, now)
 
