@@ -11,7 +11,7 @@ from .blocks import read
 from .bounds import DOUBT_RENEWED, IDLE, SETTLED_CAP, Known, forget_open, forgotten
 from .candidates import STARVES, UNSURE, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
 from .echoes import confirmed, listen
-from .evidence import FAN, MANY, OUTBOUND_CAP, Open, Pair, Server, Settled, cap
+from .evidence import FAN, MANY, Open, Pair, Server, Settled, cap
 from .messages import (
     Alive,
     Ask,
@@ -166,9 +166,7 @@ class Engine:
             return []
         if event.spi not in pair.outbound and not pair.entitled and server.was_ahead(event.client, now):
             pair.follows.add(event.spi)
-        first, _ = pair.outbound.get(event.spi, (now, now))
-        pair.outbound[event.spi] = (first, now)
-        cap(pair.outbound, OUTBOUND_CAP)
+        first = pair.waits(event.spi, now)
         actions = [] if first < now else self._joins(event.server, server, event.client, now)
         for inbound, found in list(server.open.items()):
             if event.client in found.candidates:
@@ -219,7 +217,7 @@ class Engine:
         return actions
 
     def _moved(self, server: Server, event: SpiMoved, now: float) -> list[Action]:
-        self._pair(event.server, event.client).outbound.setdefault(event.outbound, (now, now))
+        self._pair(event.server, event.client).waits(event.outbound, now)
         self._pair(event.server, event.owner)
         if event.spi not in server.open:
             server.settled.setdefault(event.spi, Settled(event.owner, (), now, challenged=True))

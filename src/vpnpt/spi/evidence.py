@@ -124,6 +124,13 @@ class Pair:
             return False
         return not any(len(seen) == 1 and now - began <= round_trip / 2 for began, seen in self.exchanges.values())
 
+    def waits(self, spi: bytes, now: float) -> float:
+        """It uses an outbound SPI that has not been answered: since when?"""
+        first, _ = self.outbound.get(spi, (now, now))
+        self.outbound[spi] = (first, now)
+        cap(self.outbound, OUTBOUND_CAP)
+        return first
+
     def spend(self, now: float) -> None:
         """An SPI was given to this client: the oldest need is met."""
         self.answered, self.heard = now, True
