@@ -78,8 +78,8 @@ def no_ike(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> boo
         sender, ports = step["from"], (step["from_port"], step["port"])
     else:
         flow = plan["flows"][step["flow"]]
-        sender, ports = flow["a"], (flow.get("a_port"), flow.get("to_port"))
-        if flow["kind"] == "ike" or step["by"] != "a":
+        sender, ports = flow[step["by"]], (flow.get("a_port"), flow.get("to_port"))
+        if flow["kind"] == "ike":
             return False
     return ports == (500, 500) and any(flow["kind"] == "ike" and flow["b"] == sender and flow["a_port"] == 500
                                        for flow in plan["flows"].values())
