@@ -9,6 +9,7 @@ import pytest
 from tests.spi.test_transcript import A, B, C, D, S, X, Y, assign, both, fan, out, pairs, shared
 from vpnpt.spi.candidates import PROTECTED, STARVES
 from vpnpt.spi.engine import CHALLENGE, Engine
+from vpnpt.spi.evidence import FAN
 from vpnpt.spi.messages import Assign, Fan, Paired, SpiMoved, SpiTaken
 from vpnpt.spi.newcomers import WITHIN
 
@@ -53,6 +54,18 @@ def test_rule_6_another_newcomer_shares_what_one_has_opened() -> None:
     assert engine.handle(Paired(server=S, client=B, speaks=True), 0.1)[0] == fan(X, A, B)
     assert engine.handle(Paired(server=S, client=D, speaks=True), 0.2) == [fan(X, A, B, D)]
     assert engine.handle(Paired(server=S, client=C), 0.3) == [], "by IKE"
+
+
+def test_rule_6_no_more_newcomers_share_than_the_kernel_can_copy_to() -> None:
+    """Who makes up ESP from many addresses does not send the packets of a tunnel by way of the daemon."""
+    engine = fed(*pairs(A), Paired(server=S, client=A, speaks=True), out(A))
+    engine.handle(SpiTaken(server=S, spi=X, client=A), 0.0)
+    for number in range(3 * FAN):
+        for action in engine.handle(Paired(server=S, client=bytes([10, 0, 0, number]), speaks=True), 0.1):
+            assert isinstance(action, Fan)
+            assert action.clients[0] == A
+            assert not action.spills
+    assert len(engine.servers[S].open[X].candidates) == FAN
 
 
 def test_rule_6_a_newcomer_that_is_not_answered_has_lost() -> None:

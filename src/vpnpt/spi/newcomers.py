@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .candidates import PROTECTED, STARVES
+from .evidence import FAN
 
 WITHIN = 10.0
 """Seconds in which timing must speak for a newcomer."""
@@ -28,9 +29,12 @@ def came_before(server: Server, client: bytes, now: float) -> list[bytes]:
 
 
 def may_join(found: Open, server: Server, client: bytes, now: float) -> bool:
-    """Where nobody is known to need this SPI, or another newcomer has just opened it: may it be this client's, which only now begins?"""
-    return client not in found.candidates and (
-        found.loose or (found.kept and now - found.first < STARVES and _may_be_late(server, client)))
+    """Where nobody is known to need this SPI, or another newcomer has just opened it: may it be this client's, which only now begins?
+
+    Of newcomers no more than the kernel can copy to: who makes up ESP from many addresses must not send packets by way of us.
+    """
+    return client not in found.candidates and (found.loose or (
+        found.kept and len(found.candidates) < FAN and now - found.first < STARVES and _may_be_late(server, client)))
 
 
 def _may_be_late(server: Server, client: bytes) -> bool:
