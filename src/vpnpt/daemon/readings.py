@@ -38,8 +38,7 @@ class Readings:
 
     def feed(self, known: Collection[bytes], tell: Callable[[Counted], None]) -> None:
         """If it is time for that: tells what the counters say of each of these servers that are known. Raises NetlinkError."""
-        now = self._clock()
-        if self.due is None or self.due > now:
+        if self.due is None or self.due > (now := self._clock()):
             return
         self._until = {server: until for server, until in self._until.items() if until > now}
         self.due = now + EVERY if self._until else None
