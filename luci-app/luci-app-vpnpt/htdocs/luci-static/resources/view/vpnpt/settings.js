@@ -141,7 +141,7 @@ return view.extend({
 			this.handleSaveApply = this.handleSave = this.handleReset = null;
 
 			return mend.render(missing, status).then(node => E('div', { 'class': 'vpnpt' }, [
-				E('h2', { 'name': 'content' }, [ _('VPN Passthrough') ]), ...this.renderDown(status), node, parts.help()
+				E('h2', { 'name': 'content' }, [ _('VPN Passthrough') ]), ...this.renderDown(status), node, parts.help(), ...parts.docs('reference/options.md')
 			]));
 		}
 
