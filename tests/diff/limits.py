@@ -244,8 +244,9 @@ def rerouted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> b
               if plan["flows"][other["flow"]][other["by"]] == host and number in ours and number in stock]
     if not policies or not before:
         return False
-    return any(bool(ours[number]["got"]) and not stock[number]["got"] for place, number in before
-               if place > policies[-1] or place == before[-1][0])
+    since = [number for place, number in before if place > policies[-1]] or [before[-1][1]]
+    return any(ours[number]["got"] and not stock[number]["got"] for number in since) and not any(
+        stock[number]["got"] and not ours[number]["got"] for number in since)
 
 
 def two_of_one(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
