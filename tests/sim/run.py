@@ -10,7 +10,7 @@ from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from vpnpt.daemon.backlog import FRESH, SILENCE
-from vpnpt.daemon.readings import EVERY
+from vpnpt.daemon.readings import EVERY, GOES_ON
 from vpnpt.spi.engine import Engine
 from vpnpt.spi.messages import Assign, Counted, Deliver, RoundTrip, SpiOut, SpiShared, SpiTaken, Tick
 
@@ -75,7 +75,7 @@ class Router:
     def _read(self, now: float) -> None:
         """What it does then: it reads the kernel's counters, now and then (daemon/readings.py)."""
         while self.reads_at <= now:
-            for server in self.kernel.hushed:
+            for server in [server for server, until in self.kernel.hushed.items() if self.reads_at < until + GOES_ON]:
                 peer = self.kernel.peers[server]
                 self._handle(Counted(server=server, came=dict(peer.copied), sent=dict(peer.sending)), self.reads_at)
             self.reads_at += EVERY * self.random.uniform(1, 1.5)
