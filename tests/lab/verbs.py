@@ -313,8 +313,8 @@ class Stage(Disturbances, Ailments):
         def count() -> int:
             return sum(match in line for line in self.lab.router.conntrack_list())
         if becomes is not None and self.stock:
-            # There it does not: for a second, in which it does not end by its own timeout however slow the machine is.
-            self.lab.pump.run(lambda: count() == becomes, 1.0)
+            # There it does not: as long by the clock as on a fast machine, so that it does not end by its own timeout on a slow one.
+            self.lab.pump.run(lambda: count() == becomes, within)
         elif becomes is not None:
             self.lab.router.wait_until(lambda: count() == becomes, within)
         return {"entries": count()}

@@ -62,7 +62,7 @@ What failed, and why:
   first (3370c3e), none because of the byte order: the kernel tells a logged packet's time since 6.6 only, not since 5.18 as the test had
   it (twice; amd64 with 6.1 does the same), and in a user namespace the socket had room for 818 of 900 packets.
 - s390x, *lab*: 169 of 170 passed. The other was on the stock router (P8-call-clear): the lab waited longer there, as the machine is slow,
-  than the entry lives of which it is to be seen that it stays. It waits for a second now, and the four of P8 passed there.
+  than the entry lives of which it is to be seen that it stays. It waits for seconds of the clock there now, and the four of P8 passed.
 - amd64-6.12, *lab*: stopped after 5 minutes; none of the first 62 of 168 cases had failed.
 - amd64-5.10, *offload*: an element of a map has one expression at most there (two since Linux 5.11), and the short way's have two. The
   daemon says so in its status, and ESP takes the long way. OpenWrt has had 5.15 or newer since 23.05.
