@@ -179,8 +179,8 @@ def test_a_killed_one_leaves_no_readiness_behind(router: Router, monkeypatch: py
     monkeypatch.setattr(type(ready), "unlink", lambda *_, **__: None)
     monkeypatch.setattr(tests.lab.router, "READY_TIMEOUT", 0.0)
     router.start_vpnpt("config protocol 'l2tp\n")
-    assert router.wait_until(lambda: "has no end" in router.log_text())
-    assert not ready.exists() and tables(router) == FW4 | OURS, "what runs stays, but this daemon has put nothing in force"
+    assert router.wait_until(lambda: "in force instead" in router.log_text(), PATIENCE), "said last, when nft has been tried as well"
+    assert not ready.exists() and tables(router) == FW4 | OURS, "what runs stays, but of this configuration nothing is in force"
 
 
 def test_started_again_with_other_sizes(router: Router) -> None:
