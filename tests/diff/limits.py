@@ -141,11 +141,17 @@ def forwarded_esp(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
     """The sender has port 500 on stock, and another on ours: conntrack was emptied, and the server's packet went where 500 is forwarded,
-    or to the router, which lets it in."""
+    or to the router, which lets it in. Or on stock alone it went where 500 is forwarded, and that host answers from there."""
     steps, emptied = plan["steps"], _emptied(plan)
-    if find.kind != "port" or step["do"] != "send" or steps.index(step) < emptied:
+    if find.kind not in ("port", "address") or step["do"] != "send" or steps.index(step) < emptied:
         return False
+    flow = plan["flows"][step["flow"]]
     to = {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature.get("port") == 500}
+    if find.kind == "address":
+        return (flow["kind"], step["by"]) == ("ike", "a") and flow["a"] in to and any(
+            before["by"] == "b" and (other["kind"], other["b"]) == ("ike", flow["b"]) and number in stock and number in ours
+            and flow["a"] in stock[number]["hosts"] and flow["a"] not in ours[number]["hosts"] and ours[number]["got"]
+            for number, before, other in _earlier(plan, step))
     router = any(feature["kind"] == "open" for feature in plan["features"])
 
     def router_s(number: int, before: Step) -> bool:
@@ -153,7 +159,7 @@ def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
             ours[number]["to"][1] == 500 != stock[number]["to"][1])
 
     return any(to & set(ours[number]["hosts"]) or router_s(number, before)
-               for number, before in _before(plan, step, plan["flows"][step["flow"]]) if number in ours)
+               for number, before in _before(plan, step, flow) if number in ours)
 
 
 def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab import scenario
+from tests.lab.flows import ALL, BACK, OUT, PATIENCE, Flows
 from tests.lab.packets import PROTO_ESP, PROTO_ICMP, fragments
 from tests.lab.topology import Lab
 from vpnpt.ruleset.offload import Way, render
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from tests.lab.host import Host
 
 CONFIG = scenario.uci({"ipsec": {"enabled": 1, "esp_offload": 1}})
-OUT, BACK = 0x1000, 0x2000
 BANNING = """table ip user {
 	set banned {
 		type ipv4_addr
@@ -39,75 +39,13 @@ BANNING = """table ip user {
 }
 """
 TABLES = ("table netdev vpnpt", "table ip vpnpt_seen")
-PATIENCE = 60.0
-"""Seconds, far more than anything here takes on an idle machine."""
 
 
-class Flows:
-    """Both tunnels. sequence: the last number that was sent."""
-
-    def __init__(self, lab: Lab, config: str = CONFIG) -> None:
-        self.lab, self.router = lab, lab.router
-        self.pairs = list(zip(lab.clients, lab.servers, strict=False))
-        self.sequence = 0
-        self.unchanged = False
-        self.router.bridge_calls_firewall(yes=False)  # as on OpenWrt
-        self.router.start_vpnpt(config)
-        self.begin()
-
-    def begin(self) -> None:
-        """Sessions are made known before the daemon begins to look: its next sample or look is not up to ten seconds away."""
-        for _ in range(3):
-            self.send()
-            self.lab.pump.run_for(0.1)
-        self.router.ask(method="reload")
-
-    def send(self, count: int = 1, size: int = 80) -> None:
-        """So many packets each way of each tunnel."""
-        for _ in range(count):
-            self.sequence += 1
-            for number, (client, server) in enumerate(self.pairs):
-                client.protocol(PROTO_ESP).send(struct.pack(">II", OUT + number, self.sequence) + bytes(size), server.address)
-                server.protocol(PROTO_ESP).send(struct.pack(">II", BACK + number, self.sequence) + bytes(size), self.router.wan_address)
-
-    def delivered(self, count: int = 20) -> list[int]:
-        """How many of so many packets came: out and back of each tunnel."""
-        self.lab.pump.run_for(0.1)  # what is on the way
-        hosts = [host for client, server in self.pairs for host in (server, client)]
-        marks = [len(host.packets) for host in hosts]
-        for _ in range(count):
-            self.send()
-            self.lab.pump.run_for(0.002)
-        self.lab.pump.run_for(0.2)
-        return [len(host.received(lambda packet: packet.proto == PROTO_ESP, mark)) for host, mark in zip(hosts, marks, strict=True)]
-
-    def state(self) -> dict[str, Any]:
-        return dict(self.router.ask(method="status")["esp_offload"])
-
-    def until(self, condition: Callable[[], bool], *, silent: bool = False) -> bool:
-        """Lets traffic flow until the condition holds."""
-        rounds = 0
-
-        def busy() -> bool:
-            nonlocal rounds
-            rounds += 1
-            if not silent:
-                self.send(3)
-            return rounds % 10 == 0 and condition()
-
-        return self.router.wait_until(busy, PATIENCE)
-
-    def on(self, keys: int | None = None) -> bool:
-        """Waits until the short way is taken by all keys."""
-        return self.until(lambda: self.state()["keys"] == (2 * len(self.pairs) if keys is None else keys))
-
-    def short(self) -> int:
-        """Packets that the elements have counted."""
-        listed = self.router.run("nft", "list", "table", "netdev", "vpnpt").stdout
-        return sum(map(int, re.findall(r"counter packets (\d+)", listed)))
-
-    def tables(self) -> str:
-        return self.router.run("nft", "list", "tables").stdout
+def started(lab: Lab) -> Flows:
+    """vpnpt runs and is told to offload; the tunnels are known."""
+    lab.router.bridge_calls_firewall(yes=False)  # as on OpenWrt
+    lab.router.start_vpnpt(CONFIG)
+    return Flows(lab)
 
 
 @pytest.fixture(scope="module")
@@ -136,16 +74,13 @@ def flows(sandbox: None, last: list[Flows]) -> Iterator[Flows]:
             if made.state()["keys"] != 2 * len(made.pairs):
                 made.begin()
         else:
-            made = Flows(stack.enter_context(Lab(2, 2, "stock", ipv6=False)))
+            made = started(stack.enter_context(Lab(2, 2, "stock", ipv6=False)))
         made.unchanged = False
         assert made.on(), (made.state(), made.router.log_text())
         yield made
         if made.unchanged:
             stack.pop_all()
             last.append(made)
-
-
-ALL = [20, 20, 20, 20]
 
 
 def esp(client: Host, server: Host, payload: bytes, *, ttl: int = 64, options: bytes = b"", df: bool = False, ident: int = 7) -> bytes:
@@ -315,7 +250,7 @@ def test_a_rule_that_drops_by_a_set(alone: None) -> None:
     """An address that enters a set of the user's (banIP) stops the tunnel, though no rule has changed: the next look sees it."""
     with Lab(2, 2, "stock", ipv6=False) as lab:
         lab.router.nft(BANNING)
-        flows = Flows(lab)
+        flows = started(lab)
         assert flows.on()
         lab.router.run("nft", "add", "element", "ip", "user", "banned", f"{{ {flows.pairs[0][1].address} }}")
         assert flows.on(2), "only the other tunnel"
@@ -434,7 +369,7 @@ def test_behind_another_router_and_by_two_uplinks(alone: None) -> None:
     with Lab(2, 3, "stock", ipv6=False, uplinks=2) as lab:
         lab.router.run("ip", "route", "add", "192.168.77.0/24", "via", lab.clients[0].address)
         lab.clients[0].run("ip", "addr", "add", "192.168.77.5/32", "dev", "lo")
-        flows = Flows(lab)
+        flows = started(lab)
         behind = lab.clients[0].socket(socket.AF_INET, socket.SOCK_RAW, PROTO_ESP)
         behind.bind(("192.168.77.5", 0))
         rounds = 0

@@ -119,6 +119,7 @@ class Box:
         self._pid = self._wait_for_init()
         self.root = Path(f"/proc/{self._pid}/root")
         self.written = Path(f"/proc/{self._holder.pid}/root{self._base}/upper")
+        self._pretends = False  # that packages of others are installed
         self._log = lab.directory / "openwrt.log"
         self._logd = self._start_logd()
 
@@ -244,17 +245,19 @@ class Box:
     def pretend(self, package: Path, *others: str) -> None:
         """Where the root is no whole OpenWrt, what a package depends on counts as installed, and others."""
         known = self.root / "usr/lib/opkg/status"
-        if known.exists():
+        if known.exists() and not self._pretends:
             return
         (self.root / "usr/lib/opkg/info").mkdir(parents=True, exist_ok=True)
         (self.root / "etc/opkg.conf").write_text("dest root /\nlists_dir ext /tmp/opkg-lists\narch all 1\n")
         (self.root / "tmp/opkg-lists").mkdir(exist_ok=True)
         depends = next(line for line in ipk.read_control(package.read_bytes()).splitlines() if line.startswith("Depends: "))
-        names = [*depends.removeprefix("Depends: ").split(", "), *others]
-        for name in names:
-            (self.root / f"usr/lib/opkg/info/{name}.list").touch()
-        known.write_text("".join(f"Package: {name}\nVersion: 1\nStatus: install ok installed\nArchitecture: all\n\n"
-                                 for name in names))
+        self._pretends = True
+        there = known.read_text() if known.exists() else ""
+        for name in (*depends.removeprefix("Depends: ").split(", "), *others):
+            if f"Package: {name}\n" not in there:
+                (self.root / f"usr/lib/opkg/info/{name}.list").touch()
+                there += f"Package: {name}\nVersion: 1\nStatus: install ok installed\nArchitecture: all\n\n"
+        known.write_text(there)
 
     def ready(self) -> bool:
         """Has the daemon put its configuration in force, and is it on ubus, which comes a moment later?"""

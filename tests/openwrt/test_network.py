@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.flows import ALL, Flows
 from tests.lab.topology import SECOND_WAN, Lab
 from tests.lab.verbs import Stage
 from tests.openwrt.box import SLOWER, Box, lower
@@ -228,17 +230,53 @@ def test_a_guest_network_is_no_lan(box: Box) -> None:
     assert devices(box) == (["br-lan"], ["wan"])
 
 
+def connected(box: Box) -> str:
+    """Waits until a session of PPPoE can be used. Its address."""
+    box.until(lambda: box.is_up("wan") and devices(box) == (["br-lan"], ["pppoe-wan"]), 30)
+    for server in box.lab.servers:
+        box.until(lambda server=server: box.lab.barrier(box.lab.clients[0], server, 0.3 * SLOWER))
+    address = json.loads(box.sh("ubus call network.interface.wan status"))["ipv4-address"][0]["address"]
+    assert isinstance(address, str)
+    return address
+
+
+def reconnect(box: Box) -> None:
+    """The session ends, and another one is asked for."""
+    box.sh("/sbin/ifdown wan")
+    box.until(lambda: not box.is_up("wan"))
+    box.sh("/sbin/ifup wan")
+
+
 def test_pppoe(pppoe_box: Box) -> None:
     """The WAN device is made by pppd, has another address after each reconnection, and a lower MTU."""
     box, stage = pppoe_box, tunnels(pppoe_box)
     assert devices(box) == (["br-lan"], ["pppoe-wan"])
-    for _ in range(2):
-        address = json.loads(box.sh("ubus call network.interface.wan status"))["ipv4-address"][0]["address"]
-        box.until(lambda: box.lab.barrier(box.lab.clients[0], box.lab.servers[0], 0.3 * SLOWER))
+    for again in (False, True):
+        if again:
+            reconnect(box)
+        address = connected(box)
         assert stage.do_up("c1") == {"c1": "up"} and not lost(stage)
         assert stage.do_up("c2") == {"c2": "up"} and not lost(stage)
         assert f" {address} " in box.sh("nft list map ip vpnpt esp_fast")
-        box.sh("/sbin/ifdown wan")
-        box.until(lambda: not box.is_up("wan"))
-        box.sh("/sbin/ifup wan")
-        box.until(lambda: box.is_up("wan") and devices(box) == (["br-lan"], ["pppoe-wan"]), 30)
+
+
+def test_the_short_way_over_pppoe(pppoe_box: Box, packages: dict[str, Path]) -> None:
+    """A session of PPPoE has no Ethernet addresses; the next one is another device of the same name, with another address.
+
+    Each time both tunnels take the short way, and each packet arrives; what does not fit into the session's MTU takes the long way.
+    """
+    box = pppoe_box
+    box.install(packages["vpnpt-offload"])
+    set_(box, "set vpnpt.ipsec.esp_offload=1")
+    addresses = set()
+    for again in (False, True, True):
+        if again:
+            reconnect(box)
+        address = box.lab.router.wan_address = connected(box)
+        addresses.add(address)
+        flows = Flows(box.lab, lambda method: box.call("vpnpt", method))
+        assert flows.on(), (flows.state(), box.read_log()[-20:])
+        before = flows.short()
+        assert flows.delivered() == ALL and flows.short() - before > 40, "but one packet a second of each"
+        assert re.search(r"<= (1492|0x5d4) ", box.sh("nft list table netdev vpnpt")), "what is longer takes the long way"
+    assert len(addresses) > 1
