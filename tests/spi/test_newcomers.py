@@ -200,3 +200,13 @@ def test_rule_6_but_not_of_who_has_asked_in_ike() -> None:
     for event in both(B):
         engine.handle(event, 1.0)
     assert not any(isinstance(action, Fan) for action in engine.handle(out(B, b"new2"), 2.0))
+
+
+def test_who_was_alone_until_the_next_one_came_has_waited_no_longer_than_that() -> None:
+    """Manual keys, all at once: the first to speak is as likely to be meant as the second, though nothing was told of it while alone."""
+    engine = Engine()
+    for when, client in ((0.0, A), (0.1, B)):
+        engine.handle(Paired(server=S, client=client, speaks=True), when)
+    engine.handle(shared(X, (A, B)), 0.2)
+    first, second = (engine.servers[S].open[X].tally[client].prior for client in (A, B))
+    assert first == second > 0.0

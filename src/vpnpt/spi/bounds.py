@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .messages import Forget
+from .tally import FAR_PAST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,22 +40,25 @@ class Known:
 
     def __init__(self) -> None:
         self._servers: dict[bytes, dict[bytes, None]] = {}
-        self._alone: dict[bytes, bytes] = {}
+        self._alone: dict[bytes, tuple[bytes, float]] = {}
         self._count = 0
         self._crowded: set[bytes] = set()
 
-    def is_alone(self, server: bytes, client: bytes) -> bool:
-        """Is this the only client of the server, as far as we know? Then it is remembered as that."""
-        if self._alone.setdefault(server, client) != client:
+    def is_alone(self, server: bytes, client: bytes, spoke: float) -> bool:
+        """Is this the only client of the server, as far as we know? Then that is remembered, and when it began to speak, if it did."""
+        known, before = self._alone.get(server, (client, FAR_PAST))
+        if known != client:
             return False
+        self._alone[server] = client, max(spoke, before)
         while len(self._alone) > ALONE_CAP:
             del self._alone[next(iter(self._alone))]
         return True
 
-    def first(self, server: bytes) -> tuple[bytes, ...]:
-        """The client that was alone with the server until now, if it is known: it is remembered elsewhere from now on."""
-        client = self._alone.pop(server, None)
-        return () if client is None else (client,)
+    def first(self, server: bytes) -> tuple[tuple[bytes, float], ...]:
+        """The client that was alone with the server until now, if it is known, and when it began to speak: it is remembered elsewhere
+        from now on."""
+        known = self._alone.pop(server, None)
+        return () if known is None else (known,)
 
     def add(self, server: bytes, client: bytes) -> None:
         """A pair that was not known."""

@@ -92,13 +92,14 @@ class Engine:
             return []
         new = event.server not in self.servers
         if new and (isinstance(event, Unpaired) or (
-                isinstance(event, Paired) and not event.heard and self._known.is_alone(event.server, event.client))):
+                isinstance(event, Paired) and not event.heard
+                and self._known.is_alone(event.server, event.client, now if event.speaks else FAR_PAST))):
             return []
         server = self.servers.setdefault(event.server, Server())
         if isinstance(event, Paired):
-            for client in (*self._known.first(event.server), event.client):
-                self._pair(event.server, client)
-            pair = server.pairs[event.client]
+            for client, spoke in self._known.first(event.server):
+                self._pair(event.server, client).spoke_first(spoke)
+            pair = self._pair(event.server, event.client)
             pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
             pair.answered = max(pair.answered, 0.0) if event.heard else pair.answered  # some time before we began
             return self._joins(event.server, server, event.client, now) if event.speaks and pair.speaks(now) else []
