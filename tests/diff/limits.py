@@ -163,10 +163,15 @@ def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
 
 
 def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """IKE that the user forwards to a client reaches the host behind it: that client is a NAT router, and both have port 500."""
+    """IKE that the user forwards to a client reaches the host behind it: that client is a NAT router, and both have port 500. Or ESP that
+    the server is the first to send is that router's own, and that of the host behind it finds no place."""
     if find.kind not in ("lost", "stray") or step["do"] != "send" or step["by"] != "a":
         return False
     flow = plan["flows"][step["flow"]]
+    if flow["kind"] == "esp":
+        return flow["a"].startswith("h") and any(
+            before["by"] == "b" and number in ours and "c2" in ours[number]["hosts"] and not _reached(stock, number)
+            for number, before in _before(plan, step, flow))
     return flow["kind"] == "ike" and any(feature["kind"] == "nat" and feature["who"] == flow["b"] for feature in plan["features"]) and any(
         host.startswith("h") for host in ours[find.number]["hosts"])
 

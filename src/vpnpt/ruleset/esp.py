@@ -88,6 +88,7 @@ def _add_in(table: Table, devices: Devices) -> None:
 
     first = table.chain("esp_in_first")
     first.rule("ip saddr != @slot1 goto esp_in_slow", "the server has one client")
+    first.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself")
     first.rule(f"{INBOUND} @fanned goto esp_in_slow", "several clients may own this SPI")
     first.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_same", "an SPI that has an owner begins anew")
     first.rule("goto esp_in_slow", "new")
@@ -99,12 +100,12 @@ def _add_in(table: Table, devices: Devices) -> None:
     same.rule(f"delete @esp_fast {{ {FAST} : {ZONE} }} delete @spi_zone {{ {INBOUND} : {ZONE} }} add @fanned {{ {INBOUND} }} goto copies",
               "until the daemon has decided: a copy for each client")
 
-    # The key first.
+    # The key first; without NAT the address is one, and says more than that.
     inbound = table.chain("esp_in_slow")
     inbound.rule(f"{INBOUND} @router_spis return", "the router's own SA")
+    inbound.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself")
     inbound.rule(f"{INBOUND} @fanned goto fan", "several clients may own this SPI")
     inbound.rule(f"{ZONE} set {INBOUND} map @spi_zone goto esp_in_whose", "known")
-    inbound.rule(f"{ZONE} set ip daddr map @client_zone goto esp_in_direct", "addressed to the client itself")
     inbound.rule("ip saddr != @servers goto esp_elsewhere", "no client talks with it")
     add_not_ours(inbound, devices)
     inbound.rule(f"{SERVER} @router_hosts goto copies", "the router's own SAs: the daemon knows which")
