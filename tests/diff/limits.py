@@ -165,15 +165,15 @@ def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
 def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
     """IKE that the user forwards to a client reaches the host behind it: that client is a NAT router, and both have port 500. Or ESP that
     the server is the first to send is that router's own, and that of the host behind it finds no place."""
-    if find.kind not in ("lost", "stray") or step["do"] != "send" or step["by"] != "a":
+    if find.kind not in ("lost", "stray") or step["do"] != "send":
         return False
     flow = plan["flows"][step["flow"]]
     if flow["kind"] == "esp":
         return flow["a"].startswith("h") and any(
             before["by"] == "b" and number in ours and "c2" in ours[number]["hosts"] and not _reached(stock, number)
             for number, before in _before(plan, step, flow))
-    return flow["kind"] == "ike" and any(feature["kind"] == "nat" and feature["who"] == flow["b"] for feature in plan["features"]) and any(
-        host.startswith("h") for host in ours[find.number]["hosts"])
+    return (flow["kind"], step["by"]) == ("ike", "a") and any(host.startswith("h") for host in ours[find.number]["hosts"]) and any(
+        feature["kind"] == "nat" and feature["who"] == flow["b"] for feature in plan["features"])
 
 
 def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
@@ -190,6 +190,8 @@ def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Not
         flow, port = plan["flows"][step["flow"]], ours[find.number]["source"][1]
         return any(other["kind"] == "ike" and (other["a"], other["b"], other["to_port"], b_port(other)) == (flow["b"], flow["a"], port, 500)
                    for _, before, other in _earlier(plan, step) if before["by"] == "a")
+    if _called_at_an_address(plan, step, find, stock, ours):
+        return True
     if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or step.get("start") != "b":
         return False
     flow = plan["flows"][step["flow"]]
@@ -197,6 +199,19 @@ def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Not
         host == flow["a"] for host, _, _ in ours[find.number]["odd"]) and any(
         before["by"] == "a" and (other["a"], other["b"], other.get("a_port")) == (flow["b"], flow["a"], 500)
         for _, before, other in _earlier(plan, step) if other["kind"] == "ike")
+
+
+def _called_at_an_address(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """The same at another address, for which NAT has changed the server's port on stock: what answers the copy here, which has its own
+    port, goes by the client's own flow; and an IKE SA that the client begins at that port goes nowhere."""
+    if (find.kind, step.get("by")) != ("lost", "b"):
+        return False
+    flow = plan["flows"][step["flow"]]
+    changed = [ours[number]["source"][1] != flow["a_port"] for number, before in _before(plan, step, flow)
+               if before["by"] == "a" and number in stock and number in ours and stock[number]["got"] and ours[number]["got"]
+               and stock[number]["source"][1] != flow["a_port"]] if flow["kind"] == "ike" and is_inside(flow["b"]) else []
+    begins = (step.get("start"), step.get("what"), step.get("answer", False)) == ("b", "init", False)
+    return (False in changed and _heard(ours, find.number, flow)) or (True in changed and begins)
 
 
 def through_beside(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
