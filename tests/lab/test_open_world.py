@@ -102,6 +102,24 @@ def test_a_client_that_only_sends_stays_known(lab: Lab) -> None:
 test_a_client_that_only_sends_stays_known.config = QUICK.replace("3", "2")  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("about", "mine"), [("esp", 1), ("ike", 0)])
+def test_an_error_for_a_host_without_nat(lab: Lab, about: str, mine: int) -> None:
+    """Another client uses the same keys with that server, before or after it: the address to which the error is sent says whose it is."""
+    server, client, router = lab.servers[0], lab.clients[mine], lab.router
+    router.nft(f"insert rule inet fw4 srcnat ip saddr {client.address} return\n")
+    lab.isp.run("ip", "route", "add", client.address, "via", WAN)
+
+    def packet(host: Host, token: bytes) -> bytes:
+        if about == "esp":
+            return esp(host.address, server.address, OUT, 1, token)
+        return udp(host.address, server.address, 500, 500, ike(COOKIE, data=token))
+
+    got = [passes(lab, host, lambda token, host=host: packet(host, token), server) for host in lab.clients[:2]]
+    since = len(client.packets)
+    lab.isp.send_raw(too_big(got[mine], lab.isp.address, client.address))
+    assert [socket.inet_ntoa(quoted[12:16]) for quoted in errors(lab, client, since)] == [client.address]
+
+
 def test_a_client_without_nat_that_only_listens(lab: Lab) -> None:
     """Its server's packets are addressed to itself; its zone, which lives eleven minutes, has nearly come to its end."""
     server, client, router = lab.servers[0], lab.clients[0], lab.router

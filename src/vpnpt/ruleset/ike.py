@@ -180,7 +180,7 @@ def _add_out(table: Table, devices: Devices) -> None:
 def _add_in(table: Table, devices: Devices) -> None:
     # The key first; without NAT the address is one, and says more than that.
     slow = table.chain("ike_in")
-    slow.rule(f"{ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself")
+    slow.rule(f"@th,16,16 500 {ZONE} set ip daddr map @client_zone goto ike_in_direct", "addressed to the client itself")
     slow.rule(f"ip saddr . {COOKIE} @cookie_many goto ike_in_many", "two hosts have this cookie")
     slow.rule(f"@th,16,16 500 ip saddr @ike_late {FROM} @ike_begun goto ike_in_unknown", "an IKE SA that its client may not have")
     slow.rule(f"{ZONE} set {SERVER} . {COOKIE} map @cookie_zone goto ike_in_whose", "a known cookie")

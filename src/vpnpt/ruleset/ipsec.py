@@ -43,17 +43,18 @@ def _add_icmp(table: Table, lan: str) -> None:
 
     esp = table.chain("icmp_esp")
     esp.rule(f"iifname {lan} goto icmp_lan", "an ICMP error of an inside host")
+    esp.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself")
     esp.rule(f"ct zone set {QUOTED_SPI} map @out_zone return", "by server and outbound SPI")
     esp.rule("goto icmp_solo", "an unknown SPI")
 
     ike = table.chain("icmp_ike")
     ike.rule(f"iifname {lan} goto icmp_lan", "an ICMP error of an inside host")
+    ike.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself")
     ike.rule("ct zone set @th,192,32 . @th,288,64 map @cookie_zone return", "by server and cookie, where so much is quoted")
     ike.rule("@th,424,4 != { 1, 2 } return", "not IKE")
     ike.rule("goto icmp_solo", "quoted with 8 bytes only, or unknown")
 
     solo = table.chain("icmp_solo")
-    solo.rule("ct zone set ip daddr map @client_zone return", "addressed to the client itself")
     solo.rule("@th,192,32 @router_hosts return", "the router may be meant: as without vpnpt")
     solo.rule("@th,192,32 @left_out return", "so may a host that is no client")
     solo.rule("@th,192,32 @contended return", "several clients could be meant")
