@@ -235,10 +235,16 @@ def goes_on(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bo
 
 
 def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """A server begins an IKE SA at a port that NAT has drawn for its client, and at which nothing of it has arrived yet."""
-    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or step.get("start") != "b" or step.get("answer"):
+    """A server begins an IKE SA at a port that NAT has drawn for its client, and at which nothing of it has arrived yet; or answers there
+    with a cookie that the client has used from another port, too."""
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
         return False
     flow, port = plan["flows"][step["flow"]], ours[find.number]["to"][1]
+    moved = flow.get("cookie") == "same" and any(
+        before["by"] == "a" and other["a"] == flow["a"] and other.get("cookie") == "same" and other["a_port"] != 500
+        for _, before, other in _earlier(plan, step) if other["kind"] == "ike" and other["b"] == flow["b"])
+    if not (moved if step.get("answer") else step.get("start") == "b"):
+        return False
     return flow["kind"] == "ike" and flow["a_port"] == 500 and port not in (500, 4500) and not any(
         ours[number]["got"] and ours[number]["to"][1] == port for number, before in _before(plan, step, flow)
         if before["by"] == "b" and number in ours)
