@@ -45,6 +45,7 @@ class _Generator:
         sessions = [session for _ in range(self.chance.choice((2, 3, 3, 4, 5, 6))) if (session := self._session())]
         steps = self._merge(sessions)
         self._disturb(steps)
+        self._errors(steps)
         for number, step in enumerate(steps, 1):
             step["n"] = number
         return {"seed": self.seed, "lab": self.lab, "config": self.config, "features": self.features, "flows": self.flows, "steps": steps}
@@ -287,6 +288,14 @@ class _Generator:
         for place in reversed([place for place, step in enumerate(steps) if step["do"] == "kill"]):
             if self._likely(0.5):
                 steps.insert(self.chance.randrange(place + 1, len(steps) + 1), {"do": "start"})
+
+    def _errors(self, steps: list[Step]) -> None:
+        """Now and then a packet is too long for somebody on the way."""
+        for place in range(len(steps), 0, -1):
+            step = steps[place - 1]
+            flow = self.flows.get(step.get("flow", ""))
+            if flow and "router" not in (flow["a"], flow["b"]) and self._likely(0.1):
+                steps.insert(place, {"do": "error", "flow": step["flow"], "by": "b" if step["by"] == "a" else "a"})
 
     def _event(self, kind: str) -> list[Step]:
         chance = self.chance

@@ -4,6 +4,7 @@
 Steps, each {do: ..., ...}:
     send      flow, by (a or b), what, ...: one packet; b answers to where it last heard a from (in that IKE SA, if it did), and is silent
               if it never heard it
+    error     flow, by: who got a packet of this flow last says that it was too long on the way (an ICMP error that quotes it)
     knock     from, from_port, at, port: an outsider's datagram to a port of the router
     forget    what (all, udp, esp or a client): conntrack entries are gone, as if they had expired
     readdress who, to: a client has another address from now on
@@ -17,10 +18,12 @@ from __future__ import annotations
 
 import signal
 import socket
+import struct
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.attack.forge import ICMP, checksum, ip
 from tests.diff import payloads
 from tests.diff.plan import b_port, is_inside
 from tests.lab.host import Datagrams, Host
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     from tests.diff.plan import Flow, Plan, Step
     from tests.diff.world import World
 
-PROTO_ICMP = 1
+TIME_EXCEEDED = 11
+"""What has a word that nobody reads: it holds the step's number."""
 LINGER, HURRY = 0.01, 0.1
 SETTLE = 0.06
 """Seconds: how long we wait for what stock does not deliver either, for what is missed after the first loss, and at most for the daemon to
@@ -46,6 +50,7 @@ class Note:
 
     def __init__(self) -> None:
         self.sent = False
+        self.data = b""
         self.to: tuple[str, int] = ("", 0)
         self.got = False
         self.source: tuple[str, int] = ("", 0)
@@ -145,7 +150,11 @@ class Player:
     def _seen(self, host: Host, packet: Captured) -> None:
         found = payloads.MARK.search(packet.data)
         note = self.notes.get(int(found[1])) if found else None
-        if note and packet.proto == PROTO_ICMP:
+        if packet.proto == ICMP and packet.payload[0] == TIME_EXCEEDED:
+            told = self.notes.get(int.from_bytes(packet.payload[4:8], "big"))
+            if told and told.to[0] == host.name:
+                told.got = True
+        elif note and packet.proto == ICMP:
             note.errors.add(host.name)
         elif note and packet.proto in (PROTO_UDP, PROTO_ESP) and is_inside(host.name):
             note.hosts.add(host.name)
@@ -170,7 +179,7 @@ class Player:
             data = payloads.esp(self.plan["seed"], name, flow, step, number, self.sequences[key])
         else:
             data = payloads.udp_payload(self.plan["seed"], name, flow, step, number)
-        note.sent, note.to = True, target
+        note.sent, note.to, note.data = True, target, data
         self._out(self._program(flow, by), data, target, note)
         self._wait(note, number)
 
@@ -190,6 +199,23 @@ class Player:
             program.send(data, *target)
         except OSError as error:
             note.odd.append(("sender", error.strerror or "", 0))
+
+    def _error(self, step: Step, number: int) -> None:
+        note = self.notes[number] = Note()
+        flow, by = self.flows[step["flow"]], step["by"]
+        about = next((self.notes[before] for before in reversed(self.notes) if before != number and self.notes[before].data
+                      and self._step(before)["flow"] == step["flow"] and self._step(before)["by"] != by and self.notes[before].got), None)
+        if about is None:
+            return
+        teller, told = self._host(flow, by), self._host(flow, "b" if by == "a" else "a")
+        source, port = about.source
+        own = int(flow.get("a_port", 0)) if by == "a" else b_port(flow)
+        segment = about.data if flow["kind"] == "esp" else struct.pack(">HHHH", port, own, 8 + len(about.data), 0) + about.data
+        quoted = ip(source, teller.address, PROTO_ESP if flow["kind"] == "esp" else PROTO_UDP, segment)
+        body = struct.pack(">BBHI", TIME_EXCEEDED, 0, 0, number) + quoted[:548]
+        note.sent, note.to = True, (told.name, 0)
+        teller.send_raw(ip(teller.address, source, ICMP, body[:2] + struct.pack(">H", checksum(body)) + body[4:]))
+        self._wait(note, number)
 
     def _knock(self, step: Step, number: int) -> None:
         note = self.notes[number] = Note()

@@ -75,7 +75,7 @@ def _steps(plan: Plan, works: Callable[[Plan], bool]) -> Plan:
 
 def _tidy(plan: Plan) -> Plan:
     """Without flows that no step uses."""
-    used = {step["flow"] for step in plan["steps"] if step["do"] == "send"}
+    used = {step["flow"] for step in plan["steps"] if "flow" in step}
     used |= {flow["of"] for name, flow in plan["flows"].items() if name in used and "of" in flow}
     return {**plan, "flows": {name: flow for name, flow in plan["flows"].items() if name in used}}
 

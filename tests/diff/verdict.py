@@ -58,10 +58,11 @@ def compared(stock: Notes, ours: Notes) -> int:
 def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: dict[str, Any]) -> Any:
     if not (stock["sent"] and ours["sent"]):
         return
-    flow: Flow = plan["flows"][step["flow"]] if step["do"] == "send" else {"kind": "knock", "a": step["from"], "b": "router"}
+    flow: Flow = plan["flows"][step["flow"]] if step["do"] in ("send", "error") else {"kind": "knock", "a": step["from"], "b": "router"}
     sender, receiver = (flow["a"], flow["b"]) if step.get("by", "a") == "a" else (flow["b"], flow["a"])
     label = (flow["kind"], step.get("by", "a"), number)
-    what = f"{number}: {sender} to {receiver} ({step.get('what', 'data')} of {step.get('flow', 'nothing')})"
+    content = "ICMP error" if step["do"] == "error" else step.get("what", "data")
+    what = f"{number}: {sender} to {receiver} ({content} of {step.get('flow', 'nothing')})"
     if stock["got"] and not ours["got"]:
         elsewhere = f", reached {', '.join(ours['hosts'])}" if ours["hosts"] else ""
         odd = "; ".join(f"{host} heard it from {address}:{port}" for host, address, port in ours["odd"])
@@ -71,7 +72,7 @@ def _compare(plan: Plan, step: Step, number: int, stock: dict[str, Any], ours: d
             yield Find("address", *label, f"{what}: seen from {ours['source'][0]}, on stock from {stock['source'][0]}")
         elif flow["kind"] != "esp" and stock["source"][1] == flow["a_port"] != ours["source"][1]:
             yield Find("port", *label, f"{what}: port {flow['a_port']} became {ours['source'][1]}, on stock it stays")
-    if is_inside(sender):
+    if is_inside(sender) or step["do"] == "error":
         return
     sealed = flow["kind"] == "esp" or (flow["kind"] == "ike" and ours["to"][1] == 500)
     # What an L2TP server sends from its port is its client's, whatever the packet is and to whichever of our addresses.

@@ -54,7 +54,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     dispatch.udp_to[500], dispatch.udp_from[500] = "to_ike", "from_ike"
     chain = table.chain("to_ike")
     chain.rule("@th,0,16 500 goto ike", "from port 500 to port 500")
-    chain.rule(f"iifname {names(devices.lan)} ip daddr . {COOKIE} @cookies update @ike_moved {{ ip daddr . {COOKIE} }}",
+    chain.rule(f"iifname {names(devices.lan)} ip daddr . {COOKIE} @cookies update @ike_moved {{ {SERVER_OUT} . {COOKIE} }}",
                "a cookie that was used from port 500 as well")
     chain.rule(f"iifname {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_odd", "a host begins IKE from another port")
     chain.rule(f"iifname {names(devices.lan)} @th,208,8 {numbers(CREATES_SAS)} goto ike_watch_out",
@@ -62,7 +62,7 @@ def add_ike(table: Table, devices: Devices, dispatch: Dispatch) -> None:
     chain = table.chain("from_ike")
     chain.rule(f"iifname {names(devices.lan)} @th,16,16 != 4500 ct zone set {SERVER_OUT} . {COOKIE} map @cookie_zone return",
                "the answer to a caller with another port")
-    chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @ike_moved goto ike_in_moved", "also used from another port than 500")
+    chain.rule(f"iifname != {names(devices.lan)} {SERVER} . {COOKIE} @ike_moved goto ike_in_moved", "also used from another port than 500")
     chain.rule(f"iifname != {names(devices.lan)} ip saddr . {COOKIE} @cookies goto ike_in_nated",
                "a known cookie, to the port that NAT gave the client")
     chain.rule(f"iifname != {names(devices.lan)} {BEGINNING} @th,208,8 {numbers(BEGINS)} goto ike_in_port", "the server begins another one")
@@ -236,7 +236,7 @@ def _add_in(table: Table, devices: Devices) -> None:
     nated.rule("goto ike_slow", "not in the fast path")
     moved = table.chain("ike_in_moved")
     moved.rule(*said)
-    moved.rule(f"update @ike_moved {{ {FROM} }}", "renewed, as conntrack renews the flow")
+    moved.rule(f"update @ike_moved {{ {SERVER} . {COOKIE} }}", "renewed, as conntrack renews the flow")
     moved.rule(f"{ZONE} set ip saddr . udp dport map @ike_ports goto ike_in_whose", "to the port that NAT has given the client")
     moved.rule(f"@th,208,8 {numbers(CREATES_SAS)} goto ike_watch_in", "to another host: only watched")
     add_zoned(table, "ike_in_direct", "refresh_in", "renew_routed")
@@ -298,7 +298,7 @@ def _add_watch(table: Table) -> None:
     looks_like_ike(odd)
     odd.rule("update @ike_odd { ip saddr . ip daddr }", "for the doctor")
     # So slowly that nobody fills the set.
-    odd.rule(f"limit rate 10/second burst 100 packets update @ike_moved {{ ip daddr . {COOKIE} }}",
+    odd.rule(f"limit rate 10/second burst 100 packets update @ike_moved {{ {SERVER_OUT} . {COOKIE} }}",
              "should another host have this cookie, from port 500")
     out = table.chain("ike_watch_out")
     out.rule("ip saddr . ip daddr != @pairs return", "a client without ESP: nothing to wait for")

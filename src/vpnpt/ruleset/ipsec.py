@@ -40,6 +40,7 @@ def _add_icmp(table: Table, lan: str) -> None:
     icmp.rule(f"icmp type destination-unreachable jump {NOTE}", "noted for the doctor: why nothing comes back")
     icmp.rule("@th,136,8 50 goto icmp_esp", "about ESP")
     icmp.rule("@th,136,8 17 @th,224,32 0x01f401f4 goto icmp_ike", "about UDP 500")
+    icmp.rule(f"iifname != {lan} @th,136,8 17 @th,240,16 500 goto icmp_nated", "about UDP from a port that NAT may have drawn")
 
     esp = table.chain("icmp_esp")
     esp.rule(f"iifname {lan} goto icmp_lan", "an ICMP error of an inside host")
@@ -53,6 +54,9 @@ def _add_icmp(table: Table, lan: str) -> None:
     ike.rule("ct zone set @th,192,32 . @th,288,64 map @cookie_zone return", "by server and cookie, where so much is quoted")
     ike.rule("@th,424,4 != { 1, 2 } return", "not IKE")
     ike.rule("goto icmp_solo", "quoted with 8 bytes only, or unknown")
+
+    nated = table.chain("icmp_nated")
+    nated.rule("@th,192,32 . @th,288,64 != @ike_moved ct zone set @th,192,32 . @th,288,64 map @cookie_zone", "by server and cookie")
 
     solo = table.chain("icmp_solo")
     solo.rule("@th,192,32 @router_hosts return", "the router may be meant: as without vpnpt")

@@ -183,7 +183,7 @@ IPSEC: tuple[Map, ...] = (
         meaning="server, cookie: its client, of watched IKE"),
     Map(name="ike_ports", key="ip saddr . udp dport", value="ct zone", size="clients", lifetime=180,
         meaning="server, port that NAT has given a client's IKE: its zone"),
-    Map(name="ike_moved", key=f"ip saddr . {COOKIE}", size="clients", lifetime=180,
+    Map(name="ike_moved", key=f"{SERVER} . {COOKIE}", size="clients", lifetime=180,
         meaning="server, cookie: used from another port than 500, too"),
     Map(name="ike_begun", key=f"ip saddr . {COOKIE}", size="clients",
         meaning="server, cookie: an IKE SA that the client may not have"),
