@@ -71,7 +71,8 @@ def program_listens(plan: Plan, step: Step, find: Find, stock: Notes, ours: Note
 
 
 def no_ike(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """What is no IKE, from a server's port 500 to port 500: stock gives it to its client's IKE, ours to whose own flow has these ports."""
+    """What is no IKE, from a server's port 500 to port 500: stock gives it to its client's IKE, ours to whose own flow has these ports. Or
+    IKE for the router, which that host's flow takes in the same way."""
     if find.kind not in ("lost", "stray", "opened"):
         return False
     if step["do"] == "knock":
@@ -80,7 +81,9 @@ def no_ike(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> boo
         flow = plan["flows"][step["flow"]]
         sender, ports = flow[step["by"]], (flow.get("a_port"), flow.get("to_port"))
         if flow["kind"] == "ike":
-            return False
+            return (find.kind, flow["b"]) == ("lost", "router") and any(
+                other["kind"] != "ike" and (other["b"], other.get("a_port"), other.get("to_port")) == (flow["a"], 500, 500)
+                for _, _, other in _earlier(plan, step))
     return ports == (500, 500) and any(flow["kind"] == "ike" and flow["b"] == sender and flow["a_port"] == 500
                                        for flow in plan["flows"].values())
 
@@ -192,11 +195,12 @@ def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Not
                    for _, before, other in _earlier(plan, step) if before["by"] == "a")
     if _called_at_an_address(plan, step, find, stock, ours):
         return True
-    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or step.get("start") != "b":
+    if find.kind != "lost" or step["do"] != "send" or step["by"] != "b" or not (step.get("start") == "b" or step.get("gen")):
         return False
     flow = plan["flows"][step["flow"]]
-    return flow["kind"] == "ike" and is_inside(flow["b"]) and b_port(flow) == 500 != flow["to_port"] and any(
-        host == flow["a"] for host, _, _ in ours[find.number]["odd"]) and any(
+    since = [before for _, before, other in _earlier(plan, step) if other is flow and before.get("start") == "b"]
+    return flow["kind"] == "ike" and is_inside(flow["b"]) and b_port(flow) == 500 != flow["to_port"] and (
+        bool(since) or _heard(ours, find.number, flow)) and any(
         before["by"] == "a" and (other["a"], other["b"], other.get("a_port")) == (flow["b"], flow["a"], 500)
         for _, before, other in _earlier(plan, step) if other["kind"] == "ike")
 
@@ -241,7 +245,7 @@ def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
         return False
     flow, port = plan["flows"][step["flow"]], ours[find.number]["to"][1]
     moved = flow.get("cookie") == "same" and any(
-        before["by"] == "a" and other["a"] == flow["a"] and other.get("cookie") == "same" and other["a_port"] != 500
+        before["by"] == "a" and other.get("cookie") == "same" and (other["a_port"] != 500 or other["a"].startswith("h"))
         for _, before, other in _earlier(plan, step) if other["kind"] == "ike" and other["b"] == flow["b"])
     if not (moved if step.get("answer") else step.get("start") == "b"):
         return False

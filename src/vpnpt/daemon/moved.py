@@ -31,9 +31,12 @@ class Moves:
         before = self._learned.used_by(server, spi)
         if before is None or before == client:
             return []
-        zone = self._learned.zone_of(before)
+        zone, own = self._learned.zone_of(before), self._learned.zone_of(client)
+        if own is not None:
+            self._learned.uses(server, spi, own)
         for peer, _, way, _ in self._learned.zoned("esp_fast", 8, 0.0):
             if peer == server:
                 self._lists.came(server, way[:4])
-        return [SpiMoved(server=server, spi=inbound, owner=before, client=client, outbound=spi)
-                for peer, owner, inbound, _ in self._learned.zoned("spi_zone", 4, 0.0) if peer == server and owner == zone]
+        owned = [inbound for peer, owner, inbound, _ in self._learned.zoned("spi_zone", 4, 0.0) if peer == server and owner == zone]
+        shared = [inbound for (peer, inbound), candidates in self._learned.fans().items() if peer == server and before in candidates]
+        return [SpiMoved(server=server, spi=inbound, owner=before, client=client, outbound=spi) for inbound in (*owned, *shared)]

@@ -82,8 +82,13 @@ class Learned:
         return client if client is not None and self.talks(client, server) else None
 
     def used_by(self, server: bytes, spi: bytes) -> bytes | None:
-        """The first client that used this outbound SPI."""
+        """The client that used this outbound SPI first, or of which `uses` was told since."""
         return self._owner("out_zone", server, spi)
+
+    def uses(self, server: bytes, spi: bytes, zone: int) -> None:
+        """This zone's client uses this outbound SPI now: errors that quote it are its."""
+        key = pack_key(server, spi)
+        self._change([("out_zone", key)], [("out_zone", Element(key, pack_zone(zone)))])
 
     def _owner(self, name: str, server: bytes, spi: bytes) -> bytes | None:
         element = self._get(name, pack_key(server, spi))
