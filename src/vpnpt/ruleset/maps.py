@@ -158,7 +158,7 @@ IPSEC: tuple[Map, ...] = (
     Map(name="spi_new", key=f"ip saddr . {SPI}", lifetime=2,
         meaning="inbound SPIs that came a moment ago"),
     Map(name="out_zone", key=QUOTED_SPI, value="ct zone", size="keys", meaning="server, outbound SPI",
-        reads="kernel, daemon"),
+        fills="kernel, daemon", reads="kernel, daemon"),
     Map(name="router_spis", key=f"ip saddr . {SPI}", size=1024, meaning="inbound SPIs of the router's own SAs", fills="daemon"),
     # SPIs that several clients may own
     Map(name="fanned", key=f"ip saddr . {SPI}", meaning="SPIs that may be several clients'", fills="kernel, daemon"),
