@@ -240,10 +240,13 @@ def goes_on(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bo
 
 def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
     """A server begins an IKE SA at a port that NAT has drawn for its client, and at which nothing of it has arrived yet; or answers there
-    with a cookie that the client has used from another port, too."""
+    with a cookie that the client has used from another port, too. Or the router begins one itself with who has called it in a client's
+    zone: for conntrack that is another flow, and NAT draws it a port."""
     if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
         return False
     flow, port = plan["flows"][step["flow"]], ours[find.number]["to"][1]
+    if (flow["kind"], flow["b"], step.get("start")) == ("ike", "router", "b"):
+        return _heard(ours, find.number, flow) and any(feature["kind"] == "masquerade" for feature in plan["features"])
     moved = flow.get("cookie") == "same" and any(
         before["by"] == "a" and other.get("cookie") == "same" and (other["a_port"] != 500 or other["a"].startswith("h"))
         for _, before, other in _earlier(plan, step) if other["kind"] == "ike" and other["b"] == flow["b"])
