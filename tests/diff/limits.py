@@ -242,6 +242,8 @@ def drawn_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
     """A server begins an IKE SA at a port that NAT has drawn for its client, and at which nothing of it has arrived yet; or answers there
     with a cookie that the client has used from another port, too. Or the router begins one itself with who has called it in a client's
     zone: for conntrack that is another flow, and NAT draws it a port."""
+    if (find.kind, step.get("start"), step.get("answer")) == ("port", "b", True) and plan["flows"][step["flow"]]["b"] == "router":
+        return any(feature["kind"] == "masquerade" for feature in plan["features"])
     if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
         return False
     flow, port = plan["flows"][step["flow"]], ours[find.number]["to"][1]
