@@ -144,15 +144,16 @@ def forwarded_esp(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
     """The sender has port 500 on stock, and another on ours: conntrack was emptied, and the server's packet went where 500 is forwarded,
-    or to the router, which lets it in. Or on stock alone it went where 500 is forwarded, and that host answers from there."""
+    or to the router, which lets it in. Or on stock alone it went where 500 (or ESP) is forwarded, and that host sends from there."""
     steps, emptied = plan["steps"], _emptied(plan)
     if find.kind not in ("port", "address") or step["do"] != "send" or steps.index(step) < emptied:
         return False
     flow = plan["flows"][step["flow"]]
     to = {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature.get("port") == 500}
     if find.kind == "address":
-        return (flow["kind"], step["by"]) == ("ike", "a") and flow["a"] in to and any(
-            before["by"] == "b" and (other["kind"], other["b"]) == ("ike", flow["b"]) and number in stock and number in ours
+        to |= {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature["proto"] == flow["kind"]}  # ESP
+        return flow["kind"] in ("ike", "esp") and step["by"] == "a" and flow["a"] in to and any(
+            before["by"] == "b" and (other["kind"], other["b"]) == (flow["kind"], flow["b"]) and number in stock and number in ours
             and flow["a"] in stock[number]["hosts"] and flow["a"] not in ours[number]["hosts"] and ours[number]["got"]
             for number, before, other in _earlier(plan, step))
     router = any(feature["kind"] == "open" for feature in plan["features"])
