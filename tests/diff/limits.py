@@ -154,7 +154,7 @@ def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
         to |= {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature["proto"] == flow["kind"]}  # ESP
         return flow["kind"] in ("ike", "esp") and step["by"] == "a" and flow["a"] in to and any(
             before["by"] == "b" and (other["kind"], other["b"]) == (flow["kind"], flow["b"]) and number in stock and number in ours
-            and flow["a"] in stock[number]["hosts"] and ours[number]["got"] and not stock[number]["got"]
+            and flow["a"] in stock[number]["hosts"] and other["a"] != flow["a"]
             for number, before, other in _earlier(plan, step))
     router = any(feature["kind"] == "open" for feature in plan["features"])
 
