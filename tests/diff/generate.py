@@ -290,7 +290,7 @@ class _Generator:
                 steps.insert(self.chance.randrange(place + 1, len(steps) + 1), {"do": "start"})
 
     def _errors(self, steps: list[Step]) -> None:
-        """Now and then a packet is too long for somebody on the way."""
+        """Now and then somebody says that a packet was on the way for too long."""
         for place in range(len(steps), 0, -1):
             step = steps[place - 1]
             flow = self.flows.get(step.get("flow", ""))

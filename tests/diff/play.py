@@ -4,7 +4,7 @@
 Steps, each {do: ..., ...}:
     send      flow, by (a or b), what, ...: one packet; b answers to where it last heard a from (in that IKE SA, if it did), and is silent
               if it never heard it
-    error     flow, by: who got a packet of this flow last says that it was too long on the way (an ICMP error that quotes it)
+    error     flow, by: who got a packet of this flow last says that it was on the way for too long (an ICMP error that quotes it)
     knock     from, from_port, at, port: an outsider's datagram to a port of the router
     forget    what (all, udp, esp or a client): conntrack entries are gone, as if they had expired
     readdress who, to: a client has another address from now on
