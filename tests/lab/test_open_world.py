@@ -120,6 +120,18 @@ def test_an_error_for_a_host_without_nat(lab: Lab, about: str, mine: int) -> Non
     assert [socket.inet_ntoa(quoted[12:16]) for quoted in errors(lab, client, since)] == [client.address]
 
 
+def test_an_error_is_not_for_who_uses_another_s_spi(lab: Lab) -> None:
+    """A neighbour that knows a client's outbound SPI, and uses it, too: what is told about the client's packets stays the client's."""
+    server, (client, neighbour) = lab.servers[0], lab.clients[:2]
+    got = passes(lab, client, lambda token: esp(client.address, server.address, OUT, 2, token), server)
+    neighbour.send_raw(esp(neighbour.address, server.address, OUT, 3))
+    lab.pump.run_for(0.5)
+    since = len(client.packets), len(neighbour.packets)
+    lab.isp.send_raw(too_big(got, lab.isp.address))
+    assert [socket.inet_ntoa(quoted[12:16]) for quoted in errors(lab, client, since[0])] == [client.address]
+    assert not errors(lab, neighbour, since[1])
+
+
 def test_a_client_without_nat_that_only_listens(lab: Lab) -> None:
     """Its server's packets are addressed to itself; its zone, which lives eleven minutes, has nearly come to its end."""
     server, client, router = lab.servers[0], lab.clients[0], lab.router

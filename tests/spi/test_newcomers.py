@@ -68,6 +68,15 @@ def test_rule_6_no_more_newcomers_share_than_the_kernel_can_copy_to() -> None:
     assert len(engine.servers[S].open[X].candidates) == FAN
 
 
+def test_rule_6_nor_do_more_addresses_that_use_one_outbound_spi() -> None:
+    engine = fed(*pairs(A, B), *both(A), *both(B))
+    engine.handle(shared(X), 0.0)
+    for number in range(3 * FAN):
+        moved = SpiMoved(server=S, spi=X, owner=A, client=bytes([10, 0, 0, number]), outbound=b"outA")
+        assert not any(action.spills for action in engine.handle(moved, 0.1) if isinstance(action, Fan))
+    assert len(engine.servers[S].open[X].candidates) == FAN
+
+
 def test_rule_6_a_newcomer_that_is_not_answered_has_lost() -> None:
     engine = fed(*pairs(A), Paired(server=S, client=B, speaks=True), out(B))
     engine.handle(shared(X, (B,), owner=A), 0.0)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ..router.addresses import neighbours
 from ..spi.messages import SpiMoved
 
 TYPE_CHECKING = False
@@ -32,7 +33,9 @@ class Moves:
         if before is None or before == client:
             return []
         zone, own = self._learned.zone_of(before), self._learned.zone_of(client)
-        if own is not None:
+        known = neighbours()
+        if own is not None and known.get(client) and known.get(client) == known.get(before):
+            # It is the same host. Who only knows the SPI does not get what is told about another's packets.
             self._learned.uses(server, spi, own)
         for peer, _, way, _ in self._learned.zoned("esp_fast", 8, 0.0):
             if peer == server:

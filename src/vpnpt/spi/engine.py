@@ -224,8 +224,8 @@ class Engine:
             server.settled.setdefault(event.spi, Settled(event.owner, (), now, challenged=True))
             return self._challenge(event.server, server, event.spi, (event.client,), now)
         found = server.open[event.spi]
-        if event.client in found.candidates:
-            return []
+        if event.client in found.candidates or len(found.candidates) >= FAN:
+            return []  # who makes up ESP from many addresses does not send packets by way of us
         found.candidates[event.client] = None
         return [self._fan(event.server, event.spi, found)]
 
