@@ -35,7 +35,7 @@ class Moves:
         zone, own = self._learned.zone_of(before), self._learned.zone_of(client)
         known = neighbours()
         if own is not None and known.get(client) and known.get(client) == known.get(before):
-            # It is the same host. Who only knows the SPI does not get what is told about another's packets.
+            # The same host: who only knows the SPI gets nothing.
             self._learned.uses(server, spi, own)
         for peer, _, way, _ in self._learned.zoned("esp_fast", 8, 0.0):
             if peer == server:

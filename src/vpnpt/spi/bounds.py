@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from .evidence import Server
-    from .messages import Action
+    from .messages import Action, Paired
 
 PAIRS_CAP = 8192
 """Pairs in all."""
@@ -44,19 +44,18 @@ class Known:
         self._count = 0
         self._crowded: set[bytes] = set()
 
-    def is_alone(self, server: bytes, client: bytes, spoke: float) -> bool:
+    def is_alone(self, event: Paired, now: float) -> bool:
         """Is this the only client of the server, as far as we know? Then that is remembered, and when it began to speak, if it did."""
-        known, before = self._alone.get(server, (client, FAR_PAST))
-        if known != client:
+        client, spoke = self._alone.get(event.server, (event.client, FAR_PAST))
+        if client != event.client:
             return False
-        self._alone[server] = client, max(spoke, before)
+        self._alone[event.server] = client, now if event.speaks else spoke
         while len(self._alone) > ALONE_CAP:
             del self._alone[next(iter(self._alone))]
         return True
 
     def first(self, server: bytes) -> tuple[tuple[bytes, float], ...]:
-        """The client that was alone with the server until now, if it is known, and when it began to speak: it is remembered elsewhere
-        from now on."""
+        """The client that was alone with the server until now, if known, and when it spoke: it is remembered elsewhere from now on."""
         known = self._alone.pop(server, None)
         return () if known is None else (known,)
 

@@ -91,14 +91,14 @@ class Engine:
                 self.servers[event.server].sample(event.seconds, now, pure=True)
             return []
         new = event.server not in self.servers
-        if new and (isinstance(event, Unpaired) or (
-                isinstance(event, Paired) and not event.heard
-                and self._known.is_alone(event.server, event.client, now if event.speaks else FAR_PAST))):
+        if new and (isinstance(event, Unpaired) or (isinstance(event, Paired) and not event.heard and self._known.is_alone(event, now))):
             return []
         server = self.servers.setdefault(event.server, Server())
         if isinstance(event, Paired):
             for client, spoke in self._known.first(event.server):
-                self._pair(event.server, client).spoke_first(spoke)
+                pair = self._pair(event.server, client)
+                if spoke > FAR_PAST:
+                    pair.speaks(spoke)
             pair = self._pair(event.server, event.client)
             pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
             pair.answered = max(pair.answered, 0.0) if event.heard else pair.answered  # some time before we began
@@ -225,7 +225,7 @@ class Engine:
             return self._challenge(event.server, server, event.spi, (event.client,), now)
         found = server.open[event.spi]
         if event.client in found.candidates or len(found.candidates) >= FAN:
-            return []  # who makes up ESP from many addresses does not send packets by way of us
+            return []  # as in newcomers.py
         found.candidates[event.client] = None
         return [self._fan(event.server, event.spi, found)]
 

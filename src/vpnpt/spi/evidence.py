@@ -154,11 +154,6 @@ class Pair:
         del self.spurts[:-SPURT_CAP]
         return True
 
-    def spoke_first(self, when: float) -> None:
-        """It was the only client then, of which nothing else was told. when: FAR_PAST if it has not spoken."""
-        if when > FAR_PAST:
-            self.speaks(when)
-
     def sends(self, spi: bytes, sequence: int, size: int = 0) -> int:
         """A packet with an unanswered SPI: how many are that, with those of which no notice told? sequence, size: 0 if not known."""
         self.size += (size - self.size) * (SIZED if self.size else 1)
