@@ -13,14 +13,10 @@ from __future__ import annotations
 from math import log
 
 from .counts import BACKLOG, Way
-from .evidence import MANY, RESUMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from .evidence import Open, Server
-    from .messages import Counted
 
 SIZES = (12, 3), (48, 12), (192, 48)
 """Packets of a block, and by how many a prediction of these may be wrong and still be right: for slow transfers, and for fast ones, of
@@ -95,43 +91,3 @@ class Blocks:
     def sends(self, client: bytes) -> bool:
         """Has it sent anything?"""
         return client in self.ways and self.ways[client].given > 0
-
-
-def count(found: Open, server: Server) -> None:
-    """A packet of this SPI has come."""
-    if not found.followed or not found.plain() or len(found.candidates) > MANY or found.passed < max(SIZES[0][0], found.resumed + RESUMES):
-        return
-    found.blocks = found.blocks or tuple(Blocks(*size) for size in SIZES)
-    due = [blocks for blocks in found.blocks if found.passed - blocks.last[0] >= blocks.size]
-    if due:
-        given = {client: float(server.pairs[client].passed) for client in found.candidates}
-        given |= {TIME: found.last, ALL: float(server.passed - found.passed)}
-        for blocks in due:
-            blocks.comes(found.passed, given, _strangers(found, server))
-        _note(found)
-
-
-def read(server: Server, event: Counted, now: float) -> list[bytes]:
-    """Counters were read. Of which open SPIs do they tell something?"""
-    passed, told = sum(event.came.values()) + sum(event.sent.values()), list[bytes]()
-    for spi, came in event.came.items():
-        found = server.open.get(spi)
-        if found is None or not found.followed or not found.plain() or len(found.candidates) > MANY:
-            continue
-        given = {client: float(event.sent.get(client, 0)) for client in found.candidates} | {TIME: now, ALL: float(passed - came)}
-        if not found.readings or came < found.readings[0].last[0]:  # the first time; the tables were put back
-            found.readings = tuple(Blocks(SIZES[0][0], 1, parts) for parts in PARTS)
-        for blocks in found.readings:
-            blocks.comes(came, given, _strangers(found, server))
-        _note(found)
-        told.append(spi)
-    return told
-
-
-def _strangers(found: Open, server: Server) -> set[bytes]:
-    return {client for client in found.candidates if not server.pairs[client].heard}
-
-
-def _note(found: Open) -> None:
-    for client in found.candidates.keys() & found.tally.keys():
-        found.tally[client].numbers = max(blocks.alone.get(client, 0.0) for blocks in (*found.blocks, *found.readings))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tells whose an SPI is where packets come one after the other (rule 10)."""
+"""What tells whose an SPI is where packets come one after the other: who confirms them (rule 10), and by how many (rules 12, 15)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from itertools import pairwise
 from math import log
 
 from .assignment import claims
-from .blocks import count
+from .blocks import ALL, PARTS, SIZES, TIME, Blocks
 from .candidates import chatterers
 from .counts import EVERY, LEARNS, Counts
-from .evidence import MANY, NEVER
+from .evidence import MANY, NEVER, RESUMES
 from .tally import CERTAIN, FAR_PAST, HINT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .evidence import Open, Server
+    from .messages import Counted
 
 SOON = (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.032)
 """Seconds within which a client that confirms what it gets does so: whichever fits best."""
@@ -104,12 +105,52 @@ def _count(found: Open, client: bytes, server: Server, now: float) -> None:
         tally.counts.sends(found.passed, pair.passed, now, server.passed - found.passed - pair.passed, rivals)
 
 
+def _count_blocks(found: Open, server: Server) -> None:
+    """A packet of this SPI has come."""
+    if not found.followed or not found.plain() or len(found.candidates) > MANY or found.passed < max(SIZES[0][0], found.resumed + RESUMES):
+        return
+    found.blocks = found.blocks or tuple(Blocks(*size) for size in SIZES)
+    due = [blocks for blocks in found.blocks if found.passed - blocks.last[0] >= blocks.size]
+    if due:
+        given = {client: float(server.pairs[client].passed) for client in found.candidates}
+        given |= {TIME: found.last, ALL: float(server.passed - found.passed)}
+        for blocks in due:
+            blocks.comes(found.passed, given, _strangers(found, server))
+        _note(found)
+
+
+def read(server: Server, event: Counted, now: float) -> list[bytes]:
+    """Counters were read. Of which open SPIs do they tell something?"""
+    passed, told = sum(event.came.values()) + sum(event.sent.values()), list[bytes]()
+    for spi, came in event.came.items():
+        found = server.open.get(spi)
+        if found is None or not found.followed or not found.plain() or len(found.candidates) > MANY:
+            continue
+        given = {client: float(event.sent.get(client, 0)) for client in found.candidates} | {TIME: now, ALL: float(passed - came)}
+        if not found.readings or came < found.readings[0].last[0]:  # the first time; the tables were put back
+            found.readings = tuple(Blocks(SIZES[0][0], 1, parts) for parts in PARTS)
+        for blocks in found.readings:
+            blocks.comes(came, given, _strangers(found, server))
+        _note(found)
+        told.append(spi)
+    return told
+
+
+def _strangers(found: Open, server: Server) -> set[bytes]:
+    return {client for client in found.candidates if not server.pairs[client].heard}
+
+
+def _note(found: Open) -> None:
+    for client in found.candidates.keys() & found.tally.keys():
+        found.tally[client].numbers = max(blocks.alone.get(client, 0.0) for blocks in (*found.blocks, *found.readings))
+
+
 def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
     """Who confirms what comes with this SPI, and the candidates over which that proves it. Nothing that compares may speak for these.
 
     More may speak for nobody else, either: where that is so, packets only come together with those that are confirmed.
     """
-    count(found, server)
+    _count_blocks(found, server)
     least, speaks = CERTAIN + log(len(found.candidates)), dict[bytes, float]()
     for client in found.candidates.keys() & found.tally.keys():
         tally = found.tally[client]

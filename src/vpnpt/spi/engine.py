@@ -7,10 +7,9 @@ from math import log
 
 from ..model import Said
 from .assignment import claims, jointly
-from .blocks import read
 from .bounds import DOUBT_RENEWED, IDLE, SETTLED_CAP, Known, forget_open, forgotten
 from .candidates import STARVES, UNSURE, by_likelihood, candidates_of, chatterers, doubts, listeners, lost, protected, to_be_asked
-from .echoes import confirmed, listen
+from .echoes import confirmed, listen, read
 from .evidence import FAN, MANY, Open, Pair, Server, Settled, cap
 from .messages import (
     Alive,
