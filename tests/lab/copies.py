@@ -27,18 +27,19 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=10, help="of each kind, each with a seed of its own")
     parser.add_argument("--seconds", type=int, default=12, help="of a run")
     parser.add_argument("--settled", type=int, default=4, help="seconds after which nothing is copied any more")
+    parser.add_argument("--slower", type=float, default=1.7, help="'rates': how many times slower each transfer is than the one before")
     parser.add_argument("--only", default="", help="runs whose name (keys doing) contains this")
     parser.add_argument("--seed", type=int, default=1, help="of the order of the runs, and the first one's")
     return parser.parse_args(arguments)
 
 
-def run(keys: str, doing: str, clients: int, seconds: int, seed: int) -> tuple[list[int], int]:
+def run(keys: str, doing: str, clients: int, seconds: int, seed: int, slower: float) -> tuple[list[int], int]:
     """How many copies in each second; how many packets were lost or went to a wrong client only."""
     with Lab(clients, 1, "vpnpt", scenario.uci({"ipsec": 1}), ipv6=False) as lab:
         stage, names = Stage(lab, {}, {}, scenario.uci), [client.name for client in lab.clients]
         stage.do_up(names, kind=keys, together=True)
         people, copies = People(stage, names, seed), []
-        people.begin(doing)
+        people.begin(doing, slower)
         for second in range(seconds):
             mark = lab.ledger.mark()
             people.go_on_until(second + 1)
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     Random(chosen.seed).shuffle(runs)
     late = bad = 0
     for keys, doing, seed in runs:
-        copies, missing = run(keys, doing, chosen.clients, chosen.seconds, seed)
+        copies, missing = run(keys, doing, chosen.clients, chosen.seconds, seed, chosen.slower)
         after, last = sum(copies[chosen.settled:]), max((second + 1 for second, count in enumerate(copies) if count), default=0)
         print(f"{keys:6} {doing:6} seed {seed:3}: copies {' '.join(map(str, copies))}; the last in second {last}"
               + (f"; {missing} LOST OR WRONG" if missing else ""), flush=True)

@@ -125,15 +125,16 @@ class People:
         if pairs:
             self._at(self.now + self.chance.uniform(*CONFIRMS), lambda: self._upload(tunnel, window, pairs))
 
-    def begin(self, what: str) -> None:
-        """what: 'bursts', 'rates' (transfers at different rates, at once), 'onsets' (at equal rates, half a second apart), 'uploads'."""
+    def begin(self, what: str, slower: float = 1.7) -> None:
+        """what: 'bursts', 'rates' (transfers at once, each so many times slower than the one before), 'onsets' (at equal rates, half a
+        second apart), 'uploads'."""
         count = len(self.tunnels)
         if what == "bursts":
             self.begin_bursts()
         elif what == "uploads":
             self.begin_uploads()
         elif what == "rates":
-            self.begin_transfers([0.01 * 1.7 ** number for number in range(count)], 0.0)
+            self.begin_transfers([0.01 * slower ** number for number in range(count)], 0.0)
         else:
             self.begin_transfers([0.02] * count, 0.5)
 
