@@ -45,8 +45,8 @@ def version(peer: type[Peer]) -> str:
     return found[1] if found else "?"
 
 
-def run_one(peer: type[Peer], where: str, short: bool, say: Any, config: dict[str, Any] | None = None) -> list[phases.Row]:
-    """All phases of a peer: 'stock', 'vpnpt', or 'alone' (on a stock router). Prints everybody's logs if something was lost on vpnpt."""
+def run_one(peer: type[Peer], where: str, asked: argparse.Namespace, say: Any, config: dict[str, Any] | None = None) -> list[phases.Row]:
+    """The phases of a peer: 'stock', 'vpnpt', or 'alone' (on a stock router). Prints everybody's logs if something was lost on vpnpt."""
     with Site("vpnpt" if where == "vpnpt" else "stock", 1 if where == "alone" else peer.clients, config) as site:
         rows: list[phases.Row] = []
 
@@ -56,7 +56,7 @@ def run_one(peer: type[Peer], where: str, short: bool, say: Any, config: dict[st
                 say(f"  {site.lab.router.ask(method='status')['esp_offload']['text']}")
 
         try:
-            phases.run(site, peer(site), told, rows, short=short, alone=where == "alone")
+            phases.run(phases.Run(site, peer(site), told, rows, where == "alone", asked.only, asked.transfer), asked.short)
         except (RuntimeError, OSError):
             rows.append(phases.Row("the rest", {}, "could not be measured"))
             traceback.print_exc(file=sys.stdout)
@@ -71,6 +71,8 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help=f"only {' and '.join(SHORT)}, and only how they begin and rekey")
     parser.add_argument("--peers", default="", help=f"which, of {','.join(PEERS)} (default: all)")
     parser.add_argument("--runs", default="", help="which, of alone,stock,vpnpt (default: all; with --short stock,vpnpt)")
+    parser.add_argument("--only", default="", help="phases whose name contains this, and the first one")
+    parser.add_argument("--transfer", type=int, default=phases.TRANSFER, help="seconds of each transfer (default: %(default)s)")
     parser.add_argument("--esp-offload", action="store_true", help="with ESP's short way on")
     arguments = parser.parse_args()
     config = {**CONFIG, "ipsec": {"esp_offload": 1}} if arguments.esp_offload else None
@@ -93,7 +95,7 @@ def main() -> int:
             if where == "alone" and (not peer.can_rekey or peer.clients > phases.SEVERAL):
                 continue  # it loses nothing, or another peer has shown it
             print(f"\n{time.monotonic() - began:5.0f} s  {peer.title}: {where}", flush=True)
-            for row in run_one(peer, where, arguments.short, lambda line: print(f"  {line}", flush=True), config):
+            for row in run_one(peer, where, arguments, lambda line: print(f"  {line}", flush=True), config):
                 rows.setdefault(row.what, {"peer": peer.title, "what": row.what, "runs": {}})["runs"][where] = phases.shown(row)
         data["rows"] += rows.values()
         result.seek(0)

@@ -24,7 +24,7 @@ STOCK_PATIENCE = 12.0
 """Seconds: what a stock router does not let come up never comes up; others have up to Peer.patience."""
 REKEYED_WITHIN = 20.0
 TRANSFER = 8
-"""Seconds."""
+"""Seconds, if nothing else is wished."""
 SEVERAL = 3
 """With more clients only how they begin, and behind vpnpt their rekeys."""
 
@@ -45,13 +45,18 @@ class Row:
 
 @dataclass
 class Run:
-    """A peer on a router, phase by phase."""
+    """A peer on a router, phase by phase: with `only`, the first one and those whose name contains it.
+
+    alone: only the first client, which shows what the programs lose by themselves. transfer_seconds: how long each transfer takes.
+    """
 
     site: Site
     peer: Peer
     say: Callable[[str], None]
     rows: list[Row]
     alone: bool
+    only: str = ""
+    transfer_seconds: int = TRANSFER
     _note: str = ""
 
     @property
@@ -61,6 +66,8 @@ class Run:
 
     def do(self, what: str, action: Callable[[], dict[str, Answers]]) -> None:
         """Runs a phase and keeps its row."""
+        if self.rows and self.only not in what:
+            return
         started = time.monotonic()
         self._note = ""
         self.site.wire.begin()
@@ -148,7 +155,7 @@ class Run:
         for number in self.numbers:
             clients.append(self.site.clients[number].begin(
                 "iperf3", "-J", "-c", self.peer.target(number), "-B", self.peer.inside(number), "-p", str(5201 + number),
-                "-t", str(TRANSFER), "--connect-timeout", "4000"))
+                "-t", str(self.transfer_seconds), "--connect-timeout", "4000"))
         cells, speeds = {}, []
         for number, client in zip(self.numbers, clients, strict=True):
             output, _ = client.communicate()
@@ -232,12 +239,9 @@ def together(first: dict[str, Answers], second: dict[str, Answers]) -> dict[str,
     return {name: Answers(first[name].answered + second[name].answered, first[name].sent + second[name].sent) for name in first}
 
 
-def run(site: Site, peer: Peer, say: Callable[[str], None], rows: list[Row], short: bool = False, alone: bool = False) -> None:
-    """All phases, added to `rows` as they go.
-
-    short: only how it begins, and a rekey. alone: only the first client, which shows what the programs lose by themselves.
-    """
-    test = Run(site, peer, say, rows, alone)
+def run(test: Run, short: bool = False) -> None:
+    """All phases, added to `test.rows` as they go. short: only how it begins, and a rekey."""
+    site, peer, alone = test.site, test.peer, test.alone
     peer.serve()
     for number in test.numbers:
         peer.prepare(number)
