@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.sim.people import SERVER, People
 from vpnpt.spi.blocks import ALL, SIZES, TIME, Blocks
 from vpnpt.spi.engine import Engine
-from vpnpt.spi.messages import Ask, Assign, Exchange, Paired, SpiOut, SpiShared
+from vpnpt.spi.messages import Ask, Assign, Counted, Exchange, Paired, SpiOut, SpiShared
 from vpnpt.spi.tally import CERTAIN
 
 S, A, B, C = b"\xcb\x00\x71\x01", b"\xc0\xa8\x01\x0b", b"\xc0\xa8\x01\x0c", b"\xc0\xa8\x01\x0d"
@@ -190,3 +191,21 @@ def test_a_neighbour_that_answers_each_copy_wins_nothing() -> None:
         if owners:
             break
     assert owners == {A}
+
+
+def test_what_counters_tell_of_one_upload_tells_of_the_others() -> None:
+    """Recorded: three uploads at once through an emulated router. Each alone was proven after 7, 11 and 11 seconds (rule 14)."""
+    clients, spis, engine = (A, B, C), (b"in1 ", b"in2 ", b"in3 "), Engine()
+    for client in clients:
+        engine.handle(Paired(server=S, client=client, speaks=True), 0.0)
+    for spi in spis * 2:
+        engine.handle(SpiShared(server=S, spi=spi, sequence=0, waiting=frozenset(clients), copied=frozenset(clients), size=140), 0.01)
+    for client in clients:
+        engine.handle(SpiOut(server=S, client=client, spi=b"out" + client[-1:], sequence=2, size=1440), 0.02)
+    owners: dict[bytes, bytes] = {}
+    for line in (Path(__file__).parent / "recorded" / "uploads.txt").read_text().splitlines():
+        when, *numbers = map(float, line.split())
+        came, sent = (dict(zip(names, map(int, part), strict=True)) for names, part in ((spis, numbers[:3]), (clients, numbers[3:])))
+        owners |= {action.spi: action.client for action in engine.handle(Counted(server=S, came=came, sent=sent), 10 + when)
+                   if isinstance(action, Assign) and when < 6}
+    assert owners == dict(zip(spis, clients, strict=True))

@@ -29,13 +29,13 @@ The rules
     time that every fourth packet would be a hit (TELLS): in a transfer it is in step with others by the line that they share. As silent
     counts a candidate when a packet came as long after none of its questions as the others did: then that is no answer to it (11).
  6. A decision can be challenged, once: by a candidate of then that began to ask when the SPI appeared, and starves (no SPI is open that
-    could be its own); or, where the kernel decided alone, by whoever needs one too. Challengers get its packets beside the incumbent
-    until timing proves one of them right, or their questions go unanswered. So a wrong decision is mended, a right one kept. The same for
-    an SPI that the kernel let pass to a server's only client, which had not asked for it, once there is another client; for those of a
-    client whose outbound SPI comes from another address; and, with manual keys, for what a client got for its need alone within the last
-    minute, once another one sends its first ESP, or begins to use another outbound SPI within seconds: the server may be the first to use
-    new keys. Such a newcomer ends the older one's candidacy after a minute only; that of who was given it for its need, never, and is
-    none itself for longer than ten seconds, if timing does not speak for it.
+    could be its own, as its questions there have no answers, alone or in a row); or, where the kernel decided alone, by whoever needs one
+    too. Challengers get its packets beside the incumbent until timing proves one of them right, or their questions go unanswered. So a
+    wrong decision is mended, a right one kept. The same for an SPI that the kernel let pass to a server's only client, which had not asked
+    for it, once there is another client; for those of a client whose outbound SPI comes from another address; and, with manual keys, for
+    what a client got for its need alone within the last minute, once another one sends its first ESP, or begins to use another outbound
+    SPI within seconds: the server may be the first to use new keys. Such a newcomer ends the older one's candidacy after a minute only;
+    that of who was given it for its need, never, and is none itself for longer than ten seconds, if timing does not speak for it.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
     wait is shared by them for good, but for those that get another one.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many
@@ -67,9 +67,10 @@ The rules
     given an SPI before may confirm what comes with that, unseen: then it is proven only over those that are seen to send, too.
 13. Lost notices: for a minute it is not known who needs an SPI. Every client of the server that it has answered is a candidate, if the
     kernel can copy to all of its clients; elimination tells nothing, and one that was never answered ends nobody's candidacy.
-14. Where a group of clients needs just as many SPIs as are open among themselves (2), who is the owner of one by timing owns none of the
-    others. If that were wrong, one of these were its own, and that one's owner wrong, too: what speaks for the one against it there counts
-    here as well, the least of it. The clients for which most speaks must be others for each SPI, or they are no assignment.
+14. Where a group of clients needs just as many SPIs as are open among themselves (2), who is the owner of one by timing, or by numbers
+    (15), owns none of the others. If that were wrong, one of these were its own, and that one's owner wrong, too: what speaks for the one
+    against it there counts here as well, the least of it. The clients for which most speaks must be others for each SPI, or they are no
+    assignment. Here a client's first ESP is a need, though nothing told which SPI it used.
 15. Blocks: of uploads no single packet tells anything, as what confirms them comes a round trip late and in step with what others send.
     But over some hundred packets their number stays in proportion to what their owner has sent, and to what no other client has. A
     candidate gains the logarithm of a likelihood ratio with each block: how well its own number foretells how many have come by now, over

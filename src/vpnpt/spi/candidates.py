@@ -33,6 +33,8 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
     for pair in server.pairs.values():
         pair.expire(now)
     unexplained = {client for client in waiting if _unexplained(server, client, now, pending)}
+    for client in unexplained:
+        server.pairs[client].waits_by(now)
     sated = server.sated(unexplained)
     needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated
     needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))

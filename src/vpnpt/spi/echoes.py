@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from math import log
 
-from .assignment import claims
+from .assignment import claims, jointly
 from .blocks import ALL, PARTS, SIZES, TIME, Blocks
 from .candidates import chatterers
 from .counts import EVERY, LEARNS, Counts
@@ -165,6 +165,7 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
         sizes = found.size, server.pairs[client].size
         counting = (*found.blocks, *found.readings)
         proof = max((blocks.proof(client, *sizes) for blocks in counting), default=0.0) - log(max(1, len(counting)))
+        proof += jointly(server, found, client, _numbers) if HINT < proof <= least else 0.0
         if proof > least:
             only = server.pairs[client].answered == FAR_PAST
             proofs |= {rival: max(proofs.get(rival, 0.0), proof) for rival in found.candidates
@@ -180,6 +181,10 @@ def confirmed(server: Server, found: Open) -> tuple[bytes, set[bytes]]:
         if beaten and speaks[client] == most and claims(server, client) <= max(1, server.pairs[client].needs()):
             return client, beaten
     return b"", set()
+
+
+def _numbers(found: Open, client: bytes) -> float:
+    return max((blocks.speaks.get(client, 0.0) for blocks in found.readings or found.blocks), default=0.0)
 
 
 def _turns(found: Open, client: bytes, rival: bytes) -> bool:

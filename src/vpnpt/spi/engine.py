@@ -97,11 +97,11 @@ class Engine:
             for client, spoke in self._known.first(event.server):
                 pair = self._pair(event.server, client)
                 if spoke > FAR_PAST:
-                    pair.speaks(spoke)
+                    pair.begins(spoke)
             pair = self._pair(event.server, event.client)
             pair.heard, pair.ike = pair.heard or event.heard, pair.ike or event.ike
             pair.answered = max(pair.answered, 0.0) if event.heard else pair.answered  # some time before we began
-            return self._joins(event.server, server, event.client, now) if event.speaks and pair.speaks(now) else []
+            return self._joins(event.server, server, event.client, now) if event.speaks and pair.begins(now) else []
         if isinstance(event, CookieShared):
             return deliver(event.packet, server.pairs, event.copied)
         if isinstance(event, SpiOfRouter):
@@ -356,9 +356,10 @@ class Engine:
 
     def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
         """Rules 5 and 11: whose question may this packet answer? Only one that comes alone tells anything."""
-        if not server.round_trip and (found.incumbent or server.alone(found, now)):
+        alone = server.alone(found, now)
+        if not server.round_trip or not (alone or found.incumbent):
             found.answers(server.pairs, now)
-        if not server.alone(found, now) or found.shared or found.loose:
+        if not alone or found.shared or found.loose:
             return False
         judge(found, server, now)
         return True
@@ -376,7 +377,7 @@ class Engine:
         # More than one may be right: the one asks the other, through the server.
         rivals = {client for client in others if found.tally[client].evidence() > HINT + chance}
         lead = scores[best] - max((scores[client] for client in others if client not in rivals), default=0.0) - chance
-        lead += jointly(server, found, best) if HINT < lead < SURE else 0.0
+        lead += jointly(server, found, best, lambda its, client: its.tally[client].score()) if HINT < lead < SURE else 0.0
         if lead < SURE or found.tally[best].evidence() < HINT:
             return actions
         # Who has spoken whenever a packet came may be right as well.

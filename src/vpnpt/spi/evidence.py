@@ -68,11 +68,11 @@ class Pair:
     SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
     that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
     this client, in IKE or with an SPI. ike: its SPIs are made by IKE. passed: how many packets it has sent with unanswered SPIs;
-    latest_out: the last one's SPI and sequence number; size: of the last ones, in bytes.
+    latest_out: the last one's SPI and sequence number; size: of the last ones, in bytes. since: when it was known to use one, not which.
     """
 
     __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike", "passed",
-                 "latest_out", "size")
+                 "latest_out", "size", "since")
 
     def __init__(self) -> None:
         self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
@@ -84,7 +84,7 @@ class Pair:
         self.sent: list[float] = []
         self.answered = FAR_PAST
         self.heard = self.ike = False
-        self.passed, self.latest_out, self.size = 0, (b"", 0), 0.0
+        self.passed, self.latest_out, self.size, self.since = 0, (b"", 0), 0.0, FAR_PAST
 
     def expire(self, now: float) -> None:
         """Drops what is too old to count."""
@@ -103,8 +103,10 @@ class Pair:
         older = sum(first < since for first in sure)
         return older + max(len(self.entitled), len(sure) - older)
 
-    def latest(self) -> float:
-        """When the youngest need began."""
+    def latest(self, likely: bool = False) -> float:
+        """When the youngest need began. likely: if its only outbound SPI is the one that it was known to use before that was told of."""
+        if likely and len(self.outbound) == 1 and not self.entitled and self.since > self.answered:
+            return self.since
         return max([FAR_PAST, *(when for when, _ in self.entitled.values()), *(first for first, _ in self.outbound.values())])
 
     def must_have(self) -> bool:
@@ -130,6 +132,16 @@ class Pair:
         self.outbound[spi] = (first, now)
         cap(self.outbound, OUTBOUND_CAP)
         return first
+
+    def waits_by(self, now: float) -> None:
+        """It is known to use one, not which."""
+        if self.since <= self.answered:
+            self.since = now
+
+    def begins(self, now: float) -> bool:
+        """Its first packet, of which nothing else tells. See `speaks`."""
+        self.waits_by(now)
+        return self.speaks(now)
 
     def spend(self, now: float) -> None:
         """An SPI was given to this client: the oldest need is met."""
@@ -317,7 +329,7 @@ class Open:
                 tally.strict[REACTS_TO][1] += 1
 
     def answers(self, pairs: dict[bytes, Pair], now: float) -> None:
-        """A packet came, and no round trip is known: whoever has asked since the one before may have its answer."""
+        """A packet came, in a row or no round trip is known: whoever has asked since the one before may have its answer."""
         for client, tally in self.tally.items():
             if client in self.candidates and pairs[client].asked(self.last, now):
                 tally.unanswered = max(0, tally.unanswered - 1)
@@ -389,12 +401,12 @@ class Server:
         early, late = self.window(now)
         return not found.first < now < found.last + (late - early if self.round_trip else ALONE)
 
-    def sated(self, waiting: set[bytes]) -> set[bytes]:
+    def sated(self, waiting: set[bytes], likely: bool = False) -> set[bytes]:
         """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
 
         None of their needs may be younger than the last of these SPIs, or it is by accident that there are just as many. More open ones
         than needs means that a need has been forgotten: then nothing is concluded. waiting: who needs one besides those that we know
-        of, as the kernel says.
+        of, as the kernel says. likely: see `Pair.latest`.
         """
         group: dict[bytes, bytes] = {}
 
@@ -416,8 +428,9 @@ class Server:
         late: set[bytes] = set()
         for client in list(group):
             name = root(client)
-            balance[name] -= self.pairs[client].needs() or client in waiting
-            if self.pairs[client].latest() > youngest[name]:
+            pair = self.pairs[client]
+            balance[name] -= pair.needs() or client in waiting or (likely and pair.since > pair.answered)
+            if pair.latest(likely) > youngest[name]:
                 late.add(name)
         sated = {client for client in group if balance[root(client)] == 0 and root(client) not in late}
         proven: dict[bytes, list[float]] = {}
