@@ -109,7 +109,7 @@ def lost(server: Server, client: bytes, since: float) -> list[tuple[bytes, float
 
     None where an open SPI could be its own, or where it starved before.
     """
-    if any(client in found.candidates and (client not in found.tally or found.tally[client].unanswered < ASKED)
+    if any(client in found.candidates and ((tally := found.tally.get(client)) is None or tally.unanswered < ASKED + tally.in_rows)
            for found in server.open.values()):
         return []
     return [(spi, decision.first) for spi, decision in server.settled.items()

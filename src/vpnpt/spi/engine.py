@@ -357,8 +357,8 @@ class Engine:
     def _judge_timing(self, server: Server, found: Open, now: float) -> bool:
         """Rules 5 and 11: whose question may this packet answer? Only one that comes alone tells anything."""
         alone = server.alone(found, now)
-        if not server.round_trip or not (alone or found.incumbent):
-            found.answers(server.pairs, now)
+        if not (alone and server.round_trip):
+            found.answers(server.pairs, now, by_chance=not alone and (server.round_trip > 0 or not found.incumbent))
         if not alone or found.shared or found.loose:
             return False
         judge(found, server, now)

@@ -135,8 +135,7 @@ class Pair:
 
     def waits_by(self, now: float) -> None:
         """It is known to use one, not which."""
-        if self.since <= self.answered:
-            self.since = now
+        self.since = self.since if self.since > self.answered else now
 
     def begins(self, now: float) -> bool:
         """Its first packet, of which nothing else tells. See `speaks`."""
@@ -328,11 +327,12 @@ class Open:
             if tally.told == self.judged_at:
                 tally.strict[REACTS_TO][1] += 1
 
-    def answers(self, pairs: dict[bytes, Pair], now: float) -> None:
-        """A packet came, in a row or no round trip is known: whoever has asked since the one before may have its answer."""
+    def answers(self, pairs: dict[bytes, Pair], now: float, *, by_chance: bool) -> None:
+        """A packet came: whoever has asked since the one before may have its answer. by_chance: in a row, it may as well be none."""
         for client, tally in self.tally.items():
             if client in self.candidates and pairs[client].asked(self.last, now):
-                tally.unanswered = max(0, tally.unanswered - 1)
+                tally.in_rows += by_chance
+                tally.unanswered = max(0, tally.unanswered - (not by_chance))
 
 
 class Settled:

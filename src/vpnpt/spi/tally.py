@@ -36,17 +36,18 @@ class Tally:
     strict: of each kind, how many of them told anything, as it does not speak all the time then; how many of these were hits; and how
     many chance would give, if it is chance that who speaks in a rhythm goes on so; told: when the last one came that told of a reaction.
     alone: how many came alone, judged or not. apart: how many of these while it had not spoken for long. unanswered: questions that no
-    packet answered. prior: what spoke for it from the beginning. echoes: what its confirming speaks for it (under b"") and for it over
-    each rival. counts: what counting says, if it was counted. answers: what the times say after which it is answered.
+    packet answered; in_rows: that packets in a row may have. prior: what spoke for it from the beginning. echoes: what its confirming
+    speaks for it (under b"") and for it over each rival. counts: what counting says, if it was counted. answers: what the times say after
+    which it is answered.
     numbers: what its number of packets says, in blocks, over the time and what everybody does.
     """
 
-    __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "strict", "told", "apart", "unanswered", "reacted_to", "echoes",
-                 "counts", "answers", "numbers")
+    __slots__ = ("prior", "judged", "alone", "hits", "by_chance", "strict", "told", "apart", "unanswered", "in_rows", "reacted_to",
+                 "echoes", "counts", "answers", "numbers")
 
     def __init__(self, prior: float = 0.0) -> None:
         self.prior = prior
-        self.judged = self.alone = self.apart = self.unanswered = 0
+        self.judged = self.alone = self.apart = self.unanswered = self.in_rows = 0
         self.hits, self.by_chance = [0] * 3, [0.0] * 3
         self.strict: list[list[float]] = []
         self.reacted_to = self.told = FAR_PAST
