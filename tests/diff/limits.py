@@ -20,7 +20,7 @@ def limit(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> str:
     """The name of the kind, '' if it is none of them."""
     for judge in (server_first, another_waits, program_listens, no_ike, forwarded_500, just_parted, two_addresses, forwarded_esp,
                   who_has_500, router_behind, called_at_a_port, through_beside, goes_on, drawn_port, drawn_anew, rerouted,
-                  two_of_one):
+                  two_of_one, one_cookie):
         if judge(plan, step, find, stock, ours):
             return judge.__name__.replace("_", " ")
     return ""
@@ -144,7 +144,8 @@ def forwarded_esp(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
     """The sender has port 500 on stock, and another on ours: conntrack was emptied, and the server's packet went where 500 is forwarded,
-    or to the router, which lets it in. Or on stock alone it went where 500 (or ESP) is forwarded, and that host sends from there."""
+    or to the router, which lets it in. Or on stock alone it went where 500 (or ESP) is forwarded, and that host sends from there; on ours
+    it got a copy at most."""
     steps, emptied = plan["steps"], _emptied(plan)
     if find.kind not in ("port", "address") or step["do"] != "send" or steps.index(step) < emptied:
         return False
@@ -154,7 +155,7 @@ def who_has_500(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
         to |= {feature["to"] for feature in plan["features"] if feature["kind"] == "forward" and feature["proto"] == flow["kind"]}  # ESP
         return flow["kind"] in ("ike", "esp") and step["by"] == "a" and flow["a"] in to and any(
             before["by"] == "b" and (other["kind"], other["b"]) == (flow["kind"], flow["b"]) and number in stock and number in ours
-            and flow["a"] in stock[number]["hosts"] and other["a"] != flow["a"]
+            and flow["a"] in stock[number]["hosts"] and (other["a"] != flow["a"] or len(ours[number]["hosts"]) > 1)
             for number, before, other in _earlier(plan, step))
     router = any(feature["kind"] == "open" for feature in plan["features"])
 
@@ -299,6 +300,12 @@ def two_of_one(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) ->
     same = next(before for before in plan["steps"] if before["do"] == "send" and before["flow"] == step["flow"]
                 and before.get("gen", 0) == step.get("gen", 0))
     return same["by"] == "b" and _moved(plan, plan["steps"][0], step, flow)
+
+
+def one_cookie(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
+    """Two hosts have the same cookie: an ICMP error names none of them, and who is left out gets nothing beside a client."""
+    cookie = plan["flows"][step["flow"]].get("cookie") if "flow" in step else None
+    return find.kind == "lost" and cookie == "same" and (step["do"] == "error" or bool(plan["config"].get("global")))
 
 
 def _moved(plan: Plan, since: Step, step: Step, flow: Flow) -> bool:
