@@ -182,9 +182,9 @@ def router_behind(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes)
 
 
 def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """A client begins an IKE SA with a server that has called it at another port than 500: it comes by the client's own flow with it. Or it
-    answers one that we don't know: by the flow in which it was called. Or NAT changes the server's port once conntrack was emptied, as
-    both flows are one."""
+    """A client begins an IKE SA with a server that has called it at another port than 500: it comes by the client's own flow with it
+    (where a policy has moved it since, NAT drops that). Or it answers one that we don't know: by the flow in which it was called. Or NAT
+    changes the server's port once conntrack was emptied, as both flows are one."""
     if find.kind == "port" and step["do"] == "send" and not is_inside(plan["flows"][step["flow"]]["a"]) and (
             plan["steps"].index(step) > _emptied(plan)):
         flow = plan["flows"][step["flow"]]
@@ -202,7 +202,7 @@ def called_at_a_port(plan: Plan, step: Step, find: Find, stock: Notes, ours: Not
     flow = plan["flows"][step["flow"]]
     since = [before for _, before, other in _earlier(plan, step) if other is flow and before.get("start") == "b"]
     return flow["kind"] == "ike" and is_inside(flow["b"]) and b_port(flow) == 500 != flow["to_port"] and (
-        bool(since) or _heard(ours, find.number, flow)) and any(
+        bool(since) or _heard(ours, find.number, flow) or any(other.get("who") == flow["b"] for other in plan["steps"])) and any(
         before["by"] == "a" and (other["a"], other["b"], other.get("a_port")) == (flow["b"], flow["a"], 500)
         for _, before, other in _earlier(plan, step) if other["kind"] == "ike")
 
