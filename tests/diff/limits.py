@@ -125,11 +125,14 @@ def just_parted(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -
 
 
 def two_addresses(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
-    """A client's ESP to a server that was the first to send it some at another address: it comes from there, and is not known."""
+    """A client's ESP to a server that was the first to send it some at another address: it comes from there, and is not known. Or it has
+    called a client at another address than that one's own IKE comes from."""
     if find.kind != "lost" or step["do"] != "send" or step["by"] != "b":
         return False
     flow = plan["flows"][step["flow"]]
-    return flow["kind"] == "esp" and is_inside(flow["b"]) and bool(ours[find.number]["odd"]) and _other_s(plan, step, flow, stock, ours)
+    own = any((other["kind"], other["a"], other["b"]) == ("ike", flow["b"], flow["a"]) for _, _, other in _earlier(plan, step))
+    return flow["kind"] == "esp" and is_inside(flow["b"]) and bool(ours[find.number]["odd"]) and (
+        _other_s(plan, step, flow, stock, ours) or own)
 
 
 def forwarded_esp(plan: Plan, step: Step, find: Find, stock: Notes, ours: Notes) -> bool:
