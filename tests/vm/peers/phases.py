@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STOCK_PATIENCE = 12.0
 """Seconds: what a stock router does not let come up never comes up; others have up to Peer.patience."""
 REKEYED_WITHIN = 20.0
-TRANSFER = 8
+TRANSFER = 20
 """Seconds, if nothing else is wished."""
 SEVERAL = 3
 """With more clients only how they begin, and behind vpnpt their rekeys."""
