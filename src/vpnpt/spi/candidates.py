@@ -21,6 +21,8 @@ PROTECTED = 60.0
 """Seconds for which nobody that the server has never answered ends the candidacy of one that it has."""
 UNSURE = 60.0
 """Seconds after lost notices for which it is not known who needs an SPI."""
+IN_ROWS = 32
+"""Questions that a row of packets is taken to have answered, at most: another's row must not hide for long that a client starves."""
 STARVES = 5.0
 """Seconds without an answer, while it sends, after which a client starves."""
 
@@ -109,7 +111,8 @@ def lost(server: Server, client: bytes, since: float) -> list[tuple[bytes, float
 
     None where an open SPI could be its own, or where it starved before.
     """
-    if any(client in found.candidates and ((tally := found.tally.get(client)) is None or tally.unanswered < ASKED + tally.in_rows)
+    if any(client in found.candidates and (
+            (tally := found.tally.get(client)) is None or tally.unanswered < ASKED + min(tally.in_rows, IN_ROWS))
            for found in server.open.values()):
         return []
     return [(spi, decision.first) for spi, decision in server.settled.items()
