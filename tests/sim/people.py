@@ -13,6 +13,8 @@ fair    the same, but the line serves all in turn, and leaves out the part `even
 conference  each sends a picture, of which the server sends every second packet on to the next one
 push    each client asks once; then the servers send by themselves, at times of their own, and one client asks at even intervals
 oneway  the same, but each client sends at even intervals, and nobody answers
+rekeys  all ask at the same moments; now and then one replaces its keys, and what the server sends with new ones at once may overtake its
+        answer in IKE. Some of these exchanges make no SPI (keys of IKE itself), and some have no answer
 """
 from __future__ import annotations
 
@@ -31,6 +33,8 @@ QUEUE, DELAYED, WINDOW = 0.1, 0.04, 16
 """Seconds that a line's queue holds, and until one packet alone is confirmed; packets under way until a window grows slowly."""
 BUSY = 0.001, 0.02
 """Seconds that a packet takes, from, to, where all hosts are one machine."""
+REKEYS_FOR = 20.0
+"""Seconds for which clients that rekey ask."""
 LIMITS = {"shared_rate": 500, "shared_burst": 1000, "out_rate": 500, "notice_loss": 0.0, "slow": 0.0}
 
 
@@ -109,6 +113,47 @@ class People:
         self.at(self.now + self.far, self._answer, number, packets, pace)
 
     # what goes on
+
+    def _rekeys(self, begins: list[float]) -> None:
+        every, apart = self.random.choice([0.05, 0.2, 1.0]), self.random.choice([0.0005, 0.0005, 0.05, 1.0])
+        for turn in range(int(REKEYS_FOR / every)):
+            for number in range(len(begins)):
+                self.at(0.2 + turn * every + self.random.random() * apart, self._ask, number, 1, self.pace)
+        for number in range(len(begins)):
+            when = 0.5 + self.random.random()
+            while when < REKEYS_FOR:
+                self._rekey(number, when)
+                when += self.random.choice([0.2, 2.0, 5.0]) * (0.5 + self.random.random())
+
+    def _rekey(self, number: int, when: float) -> None:
+        """By the client (which asks again where no answer comes) or by the server, which can use the new keys a way later."""
+        self.count += 1
+        message, happens = self.names[number] * 2 + self.count.to_bytes(4, "big"), self.random.random()
+        by_client = self.random.random() < 0.8
+        if by_client:
+            server = when + self.far + self.random.choice([0.0, 0.01, 0.02, 0.1] * 4 + [6.0])
+            done = server + self.random.choice([0.0, 0.005, 0.02])
+        else:
+            done = when + 0.001
+            server = done + self.far
+        answer = done if happens < 0.9 else when + REKEYS_FOR
+        for again in (0.0, 1.0, 3.0, 7.0):
+            if when + again < answer:
+                self.at(when + again, self._child, number, message, by_client)
+        if happens < 0.7:
+            self.at(server + self.random.choice([0.0, 0.0, 0.0, 0.0, 1.0]), self._server_uses, number)
+            self.at(done + 0.001, self._client_uses, number)
+        if happens < 0.9:
+            self.at(done, self._child, number, message, not by_client)
+
+    def _child(self, number: int, message: bytes, outbound: bool) -> None:
+        self.router.ike(SERVER, self.names[number], message, self.now, outbound=outbound, auth=False, sure=False)
+
+    def _server_uses(self, number: int) -> None:
+        self.inbound[number], self.sequence[number] = self.random.randbytes(4), 0
+
+    def _client_uses(self, number: int) -> None:
+        self.outbound[number] = self.random.randbytes(4)
 
     def _bursts(self, begins: list[float]) -> None:
         def again(number: int) -> None:

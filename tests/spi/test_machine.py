@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from vpnpt.spi.bounds import OPEN_CAP
 from vpnpt.spi.engine import SETTLED_CAP, Engine
-from vpnpt.spi.evidence import EXCHANGE_CAP, FAN, OUTBOUND_CAP, SPURT_CAP
+from vpnpt.spi.evidence import EXCHANGE_CAP, FAN, HALF_OPEN, OUTBOUND_CAP, SPURT_CAP
 from vpnpt.spi.messages import Assign, CookieShared, Exchange, Fan, Fanned, Forget, Paired, SpiOut, SpiShared, SpiTaken, Tick, Unpaired
 
 if TYPE_CHECKING:
@@ -67,39 +67,71 @@ def test_any_sequence_is_survived_and_means_the_same_each_time(timed: list[tuple
         assert not isinstance(action, Fan) or 0 < len(action.clients) <= FAN
 
 
+WAITS = st.sampled_from([0.0, 0.1, 0.3, 1.0])
+
+
 class Tunnels(RuleBasedStateMachine):
-    """Clients that get SPIs by exchanges, one after the other or at once; every notice comes, in order. Nobody's timing is evidence."""
+    """Clients that get SPIs by exchanges, one after the other or at once; every notice comes. Nobody's timing is evidence.
+
+    A server may send with a new SPI before its answer in IKE has passed; some exchanges make none (IKE SAs, refusals), or have no answer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.engine, self.now, self.number = Engine(), 0.0, 0
         self.owner: dict[bytes, bytes] = {}
         self.ready: list[bytes] = []
+        self.under_way: dict[bytes, Exchange] = {}
+        self.asked: dict[bytes, float] = {}
         self.assigned: dict[bytes, bytes] = {}
-        self.waits: set[bytes] = set()
 
-    def tell(self, event: Any) -> None:
-        self.now += 0.5
+    def tell(self, event: Any, after: float = 0.02) -> None:
+        self.now += after
         for action in self.engine.handle(event, self.now):
             if isinstance(action, Assign):
                 self.assigned[action.spi] = action.client
             elif isinstance(action, (Fan, Forget)):
                 self.assigned.pop(action.spi, None)
 
-    @rule(who=client)
-    def makes_an_sa(self, who: bytes) -> None:
+    @rule(who=st.sampled_from(CLIENTS[:3]), by_client=st.booleans(), auth=st.booleans(), after=WAITS)
+    def asks_for_an_sa(self, who: bytes, by_client: bool, auth: bool, after: float) -> None:
         self.number += 1
-        message = b"cookie" + who[2:] + (0x50000000 + self.number).to_bytes(4, "big")
-        for outbound in (True, False):
-            self.tell(Exchange(server=SERVERS[0], client=who, message=message, outbound=outbound))
+        cookie = (self.number if auth else 0).to_bytes(4, "big") + who
+        first = Exchange(server=SERVERS[0], client=who, message=cookie + self.number.to_bytes(4, "big"), outbound=by_client or auth,
+                         auth=auth, sure=auth)
+        self.tell(first, after)
         new = self.number.to_bytes(4, "big")
-        self.owner[new] = who
-        self.ready.append(new)
+        self.under_way[new], self.asked[new] = first, self.now
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), makes=st.sampled_from([True, True, True, False]), overtaken=st.booleans(), after=WAITS)
+    def is_answered(self, data: st.DataObject, makes: bool, overtaken: bool, after: float) -> None:
+        self.now += after
+        new = data.draw(st.sampled_from(sorted(self.under_way)))
+        first = self.under_way.pop(new)
+        if self.now - self.asked[new] > HALF_OPEN - 1:
+            self.tell(first)  # once more
+        answer = first.replace(outbound=not first.outbound)
+        if makes:
+            self.owner[new] = first.client
+            self.ready.append(new)
+        if makes and overtaken and first.outbound:
+            self.server_sends_first(new)
+        self.tell(answer)
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def has_no_answer(self, data: st.DataObject) -> None:
+        del self.under_way[data.draw(st.sampled_from(sorted(self.under_way)))]
 
     @precondition(lambda self: self.ready)
     @rule(data=st.data())
-    def server_sends_first(self, data: st.DataObject) -> None:
-        self.server_sends(self.ready.pop(data.draw(st.integers(0, len(self.ready) - 1))))
+    def server_begins(self, data: st.DataObject) -> None:
+        self.server_sends_first(data.draw(st.sampled_from(self.ready)))
+
+    def server_sends_first(self, which: bytes) -> None:
+        self.ready.remove(which)
+        self.server_sends(which)
 
     @precondition(lambda self: len(self.ready) < len(self.owner))
     @rule(data=st.data())
@@ -121,5 +153,5 @@ class Tunnels(RuleBasedStateMachine):
                 assert self.owner[number] in found.candidates
 
 
-Tunnels.TestCase.settings = settings(derandomize=True, max_examples=120, stateful_step_count=40, deadline=None)
+Tunnels.TestCase.settings = settings(derandomize=True, max_examples=300, stateful_step_count=25, deadline=None)
 TestTunnels = Tunnels.TestCase

@@ -8,13 +8,15 @@ open SPIs, echoes.py, counts.py and blocks.py packets that follow each other clo
 
 The rules
  1. A server sends with a new SPI only after an exchange that made it: an IKE child exchange entitles its client to one new SPI, from
-    the time that the server can have answered it; an outbound SPI without an answer shows a client that waits for one (manual keys too).
+    its first message on, as the SPI may overtake the answer (how long that takes the server, nobody knows: it computes, or was busy
+    before); an outbound SPI without an answer shows a client that waits for one (manual keys too).
  2. The candidates for an SPI are all clients that need one when it is first seen, however long they have waited. Who begins to need one
     later is none: the SPI was there before; nor does its need speak against others, as that SPI may have met it (manual keys that the
     server is the first to use); so while only such needs are known, all with manual keys that the server has answered are candidates of
     the next SPI, too. Where nobody is known to need one, every client of the server is a candidate, and who sends his first ESP later
     becomes one. A group of clients that needs just as many SPIs as are open among themselves needs no other, nor does a client
-    whose own is proven (5).
+    whose own is proven (5); an exchange that was under way when the last of these came counts as a need, and its client is a candidate
+    of what comes until it is answered. If it gets one, it has had one need more: its answer adds none.
  3. One candidate: it is the owner. Several: all get every packet, until only one is left. Nothing is lost meanwhile, and only
     the holder of the keys can use what it gets. The kernel copies to FAN of them, the likeliest; the rest get theirs from us.
  4. A client that got its SPI needs no other, and leaves the other SPIs' candidates: that may leave one there (elimination).

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .assignment import sated
 from .evidence import FAN, FOLLOWS
 from .tally import ASKED, FAR_PAST
 
@@ -37,9 +38,8 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
     unexplained = {client for client in waiting if _unexplained(server, client, now, pending)}
     for client in unexplained:
         server.pairs[client].waits_by(now)
-    sated = server.sated(unexplained)
-    needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated
-    needy.update(client for client, pair in server.pairs.items() if pair.may_come(now, server.round_trip))
+    needy = {client for client, pair in server.pairs.items() if pair.needs() or client in unexplained} - sated(server, unexplained)
+    needy.update(client for client, pair in server.pairs.items() if pair.under_way(now))
     if needy:
         needy.update(client for client, pair in server.pairs.items() if pair.follows)
         # Of the others, each may have what it waits for: the server was the first to use it.
@@ -92,7 +92,7 @@ def to_be_asked(server: Server, now: float, pending: float) -> tuple[bytes, ...]
 
 
 def _unexplained(server: Server, client: bytes, now: float, pending: float) -> bool:
-    return server.pairs[client].unexplained(now, server.round_trip, pending + LATE)
+    return server.pairs[client].unexplained(now, pending + LATE)
 
 
 def doubts(server: Server, now: float, pending: float) -> bool:

@@ -190,7 +190,7 @@ class Engine:
             pair = self._pair(name, owner)
             pair.spend(now)
             if not pair.needs():
-                for spi, found in list(server.open.items()):
+                for spi, found in [(spi, found) for spi, found in server.open.items() if not pair.under_way(found.first)]:
                     if (found.plain() and not found.unsure) or found.incumbent not in (None, owner):
                         actions += self._without(name, server, spi, found, {owner}, owners)
         return actions
@@ -201,18 +201,17 @@ class Engine:
         pair = self._pair(event.server, event.client)
         others = tuple(client for client in candidates_of(server, (), now, self.pending_timeout) if client != event.client)
         others = others or (() if pair.heard else tuple(sorted(listeners(server) - {event.client})))
-        if pair.follows or (others and not pair.heard):
-            # What the kernel took for a need of this client may have been none.
+        if pair.follows or (others and not pair.heard):  # what the kernel took for a need of this client may have been none
             others = tuple(client for client in server.pairs if client != event.client) if pair.follows else others
             found = server.open[event.spi] = Open((event.client, *others), now)
             found.loose = bool(pair.follows)
             return [*deliver(event.packet, others, frozenset()), self._fan(event.server, event.spi, found),
                     *forget_open(event.server, server, self.servers)]
+        pair.overtakes(now)
         server.settled[event.spi] = Settled(event.client, others, now, challenged=False)
         cap(server.settled, SETTLED_CAP)
         actions = self._given(event.server, server, event.client, now)
-        if others and len(server.pairs) > 1:
-            # Nothing says that it is this client's and not that of another one that needs one.
+        if others and len(server.pairs) > 1:  # nothing says that it is this client's, and not that of another one that needs one
             actions += self._challenge(event.server, server, event.spi, others, now, event.packet)
         return actions
 
@@ -329,6 +328,8 @@ class Engine:
 
     def _settle(self, name: bytes, server: Server, spi: bytes, found: Open, owner: bytes) -> Action:
         server.open.pop(spi, None)
+        if owner != found.incumbent:
+            server.pairs[owner].overtakes(found.first)
         losers = tuple(set(found.first_candidates) - chatterers(server, found, owner) - {owner})
         server.settled[spi] = Settled(owner, losers, found.first, challenged=found.was_challenged(), proven=found.proven == owner)
         cap(server.settled, SETTLED_CAP)
@@ -407,7 +408,7 @@ class Engine:
         found.proven = best
         if server.pairs[best].needs() <= 1:
             for other, its in list(server.open.items()):
-                if its is not found and its.plain() and not its.unsure:
+                if its is not found and its.plain() and not its.unsure and not server.pairs[best].under_way(its.first):
                     actions += self._without(name, server, other, its, {best}, owners)
         for owner in owners:
             actions += self._given(name, server, owner, now)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEED = 86400.0
 """Seconds for which a finished exchange entitles its client to a new SPI: no SA is used for longer without a rekey."""
 HALF_OPEN = 5.0
-"""Seconds for which an exchange that only one direction has been seen of is taken to be under way."""
+"""Seconds for which an exchange that only one direction has been seen of is taken to be under way, since that was sent last."""
 OUT_LIFE = 3600.0
 """Seconds after which an outbound SPI that is not used again counts no more."""
 FOLLOWS = 60.0
@@ -64,7 +64,8 @@ OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 20, 64
 class Pair:
     """One client of one server: what it needs.
 
-    entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
+    exchanges: message → when it began, and when it was told of last; which ways it was seen; its name in entitled; whether it must make
+    an SPI. entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
     SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
     that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
     this client, in IKE or with an SPI. ike: its SPIs are made by IKE. passed: how many packets it has sent with unanswered SPIs;
@@ -75,7 +76,7 @@ class Pair:
                  "latest_out", "size", "since")
 
     def __init__(self) -> None:
-        self.exchanges: dict[bytes, tuple[float, set[bool]]] = {}
+        self.exchanges: dict[bytes, tuple[float, float, set[bool], bytes, bool]] = {}
         self.entitled: dict[bytes, tuple[float, bool]] = {}
         self.outbound: dict[bytes, tuple[float, float]] = {}
         self.follows: set[bytes] = set()
@@ -113,18 +114,23 @@ class Pair:
         """Is a need certain, or is there only an exchange that may have been about an IKE SA?"""
         return bool(self.outbound) or any(sure for _, sure in self.entitled.values())
 
-    def may_come(self, now: float, round_trip: float) -> bool:
-        """Is an exchange under way that the server may have answered, though its answer has not passed (it may be overtaken)?"""
-        return any(len(seen) == 1 and round_trip / 2 < now - began < HALF_OPEN for began, seen in self.exchanges.values())
+    def under_way(self, now: float) -> list[bytes]:
+        """The exchanges that the server may have answered by then, though no answer had passed: packets may overtake it."""
+        return [message for message, (began, last, seen, *_) in self.exchanges.items() if len(seen) == 1 and began < now < last + HALF_OPEN]
 
-    def unexplained(self, now: float, round_trip: float, remembers: float) -> bool:
+    def overtakes(self, now: float) -> None:
+        """An SPI came then that is its own: an exchange under way has made that, or a need that counts already. One need more, anyway."""
+        for message in self.under_way(now)[:1]:
+            _, _, seen, name, sure = self.exchanges[message]
+            seen.update((True, False))
+            self.entitled[name], self.ike = (now, sure), True
+
+    def unexplained(self, now: float, remembers: float) -> bool:
         """Where the kernel says that this client waits: is that for nothing that we know? Then a notice was lost, or is yet to come.
 
         remembers: seconds for which the kernel may go on to say so of a client that has its SPI.
         """
-        if self.needs() or now - self.answered < remembers:
-            return False
-        return not any(len(seen) == 1 and now - began <= round_trip / 2 for began, seen in self.exchanges.values())
+        return not (self.needs() or self.under_way(now) or now - self.answered < remembers)
 
     def waits(self, spi: bytes, now: float) -> float:
         """It uses an outbound SPI that has not been answered: since when?"""
@@ -370,22 +376,24 @@ class Server:
 
     def exchanged(self, pair: Pair, event: Exchange, now: float) -> None:
         """A message of an exchange that creates SAs (rule 1)."""
-        began, seen = pair.exchanges.setdefault(event.message, (now, set()))
+        # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
+        name = event.message[:8] if event.auth else event.message
+        began, _, seen, name, sure = pair.exchanges.get(event.message, (now, now, set(), name, event.sure))
+        pair.exchanges[event.message] = began, now, seen, name, sure
         if len(seen) == 1 and not event.outbound and event.outbound not in seen:
             self.sample(now - began, now)
         done = len(seen) == 2
         seen.add(event.outbound)
         if len(seen) == 2 and not done:
             pair.heard = pair.ike = True
-            # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
-            pair.entitled[event.message[:8] if event.auth else event.message] = now, event.sure
+            pair.entitled[name] = now, sure
         cap(pair.exchanges, EXCHANGE_CAP)
         cap(pair.entitled, EXCHANGE_CAP)
 
     def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes], now: float) -> bool:
         """Would these, with one more open SPI among themselves, need fewer than are open? waiting: as of `sated`."""
         inside = sum(found.candidates.keys() <= set(candidates) for found in self.open.values() if not found.shared)
-        return inside + 1 > sum(self.pairs[client].needs() or client in waiting or self.pairs[client].may_come(now, self.round_trip)
+        return inside + 1 > sum(self.pairs[client].needs() + len(self.pairs[client].under_way(now)) or client in waiting
                                 for client in candidates)
 
     def was_ahead(self, client: bytes, now: float) -> bool:
@@ -400,47 +408,6 @@ class Server:
         """Has no other packet of this SPI come for so long that the one which comes now may answer a question?"""
         early, late = self.window(now)
         return not found.first < now < found.last + (late - early if self.round_trip else ALONE)
-
-    def sated(self, waiting: set[bytes], likely: bool = False) -> set[bytes]:
-        """Rule 2: the clients of each group that needs just as many SPIs as are open among its members, and those whose own are proven.
-
-        None of their needs may be younger than the last of these SPIs, or it is by accident that there are just as many. More open ones
-        than needs means that a need has been forgotten: then nothing is concluded. waiting: who needs one besides those that we know
-        of, as the kernel says. likely: see `Pair.latest`.
-        """
-        group: dict[bytes, bytes] = {}
-
-        def root(client: bytes) -> bytes:
-            while group.setdefault(client, client) != client:
-                group[client] = client = group[group[client]]
-            return client
-
-        among = [found for found in self.open.values() if found.plain() and not found.unsure]
-        for found in among:
-            first = root(next(iter(found.candidates)))
-            for client in found.candidates:
-                group[root(client)] = first
-        balance: dict[bytes, int] = {}
-        youngest: dict[bytes, float] = {}
-        for found in among:
-            name = root(next(iter(found.candidates)))
-            balance[name], youngest[name] = balance.get(name, 0) + 1, max(youngest.get(name, FAR_PAST), found.first)
-        late: set[bytes] = set()
-        for client in list(group):
-            name = root(client)
-            pair = self.pairs[client]
-            balance[name] -= pair.needs() or client in waiting or (likely and pair.since > pair.answered)
-            if pair.latest(likely) > youngest[name]:
-                late.add(name)
-        sated = {client for client in group if balance[root(client)] == 0 and root(client) not in late}
-        proven: dict[bytes, list[float]] = {}
-        for found in among:
-            if found.proven in found.candidates and found.proven is not None:
-                proven.setdefault(found.proven, []).append(found.first)
-        for client, opened in proven.items():
-            if len(opened) >= self.pairs[client].needs() and self.pairs[client].latest() <= max(opened):
-                sated.add(client)
-        return sated
 
 
 def cap(remembered: dict[bytes, Any], limit: int) -> None:
