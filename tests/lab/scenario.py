@@ -6,7 +6,7 @@
     routers          which to run on (default stock and vpnpt)
     config           vpnpt's configuration: UCI text, or {section: boolean | {option: value}}
     tunnel           defaults of the step `up`: kind (ipsec, manual, pptp, l2tp) and that kind's options
-    server           options of the servers' programs (strict_port, answer_port, to_1701)
+    server           options of the servers' programs (strict_port, hasty, answer_port, to_1701)
     times            how often the suite runs it on vpnpt, each time with another seed (default 1)
     needs            'flow tables' or 'no flow tables': what the kernel must have or lack (scenarios/doctor only)
     steps            a list of {verb: arguments, expect: ..., stock: ...}

@@ -68,13 +68,16 @@ class Session:
 class Endpoint:
     """The IPsec of one host. strict_port: ignores IKE from a source port other than 500 and 4500, as old concentrators do.
 
+    hasty: clients to which it sends a packet with new keys just before the answer that makes these, as programs do that are asked for
+    something at that moment; nobody can open that one, and no ledger knows it.
     foreign: what arrived that no key here opens, as (protocol, data).
     """
 
-    def __init__(self, host: Host, ledger: Ledger, names: list[str] | None = None, strict_port: bool = False) -> None:
+    def __init__(self, host: Host, ledger: Ledger, names: list[str] | None = None, strict_port: bool = False,
+                 hasty: tuple[str, ...] = ()) -> None:
         self.host = host
         self.ledger = ledger
-        self.strict_port = strict_port
+        self.strict_port, self.hasty = strict_port, hasty
         self.sessions: dict[str, Session] = {}
         self.foreign: list[tuple[str, bytes]] = []
         self.refused = 0
@@ -250,6 +253,8 @@ class Endpoint:
         spi = session.options.get("spi") or new_spi()
         sa.established = True
         session.children.append(Child(session.secret, spi, message.body["spi"], session.cipher))
+        if session.peer in self.hasty and not session.natt:
+            self.host.protocol(PROTO_ESP, ":" in session.address).send(session.child.seal(64), session.address)
         self._send(session, sa, ANSWERS[message.kind], message.message_id, spi=spi)
 
     def _on_accept(self, session: Session, sa: IkeSa, message: Message) -> None:
