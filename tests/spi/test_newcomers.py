@@ -219,3 +219,25 @@ def test_who_was_alone_until_the_next_one_came_has_waited_no_longer_than_that() 
     engine.handle(shared(X, (A, B)), 0.2)
     first, second = (engine.servers[S].open[X].tally[client].prior for client in (A, B))
     assert first == second > 0.0
+
+
+def test_rule_7_a_newcomer_may_have_chosen_the_spi_that_it_challenges() -> None:
+    """It got copies of another's for ten seconds, and nothing after these: its own began while that one was open."""
+    engine = fed(*pairs(A), *both(A), out(A))
+    engine.handle(SpiTaken(server=S, spi=X, client=A), 0.0)
+    assert engine.handle(Paired(server=S, client=B, speaks=True), 5.0)[0] == fan(X, A, B)
+    engine.handle(shared(X, (B,), sequence=1), 5.1)
+    for turn in range(30):
+        engine.handle(out(B), 6.0 + turn)
+        engine.handle(shared(X, (B,), sequence=turn + 2), 6.1 + turn)
+        engine.handle(shared(X, (B,), sequence=turn + 9), 6.4 + turn)
+    assert set(engine.servers[S].open[X].candidates) == {A, B}
+
+
+@pytest.mark.parametrize(("later", "share"), [(0.3, False), (3.0, True)])
+def test_rule_7_an_spi_that_begins_anew_among_its_candidates_is_theirs(later: float, share: bool) -> None:
+    """All who need one had its packets already. The network may send a first packet twice, but not after seconds."""
+    engine = fed(*pairs(A, B), *both(A), *both(B))
+    engine.handle(shared(X, sequence=1), 0.0)
+    engine.handle(shared(X, sequence=1), later)
+    assert set(engine.servers[S].open[X].candidates) == {A, B} and engine.servers[S].open[X].shared == share

@@ -39,7 +39,8 @@ The rules
     SPI within seconds: the server may be the first to use new keys. Such a newcomer ends the older one's candidacy after a minute only;
     that of who was given it for its need, never, and is none itself for longer than ten seconds, if timing does not speak for it.
  7. Two clients may choose the same SPI. A known SPI that begins anew with sequence number 1, or whose number 1 comes twice, while others
-    wait is shared by them for good, but for those that get another one.
+    wait is shared by them for good, but for those that get another one; so it is where a second after it was first seen it begins anew
+    among candidates, or a challenger (6), of whom more than one may need it.
  8. What is remembered is bounded: per client and server so many outbound SPIs, per server so many open ones, per client so many
     servers, and all of these together; beyond, the oldest of whoever has the most go. Rules 10 and 12 follow so many open ones at once.
  9. A neighbour that makes up ESP wins nothing. A client that the server has never answered, in IKE or with an SPI, does not end the

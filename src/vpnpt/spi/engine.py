@@ -230,9 +230,9 @@ class Engine:
     def _challenge(self, name: bytes, server: Server, spi: bytes, challengers: tuple[bytes, ...], now: float, packet: bytes = b"",
                    *, kept: bool = False) -> list[Action]:
         """Rule 6: what is decided is open again, with the incumbent first."""
-        owner = server.settled.pop(spi).owner
-        found = server.open[spi] = Open((owner, *challengers), now)
-        found.incumbent, found.kept = owner, kept
+        decision = server.settled.pop(spi)
+        found = server.open[spi] = Open((decision.owner, *challengers), now)
+        found.incumbent, found.kept, found.seen = decision.owner, kept, decision.first
         return [*deliver(packet, challengers, frozenset()), self._fan(name, spi, found), *forget_open(name, server, self.servers)]
 
     def _shared(self, server: Server, event: SpiShared, now: float) -> list[Action]:
@@ -251,7 +251,7 @@ class Engine:
             event = event.replace(waiting=frozenset())
         if known is None:
             return self._opened(server, event, now)
-        if event.sequence == 1 and now - known.first > (TWICE if known.begun else BEGINS) and not known.shared:
+        if event.sequence == 1 and now - known.seen > (TWICE if known.begun else BEGINS) and not known.shared:
             return self._begins_anew(server, event, known, now)
         actions = deliver(event.packet, known.candidates, event.copied)
         if self._judge_timing(server, known, now):
@@ -297,7 +297,8 @@ class Engine:
         """Rule 7, for an SPI that is open: whoever needs one now may have chosen the same."""
         needy = candidates_of(server, event.waiting or (), now, self.pending_timeout)
         more = [client for client in needy if client not in known.candidates]
-        known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), bool(more), now
+        shares = bool(more) or (now - known.seen > BEGINS and len({*needy, known.incumbent} - {None}) > 1)
+        known.candidates, known.shared, known.last = dict.fromkeys((*more, *known.candidates)), shares, now
         return [*deliver(event.packet, known.candidates, event.copied), self._fan(event.server, event.spi, known)]
 
     def _same_spi(self, server: Server, event: SpiShared, now: float) -> list[Action]:
@@ -306,12 +307,11 @@ class Engine:
         if not others:
             return [*deliver(event.packet, [event.owner], event.copied),
                     Assign(server=event.server, spi=event.spi, client=event.owner, credit=False)]
-        clients = (event.owner, *others)
-        found = server.open[event.spi] = Open(clients, now)
+        found = server.open[event.spi] = Open((event.owner, *others), now)
         found.shared, found.incumbent = True, event.owner
         server.settled.pop(event.spi, None)
-        text = Said("{count} clients chose the same SPI with one server: all get its packets", count=len(clients))
-        return [*deliver(event.packet, clients, event.copied), self._fan(event.server, event.spi, found),
+        text = Said("{count} clients chose the same SPI with one server: all get its packets", count=len(found.candidates))
+        return [*deliver(event.packet, found.candidates, event.copied), self._fan(event.server, event.spi, found),
                 Say(level="warning", code="SAME-SPI", text=text), *forget_open(event.server, server, self.servers)]
 
     def _fan(self, name: bytes, spi: bytes, found: Open) -> Action:

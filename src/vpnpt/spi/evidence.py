@@ -263,17 +263,17 @@ class Pair:
 class Open:
     """An inbound SPI whose owner is not known.
 
-    judged_at: when the last packet came that was judged. ahead: the server is the first to use it. begun: it was first seen with sequence
-    number 1. shared: several own it. loose: nobody is known to need it, so that nothing is concluded; unsure: notices were lost, so that
-    elimination tells nothing. incumbent: whose it is by a decision that the others challenge; unasked: it only got it because the server
-    had no other client; kept: it needed one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it
-    is not decided yet. came: when its last packets did; alone: those of them that came alone. heard: when it was looked at last who
-    confirms them; followed: whether anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last
-    one's sequence number; resumed: how many it had carried when notices came again that were not sent for a while; size: of
-    the last ones, in bytes.
+    first: since when it is open, seen: since when it is known, if it was decided before. judged_at: when the last packet came that was
+    judged. ahead: the server is the first to use it. begun: it was first seen with sequence number 1. shared: several own it. loose:
+    nobody is known to need it, so that nothing is concluded; unsure: notices were lost, so that elimination tells nothing. incumbent:
+    whose it is by a decision that the others challenge; unasked: it only got it because the server had no other client; kept: it needed
+    one, so that nobody who comes later takes it away. proven: whose timing speaks for it, though it is not decided yet. came: when its
+    last packets did; alone: those of them that came alone. heard: when it was looked at last who confirms them; followed: whether
+    anybody looks (bounds.py). passed: how many it has carried since it was first seen, number: the last one's sequence number; resumed:
+    how many it had carried when notices came again that were not sent for a while; size: of the last ones, in bytes.
     """
 
-    __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "judged_at", "alone", "proven", "incumbent", "ahead",
+    __slots__ = ("candidates", "first_candidates", "tally", "first", "last", "seen", "judged_at", "alone", "proven", "incumbent", "ahead",
                  "shared", "loose", "unsure", "unasked", "kept", "begun", "came", "heard", "followed", "passed", "number",
                  "blocks", "readings", "resumed", "size")
 
@@ -281,7 +281,7 @@ class Open:
         self.candidates = dict.fromkeys(candidates)
         self.first_candidates = candidates
         self.tally: dict[bytes, Tally] = {}
-        self.first = self.last = now
+        self.first = self.last = self.seen = now
         self.came, self.heard = [now], FAR_PAST
         self.judged_at, self.alone = FAR_PAST, list[float]()
         self.proven: bytes | None = None

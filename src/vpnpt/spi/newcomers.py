@@ -45,6 +45,6 @@ def _may_be_late(server: Server, client: bytes) -> bool:
 
 def overstayed(found: Open, now: float) -> list[bytes]:
     """Newcomers that are no candidates any more, as timing has not spoken for them: who makes up ESP gets no copies for longer."""
-    if not found.kept or now - found.first < WITHIN:
+    if not found.kept or found.shared or now - found.first < WITHIN:
         return []
     return [client for client in found.candidates if client not in (found.incumbent, found.proven)]
