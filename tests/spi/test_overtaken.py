@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.sim.people import People
-from vpnpt.spi.engine import Engine
+from tests.spi.story import Story
 from vpnpt.spi.evidence import HALF_OPEN
-from vpnpt.spi.messages import Assign, Exchange, Fan, Forget, SpiOut, SpiShared, SpiTaken
-
-if TYPE_CHECKING:
-    from vpnpt.spi.messages import Event
+from vpnpt.spi.messages import Exchange, SpiOut, SpiShared, SpiTaken
 
 S = b"\xcb\x00\x71\x01"
 A, B, C = CLIENTS = tuple(bytes([192, 168, 1, number]) for number in (11, 12, 13))
@@ -21,21 +17,12 @@ FAR, EVERY = 0.06, 0.05
 """Seconds that an exchange takes, and between the questions of all clients, which ask at the same moments."""
 
 
-class Story:
-    """Events as they come, and whose each SPI is said to be."""
+class Tale(Story):
+    """Of one server."""
 
     def __init__(self) -> None:
-        self.engine, self.now = Engine(), 0.0
-        self.assigned: dict[bytes, bytes] = {}
+        super().__init__()
         self.sequences: dict[bytes, int] = {}
-
-    def tell(self, event: Event, after: float = 0.0) -> None:
-        self.now += after
-        for action in self.engine.handle(event, self.now):
-            if isinstance(action, Assign):
-                self.assigned[action.spi] = action.client
-            elif isinstance(action, (Fan, Forget)):
-                self.assigned.pop(action.spi, None)
 
     def ike(self, client: bytes, number: int, *, outbound: bool, after: float = 0.0) -> None:
         self.tell(Exchange(server=S, client=client, message=client * 2 + number.to_bytes(4, "big"), outbound=outbound, auth=number == 1,
@@ -60,7 +47,7 @@ def new(client: bytes) -> bytes:
     return b"new" + client[3:]
 
 
-def begin(story: Story, *clients: bytes) -> None:
+def begin(story: Tale, *clients: bytes) -> None:
     """IKE of these, and a first answer to each, at the same moment."""
     for client in clients:
         story.ike(client, 1, outbound=True)
@@ -74,7 +61,7 @@ def begin(story: Story, *clients: bytes) -> None:
 @pytest.mark.parametrize("order", list(itertools.permutations(CLIENTS)))
 def test_clients_in_lockstep_rekey_one_after_the_other(order: tuple[bytes, ...], early: tuple[bytes, ...]) -> None:
     """As three real IKEv2 programs did: what overtook the answers of the first and the last one took the keys of the one between."""
-    story = Story()
+    story = Tale()
     begin(story, *CLIENTS)
     uses = {client: old(client) for client in CLIENTS}
 
@@ -100,7 +87,7 @@ def test_clients_in_lockstep_rekey_one_after_the_other(order: tuple[bytes, ...],
 
 def test_a_server_answers_faster_than_ever_before() -> None:
     """It computed, or was busy, when its answers were timed first: half of that time tells nothing."""
-    story = Story()
+    story = Tale()
     story.ike(A, 1, outbound=True)
     story.ike(B, 1, outbound=True, after=0.5)
     story.ike(A, 1, outbound=False, after=0.1)
@@ -109,7 +96,7 @@ def test_a_server_answers_faster_than_ever_before() -> None:
 
 
 def test_an_exchange_that_was_asked_for_once_more_is_under_way_again() -> None:
-    story = Story()
+    story = Tale()
     begin(story, A)
     begin(story, B)
     story.ike(A, 2, outbound=True)
@@ -122,7 +109,7 @@ def test_an_exchange_that_was_asked_for_once_more_is_under_way_again() -> None:
 
 def test_two_that_are_under_way_need_one_each() -> None:
     """One of them has its SPI already: so many SPIs as needs are open only if nobody counts what is under way."""
-    story = Story()
+    story = Tale()
     begin(story, A, B, C)
     story.ike(A, 2, outbound=True)
     story.ike(C, 2, outbound=True, after=0.02)
@@ -135,7 +122,7 @@ def test_two_that_are_under_way_need_one_each() -> None:
 @pytest.mark.parametrize("alone", [True, False], ids=["the kernel decides", "the engine decides"])
 def test_who_has_its_spi_before_the_answer_needs_no_other(alone: bool) -> None:
     """Else it were a candidate of the others' SPIs for a day."""
-    story = Story()
+    story = Tale()
     begin(story, A)
     begin(story, B)
     story.ike(A, 2, outbound=True)
@@ -151,7 +138,7 @@ def test_who_has_its_spi_before_the_answer_needs_no_other(alone: bool) -> None:
     assert story.gets(new(B)) == {B}
 
 
-def asks(story: Story, count: int) -> None:
+def asks(story: Tale, count: int) -> None:
     """A asks now and then, alone, and is answered with its old SPI."""
     for turn in range(count):
         story.tell(SpiOut(server=S, client=A, spi=b"out1"), after=0.4 + 0.07 * (turn % 5))
@@ -162,12 +149,12 @@ def asks(story: Story, count: int) -> None:
 
 def test_who_is_proven_to_own_one_may_own_what_overtakes_its_answer() -> None:
     """Its one need is met by then, as far as answers tell."""
-    story = Story()
+    story = Tale()
     begin(story, A, B)
     asks(story, 100)
     answers = story.sequences[old(A)]
     assert story.gets(old(A)) == {A} and answers > 3
-    story = Story()
+    story = Tale()
     begin(story, A, B)
     asks(story, answers - 2)
     assert story.gets(old(A)) == {A, B}
@@ -179,7 +166,7 @@ def test_who_is_proven_to_own_one_may_own_what_overtakes_its_answer() -> None:
 
 def test_what_is_under_way_is_not_sent_ahead_of_a_need() -> None:
     """The server is the first to use new keys only where more SPIs come than anybody needs: B's next outbound SPI shows a need."""
-    story = Story()
+    story = Tale()
     story.ike(A, 1, outbound=True)
     story.ike(A, 1, outbound=False, after=FAR)
     story.tell(SpiOut(server=S, client=B, spi=b"out2"))
