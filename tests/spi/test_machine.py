@@ -54,7 +54,7 @@ def play(timed: list[tuple[float, Any]]) -> list[list[Action]]:
         for found in state.open.values():
             assert found.candidates and set(found.candidates) <= set(state.pairs)
         for pair in state.pairs.values():
-            assert len(pair.exchanges) <= EXCHANGE_CAP and len(pair.entitled) <= EXCHANGE_CAP
+            assert max(len(pair.requests), len(pair.exchanges), len(pair.entitled)) <= EXCHANGE_CAP
             assert len(pair.outbound) <= OUTBOUND_CAP and len(pair.spurts) <= SPURT_CAP
     return actions
 

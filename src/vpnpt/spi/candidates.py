@@ -43,7 +43,7 @@ def candidates_of(server: Server, waiting: Iterable[bytes], now: float, pending:
     if needy:
         needy.update(client for client, pair in server.pairs.items() if pair.follows)
         # Of the others, each may have what it waits for: the server was the first to use it.
-        surely = [server.pairs[client] for client in needy if server.pairs[client].needs() or server.pairs[client].exchanges]
+        surely = [pair for client in needy if (pair := server.pairs[client]).needs() or pair.requests or pair.exchanges]
         if not any(pair.heard for pair in surely):
             needy.update(listeners(server))
     if unsure and len(server.pairs) <= FAN:

@@ -64,19 +64,21 @@ OUTBOUND_CAP, EXCHANGE_CAP, SPURT_CAP, SENT_CAP, CAME_CAP = 64, 64, 32, 20, 64
 class Pair:
     """One client of one server: what it needs.
 
-    exchanges: message → when it began, and when it was told of last; which ways it was seen; its name in entitled; whether it must make
-    an SPI. entitled: exchange → when, and whether it must have made an SPI. outbound: SPI without an answer → first and last use. credited:
-    SPI → when it was answered. sent: when unanswered SPIs were used. spurts: the same, from when to when. follows: those of `outbound`
-    that may have been answered before they were seen, by an SPI that was ahead: they count as no need. heard: the server has answered
-    this client, in IKE or with an SPI. ike: its SPIs are made by IKE. passed: how many packets it has sent with unanswered SPIs;
-    latest_out: the last one's SPI and sequence number; size: of the last ones, in bytes. since: when it was known to use one, not which.
+    requests: of exchanges that one way was seen of, message → when it began, and was told of last; whether outbound; its name in
+    entitled; whether it must make an SPI. exchanges: those that both ways were seen of. entitled: exchange → when, and whether it must
+    have made an SPI. outbound: SPI without an answer → first and last use. credited: SPI → when it was answered. sent: when unanswered
+    SPIs were used. spurts: the same, from when to when. follows: those of `outbound` that may have been answered before they were seen,
+    by an SPI that was ahead: they count as no need. heard: the server has answered this client, in IKE or with an SPI. ike: its SPIs
+    are made by IKE. passed: how many packets it has sent with unanswered SPIs; latest_out: the last one's SPI and sequence number;
+    size: of the last ones, in bytes. since: when it was known to use one, not which.
     """
 
-    __slots__ = ("exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike", "passed",
-                 "latest_out", "size", "since")
+    __slots__ = ("requests", "exchanges", "entitled", "outbound", "follows", "credited", "spurts", "sent", "answered", "heard", "ike",
+                 "passed", "latest_out", "size", "since")
 
     def __init__(self) -> None:
-        self.exchanges: dict[bytes, tuple[float, float, set[bool], bytes, bool]] = {}
+        self.requests: dict[bytes, tuple[float, float, bool, bytes, bool]] = {}
+        self.exchanges: dict[bytes, None] = {}
         self.entitled: dict[bytes, tuple[float, bool]] = {}
         self.outbound: dict[bytes, tuple[float, float]] = {}
         self.follows: set[bytes] = set()
@@ -116,14 +118,20 @@ class Pair:
 
     def under_way(self, now: float) -> list[bytes]:
         """The exchanges that the server may have answered by then, though no answer had passed: packets may overtake it."""
-        return [message for message, (began, last, seen, *_) in self.exchanges.items() if len(seen) == 1 and began < now < last + HALF_OPEN]
+        return [message for message, (began, last, *_) in self.requests.items() if began < now < last + HALF_OPEN]
 
     def overtakes(self, now: float) -> None:
         """An SPI came then that is its own: an exchange under way has made that, or a need that counts already. One need more, anyway."""
         for message in self.under_way(now)[:1]:
-            _, _, seen, name, sure = self.exchanges[message]
-            seen.update((True, False))
-            self.entitled[name], self.ike = (now, sure), True
+            self.finishes(message, now)
+
+    def finishes(self, message: bytes, now: float) -> None:
+        """This exchange entitles to an SPI from now on; what is seen of it later tells nothing more."""
+        *_, name, sure = self.requests.pop(message)
+        self.exchanges[message] = None
+        self.entitled[name], self.ike = (now, sure), True
+        cap(self.exchanges, EXCHANGE_CAP)
+        cap(self.entitled, EXCHANGE_CAP)
 
     def unexplained(self, now: float, remembers: float) -> bool:
         """Where the kernel says that this client waits: is that for nothing that we know? Then a notice was lost, or is yet to come.
@@ -376,19 +384,18 @@ class Server:
 
     def exchanged(self, pair: Pair, event: Exchange, now: float) -> None:
         """A message of an exchange that creates SAs (rule 1)."""
+        if event.message in pair.exchanges:
+            return
         # One IKE SA makes one child with IKE_AUTH, however many messages that takes.
         name = event.message[:8] if event.auth else event.message
-        began, _, seen, name, sure = pair.exchanges.get(event.message, (now, now, set(), name, event.sure))
-        pair.exchanges[event.message] = began, now, seen, name, sure
-        if len(seen) == 1 and not event.outbound and event.outbound not in seen:
-            self.sample(now - began, now)
-        done = len(seen) == 2
-        seen.add(event.outbound)
-        if len(seen) == 2 and not done:
-            pair.heard = pair.ike = True
-            pair.entitled[name] = now, sure
-        cap(pair.exchanges, EXCHANGE_CAP)
-        cap(pair.entitled, EXCHANGE_CAP)
+        began, _, outbound, name, sure = pair.requests.get(event.message, (now, now, event.outbound, name, event.sure))
+        pair.requests[event.message] = began, now, outbound, name, sure
+        cap(pair.requests, EXCHANGE_CAP)
+        if event.outbound != outbound:
+            if outbound:
+                self.sample(now - began, now)
+            pair.heard = True
+            pair.finishes(event.message, now)
 
     def surplus(self, candidates: Collection[bytes], waiting: Collection[bytes], now: float) -> bool:
         """Would these, with one more open SPI among themselves, need fewer than are open? waiting: as of `sated`."""
